@@ -1,0 +1,2 @@
+//! (opens with what it is for)
+fn main() {}

@@ -1,0 +1,2 @@
+//! pool
+fn main() {}
