@@ -41,7 +41,10 @@ pub fn push(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[0, 0, 0, 0, kind]);
     write(out);
     let length = out.len() - start - HEADER_BYTES;
-    assert!(length <= PAYLOAD_BYTES_MAX, "frame of kind {kind:#04x} is {length} bytes long");
+    assert!(
+        length <= PAYLOAD_BYTES_MAX,
+        "frame of kind {kind:#04x} is {length} bytes long"
+    );
     let length = u32::try_from(length).expect("bounded above");
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
@@ -60,5 +63,7 @@ pub fn split_first(input: &[u8]) -> Result<Option<(u8, &[u8], usize)>, FrameErro
     if length > PAYLOAD_BYTES_MAX {
         return Err(FrameError::TooLong { kind, length });
     }
-    Ok(rest.get(..length).map(|payload| (kind, payload, HEADER_BYTES + length)))
+    Ok(rest
+        .get(..length)
+        .map(|payload| (kind, payload, HEADER_BYTES + length)))
 }

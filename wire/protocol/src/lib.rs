@@ -1,8 +1,18 @@
 //! The vocabulary of the pool: ids, units, messages and their codec.
 //!
-//! Everything that crosses a process boundary is defined here, and nothing else is: no clock, no
-//! socket, no file.
+//! Everything that crosses a process boundary is defined here, and nothing else is: no clock, no socket, no
+//! file. `docs/protocol.md` describes the same bytes for readers who do not speak Rust; golden bytes in
+//! `tests/golden.rs` hold both to their word.
 
+pub mod client_link;
+pub mod codec;
+pub mod feed;
 pub mod frame;
 pub mod ids;
+pub mod limits;
+pub mod outcome;
+pub mod record;
+pub mod template;
 pub mod units;
+pub mod view;
+pub mod worker_link;

@@ -1,0 +1,29 @@
+//! Bounds of what a message may carry. A sender keeps them, a receiver checks them.
+
+/// Bytes of one row of parameters, and of one inline input.
+pub const ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an inline result (both output streams with their framing); larger ones are files.
+pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+
+/// Works of one submission.
+pub const BAG_ROWS_MAX: u32 = 1_000_000;
+
+/// Bytes of an encoded template.
+pub const TEMPLATE_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of a name, a tag, a login, a label.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Entries of a list inside a template or an offer (arguments, variables, tags, columns …).
+pub const LIST_LEN_MAX: usize = 256;
+
+/// Leases that a worker may hold and present at once.
+pub const LEASES_PER_WORKER_MAX: usize = 8_192;
+
+/// Items on one page of a listing.
+pub const PAGE_LEN_MAX: u32 = 1_000;
+
+const _: () = assert!(RESULT_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
+const _: () = assert!(ROW_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
+const _: () = assert!(LEASES_PER_WORKER_MAX * 32 <= crate::frame::PAYLOAD_BYTES_MAX);

@@ -1,0 +1,399 @@
+//! Journal records: what happened, in the engine's own order. The journal keeps them, the feed carries them,
+//! sidecars build their tables from them, and a start of the engine replays them.
+//!
+//! A record is a fact. Records that end works and give leases hold many items, because an fsync, a checksum
+//! and a header per work would cost more than the work itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::client_link::IdempotencyKey;
+use crate::codec::{self, DecodeError, Reader};
+use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Shard, TenantId, WorkId, WorkerId};
+use crate::limits::RESULT_BYTES_MAX;
+use crate::outcome::{Outcome, Reason};
+use crate::template::{Offer, Priority, Rows, WorkTemplate};
+use crate::units::Instant;
+use crate::view::WorkerState;
+
+/// Kind bytes of records; never reused for something else.
+pub mod kind {
+    #![expect(
+        missing_docs,
+        reason = "each is documented at the record that it announces"
+    )]
+    pub const EPOCH_STARTED: u8 = 1;
+    pub const TENANT_ADDED: u8 = 2;
+    pub const BAG_OPENED: u8 = 3;
+    pub const ROWS_ADDED: u8 = 4;
+    pub const BAG_PRIORITISED: u8 = 5;
+    pub const BAG_FORGOTTEN: u8 = 6;
+    pub const WORKER_JOINED: u8 = 7;
+    pub const WORKER_CHANGED: u8 = 8;
+    pub const LEASED: u8 = 9;
+    pub const STARTED: u8 = 10;
+    pub const RELEASED: u8 = 11;
+    pub const SETTLED: u8 = 12;
+    pub const ENDED: u8 = 13;
+    pub const REVIVED: u8 = 14;
+    pub const WORKER_FORGOTTEN: u8 = 15;
+}
+
+/// An engine took up the shard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EpochStarted {
+    /// The shard.
+    pub shard: Shard,
+    /// Its new epoch.
+    pub epoch: Epoch,
+    /// When.
+    pub at: Instant,
+    /// Version of the engine.
+    pub version: String,
+}
+
+/// A tenant was seen for the first time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TenantAdded {
+    /// Its number.
+    pub tenant: TenantId,
+    /// Its login.
+    pub name: String,
+    /// Its share relative to others.
+    pub weight: u32,
+}
+
+/// A submission was opened; its works get ids `first … first + rows_total - 1` as their rows come.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BagOpened {
+    /// The bag.
+    pub bag: BagId,
+    /// Id of row 0.
+    pub first: WorkId,
+    /// Rows announced.
+    pub rows_total: u32,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The submitter's key, zeros if none.
+    pub key: IdempotencyKey,
+    /// When.
+    pub at: Instant,
+    /// What the works have in common.
+    pub template: WorkTemplate,
+}
+
+/// The works of a bag go with another priority from here on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BagPrioritised {
+    /// The bag.
+    pub bag: BagId,
+    /// Its new priority.
+    pub priority: Priority,
+    /// When.
+    pub at: Instant,
+}
+
+/// A worker joined, or joined again with another offer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerJoined {
+    /// Its number.
+    pub worker: WorkerId,
+    /// Its identity across restarts.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+    /// Version of its program.
+    pub version: String,
+    /// What it has.
+    pub offer: Offer,
+    /// When.
+    pub at: Instant,
+}
+
+/// A worker's state changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerChanged {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its new state.
+    pub state: WorkerState,
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub at: Instant,
+}
+
+/// The outcome of one work with its result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SettledItem<'a> {
+    /// The work.
+    pub work: WorkId,
+    /// The attempt that decided it.
+    pub attempt: Attempt,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// Exit code, or minus the signal.
+    pub exit_code: i32,
+    /// Time that the attempt ran, in microseconds.
+    pub elapsed_us: u32,
+    /// The result.
+    pub result: &'a [u8],
+}
+
+impl SettledItem<'_> {
+    /// Appends the item to a record begun with [`begin_settled`].
+    #[inline]
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.work.0.to_le_bytes());
+        out.extend_from_slice(&self.attempt.0.to_le_bytes());
+        out.push(self.outcome as u8);
+        out.push(self.reason as u8);
+        out.extend_from_slice(&self.exit_code.to_le_bytes());
+        out.extend_from_slice(&self.elapsed_us.to_le_bytes());
+        codec::put_bytes(out, self.result);
+    }
+}
+
+/// Attempts of one worker decided these works. `at: u64`, `worker: u32`, then the items.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled<'a> {
+    /// When.
+    pub at: Instant,
+    /// The worker.
+    pub worker: WorkerId,
+    items: &'a [u8],
+}
+
+/// Appends what stands before the items of a `Settled` record.
+pub fn begin_settled(out: &mut Vec<u8>, at: Instant, worker: WorkerId) {
+    out.extend_from_slice(&at.0.to_le_bytes());
+    out.extend_from_slice(&worker.0.to_le_bytes());
+}
+
+impl<'a> Settled<'a> {
+    fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let at = Instant(reader.u64("at")?);
+        let worker = WorkerId(reader.u32("worker")?);
+        let items = reader.rest();
+        while !reader.is_empty() {
+            Self::next(&mut reader)?;
+        }
+        Ok(Self { at, worker, items })
+    }
+
+    #[inline]
+    fn next(reader: &mut Reader<'a>) -> Result<SettledItem<'a>, DecodeError> {
+        Ok(SettledItem {
+            work: WorkId(reader.u64("work")?),
+            attempt: Attempt(reader.u16("attempt")?),
+            outcome: Outcome::from_wire(reader.u8("outcome")?)?,
+            reason: Reason::from_wire(reader.u8("reason")?)?,
+            exit_code: reader.i32("exit code")?,
+            elapsed_us: reader.u32("elapsed")?,
+            result: reader.bytes("result", RESULT_BYTES_MAX)?,
+        })
+    }
+
+    /// The outcomes in order.
+    pub fn iter(&self) -> impl Iterator<Item = SettledItem<'a>> + use<'a> {
+        let mut reader = Reader::new(self.items);
+        core::iter::from_fn(move || {
+            (!reader.is_empty()).then(|| Self::next(&mut reader).expect("checked by parse"))
+        })
+    }
+}
+
+/// A run of consecutive works that all changed in the same way: `at`, `first`, `count`, and what they became.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Instant,
+    /// The first work.
+    pub first: WorkId,
+    /// How many works from there on; those among them that are done already keep their outcome.
+    pub count: u32,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Works that had ended without success are queued again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revived {
+    /// When.
+    pub at: Instant,
+    /// The first work.
+    pub first: WorkId,
+    /// How many works from there on; only those that failed, were cancelled or expired.
+    pub count: u32,
+}
+
+/// Attempts of one worker, listed by token: `at: u64`, `worker: u32`, `reason: u8`, then the tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempts<'a> {
+    /// When.
+    pub at: Instant,
+    /// The worker.
+    pub worker: WorkerId,
+    /// Why (for leases that were released).
+    pub reason: Reason,
+    tokens: &'a [[u8; LeaseToken::ENCODED_BYTES]],
+}
+
+/// Appends what stands before the tokens of a `Leased`, `Started` or `Released` record.
+pub fn begin_attempts(out: &mut Vec<u8>, at: Instant, worker: WorkerId, reason: Reason) {
+    out.extend_from_slice(&at.0.to_le_bytes());
+    out.extend_from_slice(&worker.0.to_le_bytes());
+    out.push(reason as u8);
+}
+
+impl<'a> Attempts<'a> {
+    fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let at = Instant(reader.u64("at")?);
+        let worker = WorkerId(reader.u32("worker")?);
+        let reason = Reason::from_wire(reader.u8("reason")?)?;
+        let (tokens, rest) = reader.rest().as_chunks();
+        if !rest.is_empty() {
+            return Err(DecodeError::Truncated { field: "token" });
+        }
+        Ok(Self {
+            at,
+            worker,
+            reason,
+            tokens,
+        })
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The tokens in order.
+    pub fn iter(&self) -> impl Iterator<Item = LeaseToken> + use<'a> {
+        self.tokens.iter().map(LeaseToken::from_bytes)
+    }
+}
+
+/// Rows of a bag were accepted: `at: u64`, `bag: u64`, `first_row: u32`, `count: u32`, then the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowsAdded<'a> {
+    /// When.
+    pub at: Instant,
+    /// The bag.
+    pub bag: BagId,
+    /// Index of the first of them.
+    pub first_row: u32,
+    /// The rows.
+    pub rows: Rows<'a>,
+}
+
+impl RowsAdded<'_> {
+    /// Appends the payload.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.at.0.to_le_bytes());
+        out.extend_from_slice(&self.bag.0.to_le_bytes());
+        out.extend_from_slice(&self.first_row.to_le_bytes());
+        out.extend_from_slice(&self.rows.len().to_le_bytes());
+        out.extend_from_slice(self.rows.encoded());
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record<'a> {
+    /// An engine took up the shard.
+    EpochStarted(EpochStarted),
+    /// A new tenant.
+    TenantAdded(TenantAdded),
+    /// A submission was opened.
+    BagOpened(Box<BagOpened>),
+    /// It got rows.
+    RowsAdded(RowsAdded<'a>),
+    /// Its priority changed.
+    BagPrioritised(BagPrioritised),
+    /// All its works are done and it is no longer remembered.
+    BagForgotten(BagId),
+    /// A worker joined.
+    WorkerJoined(Box<WorkerJoined>),
+    /// A worker's state changed.
+    WorkerChanged(WorkerChanged),
+    /// A worker that was gone for long is no longer remembered.
+    WorkerForgotten(WorkerId),
+    /// A worker got leases.
+    Leased(Attempts<'a>),
+    /// A worker said that these run.
+    Started(Attempts<'a>),
+    /// Leases ended without an outcome; the works are queued again.
+    Released(Attempts<'a>),
+    /// Attempts decided works.
+    Settled(Settled<'a>),
+    /// Works ended without an attempt deciding it.
+    Ended(Ended),
+    /// Works that had ended are queued again.
+    Revived(Revived),
+}
+
+impl<'a> Record<'a> {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// The record is malformed, or of a kind that a later version writes.
+    pub fn parse(kind: u8, payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            kind::EPOCH_STARTED => {
+                Self::EpochStarted(codec::read_control("epoch started", payload)?)
+            }
+            kind::TENANT_ADDED => Self::TenantAdded(codec::read_control("tenant added", payload)?),
+            kind::BAG_OPENED => {
+                Self::BagOpened(Box::new(codec::read_control("bag opened", payload)?))
+            }
+            kind::ROWS_ADDED => {
+                let mut reader = Reader::new(payload);
+                let at = Instant(reader.u64("at")?);
+                let bag = BagId(reader.u64("bag")?);
+                let first_row = reader.u32("first row")?;
+                let count = reader.u32("count")?;
+                Self::RowsAdded(RowsAdded {
+                    at,
+                    bag,
+                    first_row,
+                    rows: Rows::parse(count, reader.rest())?,
+                })
+            }
+            kind::BAG_PRIORITISED => {
+                Self::BagPrioritised(codec::read_control("bag prioritised", payload)?)
+            }
+            kind::BAG_FORGOTTEN => {
+                Self::BagForgotten(codec::read_control("bag forgotten", payload)?)
+            }
+            kind::WORKER_JOINED => {
+                Self::WorkerJoined(Box::new(codec::read_control("worker joined", payload)?))
+            }
+            kind::WORKER_CHANGED => {
+                Self::WorkerChanged(codec::read_control("worker changed", payload)?)
+            }
+            kind::WORKER_FORGOTTEN => {
+                Self::WorkerForgotten(codec::read_control("worker forgotten", payload)?)
+            }
+            kind::LEASED => Self::Leased(Attempts::parse(payload)?),
+            kind::STARTED => Self::Started(Attempts::parse(payload)?),
+            kind::RELEASED => Self::Released(Attempts::parse(payload)?),
+            kind::SETTLED => Self::Settled(Settled::parse(payload)?),
+            kind::ENDED => Self::Ended(codec::read_control("ended", payload)?),
+            kind::REVIVED => Self::Revived(codec::read_control("revived", payload)?),
+            _ => return Err(DecodeError::UnknownKind { kind }),
+        })
+    }
+}

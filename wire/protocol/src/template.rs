@@ -1,0 +1,547 @@
+//! What a submission says about its works: one template for all of them, and a row of parameters each.
+
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError, Reader};
+use crate::limits::{LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
+use crate::units::{Bytes, Millis};
+
+/// All that the works of one bag have in common.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkTemplate {
+    /// What runs the work: an executor, and after a colon what it needs to know
+    /// (`process`, `null`, `docker:alpine@sha256:…`).
+    pub app: String,
+    /// The command and its arguments; `{column}` stands for the row's value of that column.
+    pub command: Vec<String>,
+    /// Environment variables of the command; values are expanded like arguments.
+    pub env: Vec<(String, String)>,
+    /// What the command reads from its standard input.
+    pub input: Input,
+    /// Names of the parameters that each row gives values for. At most one: a row is the bare value.
+    pub columns: Vec<String>,
+    /// Which workers may run it.
+    pub requirements: Requirements,
+    /// 0 (last) to 9 (first); default 4. Within a tenant's share and across tenants, a higher priority goes first.
+    pub priority: Priority,
+    /// What the worker enforces while it runs.
+    pub limits: Limits,
+    /// What happens when an attempt fails or its worker is lost.
+    pub retry: Retry,
+    /// Time from acceptance after which a work that is not done becomes `Expired`. `None`: never.
+    pub time_to_live: Option<Millis>,
+    /// Free text for people and filters.
+    pub label: String,
+}
+
+/// Where a command's standard input comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Input {
+    /// It reads nothing.
+    #[default]
+    None,
+    /// These bytes, for all works of the bag.
+    Inline(Vec<u8>),
+    /// The work's own row, as it stands.
+    Row,
+    /// A file of the pool, by the SHA-256 of its content. Workers fetch it before they start the work.
+    File([u8; 32]),
+}
+
+/// Order of service: 9 goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// The number of priorities.
+    pub const COUNT: usize = 10;
+    /// The most urgent one.
+    pub const MAX: Self = Self(9);
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(4)
+    }
+}
+
+/// What a worker must have. An empty or zero field asks for nothing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Operating system, as `std::env::consts::OS` spells it (`linux`).
+    pub os: Option<String>,
+    /// Processor architecture, as `std::env::consts::ARCH` spells it (`x86_64`).
+    pub arch: Option<String>,
+    /// Processor cores of the machine.
+    pub cores: u32,
+    /// Memory of the machine.
+    pub memory: Bytes,
+    /// Free disk space of the worker's folder.
+    pub disk: Bytes,
+    /// Graphics processors.
+    pub gpus: u32,
+    /// Tags that the worker must carry, all of them.
+    pub tags: Vec<String>,
+    /// A group that the worker must belong to.
+    pub group: Option<String>,
+    /// Further countable resources by name.
+    pub custom: Vec<(String, u64)>,
+}
+
+/// What a worker has.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Offer {
+    /// Executors it can run works with (`process`, `null`, `docker`).
+    pub executors: Vec<String>,
+    /// Operating system, as `std::env::consts::OS` spells it.
+    pub os: String,
+    /// Processor architecture, as `std::env::consts::ARCH` spells it.
+    pub arch: String,
+    /// Processor cores.
+    pub cores: u32,
+    /// Memory in all.
+    pub memory: Bytes,
+    /// Free disk space in its folder when it joined.
+    pub disk: Bytes,
+    /// Graphics processors.
+    pub gpus: u32,
+    /// Tags, for works that ask for them.
+    pub tags: Vec<String>,
+    /// Groups that it belongs to.
+    pub groups: Vec<String>,
+    /// Further countable resources by name.
+    pub custom: Vec<(String, u64)>,
+    /// Works that it runs at once.
+    pub slots: u32,
+    /// Works that it may hold beyond those that run, so that a free slot never waits for a round trip.
+    pub prefill: u32,
+}
+
+/// The first requirement that an offer does not meet, for people to read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unmet {
+    /// Which requirement.
+    pub what: String,
+    /// What the work asks for.
+    pub asked: String,
+    /// What the worker has.
+    pub offered: String,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: the work asks for {}, the worker has {}",
+            self.what, self.asked, self.offered
+        )
+    }
+}
+
+impl Requirements {
+    /// Why a worker with this offer cannot run a work of this executor with these requirements.
+    /// `None`: it can. Dispatch and explanations both ask here, so they never disagree.
+    #[must_use]
+    pub fn unmet(&self, executor: &str, offer: &Offer) -> Option<Unmet> {
+        let unmet = |what: &str, asked: &dyn fmt::Display, offered: &dyn fmt::Display| {
+            Some(Unmet {
+                what: what.to_owned(),
+                asked: asked.to_string(),
+                offered: offered.to_string(),
+            })
+        };
+        let list = |items: &[String]| {
+            if items.is_empty() {
+                "none".to_owned()
+            } else {
+                items.join(", ")
+            }
+        };
+        if !offer.executors.iter().any(|has| has == executor) {
+            return unmet("executor", &executor, &list(&offer.executors));
+        }
+        if let Some(os) = self.os.as_ref().filter(|os| **os != offer.os) {
+            return unmet("os", os, &offer.os);
+        }
+        if let Some(arch) = self.arch.as_ref().filter(|arch| **arch != offer.arch) {
+            return unmet("arch", arch, &offer.arch);
+        }
+        if self.cores > offer.cores {
+            return unmet("cores", &self.cores, &offer.cores);
+        }
+        if self.memory > offer.memory {
+            return unmet("memory", &self.memory, &offer.memory);
+        }
+        if self.disk > offer.disk {
+            return unmet("disk", &self.disk, &offer.disk);
+        }
+        if self.gpus > offer.gpus {
+            return unmet("gpus", &self.gpus, &offer.gpus);
+        }
+        if let Some(tag) = self.tags.iter().find(|tag| !offer.tags.contains(tag)) {
+            return unmet("tag", tag, &list(&offer.tags));
+        }
+        if let Some(group) = self
+            .group
+            .as_ref()
+            .filter(|group| !offer.groups.contains(group))
+        {
+            return unmet("group", group, &list(&offer.groups));
+        }
+        for (name, amount) in &self.custom {
+            let has = offer
+                .custom
+                .iter()
+                .find(|(has, _)| has == name)
+                .map_or(0, |(_, has)| *has);
+            if *amount > has {
+                return unmet(name, amount, &has);
+            }
+        }
+        None
+    }
+}
+
+/// What the worker enforces while a work runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Time from start to end, then the work is killed. Default 5 min.
+    pub wall_clock: Millis,
+    /// Bytes kept of standard output and standard error together; the rest is dropped and the result
+    /// marked as cut. Default and maximum 64 KiB less a few bytes.
+    pub output: Bytes,
+    /// Address space of each of its processes; zero: no limit of its own. Default zero.
+    pub memory: Bytes,
+    /// Processes and threads of the user at once; zero: no limit of its own. Default zero.
+    pub processes: u32,
+}
+
+impl Limits {
+    /// The most that [`Limits::output`] may say.
+    pub const OUTPUT_MAX: Bytes = Bytes(crate::limits::RESULT_BYTES_MAX as u64 - 16);
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall_clock: Millis::from_secs(300),
+            output: Self::OUTPUT_MAX,
+            memory: Bytes(0),
+            processes: 0,
+        }
+    }
+}
+
+/// What happens when an attempt does not succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all, at least 1, at most 1 000. Default 3.
+    pub attempts_max: u16,
+    /// Wait before the second attempt; each further one waits twice as long. Jitter takes up to half of it away.
+    pub backoff_min: Millis,
+    /// The longest wait.
+    pub backoff_max: Millis,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts_max: 3,
+            backoff_min: Millis(200),
+            backoff_max: Millis::from_secs(60),
+        }
+    }
+}
+
+impl Default for WorkTemplate {
+    fn default() -> Self {
+        Self {
+            app: "process".to_owned(),
+            command: Vec::new(),
+            env: Vec::new(),
+            input: Input::None,
+            columns: Vec::new(),
+            requirements: Requirements::default(),
+            priority: Priority::default(),
+            limits: Limits::default(),
+            retry: Retry::default(),
+            time_to_live: None,
+            label: String::new(),
+        }
+    }
+}
+
+/// A template that is refused, and why: nothing of the submission was taken.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invalid {
+    /// The field, as a path (`limits.output`).
+    pub field: String,
+    /// What is wrong with its value and what is allowed.
+    pub problem: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}
+
+impl WorkTemplate {
+    /// The part of [`WorkTemplate::app`] before the colon.
+    #[must_use]
+    pub fn executor(&self) -> &str {
+        self.app
+            .split_once(':')
+            .map_or(self.app.as_str(), |(executor, _)| executor)
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let refuse = |field: &str, problem: String| {
+            Err(Invalid {
+                field: field.to_owned(),
+                problem,
+            })
+        };
+        let lists: [(&str, usize); 5] = [
+            ("command", self.command.len()),
+            ("env", self.env.len()),
+            ("columns", self.columns.len()),
+            ("requirements.tags", self.requirements.tags.len()),
+            ("requirements.custom", self.requirements.custom.len()),
+        ];
+        if let Some((field, len)) = lists.into_iter().find(|(_, len)| *len > LIST_LEN_MAX) {
+            return refuse(
+                field,
+                format!("has {len} entries; at most {LIST_LEN_MAX} are allowed"),
+            );
+        }
+        let requirement_names = [
+            &self.requirements.os,
+            &self.requirements.arch,
+            &self.requirements.group,
+        ];
+        let names = [("app", &self.app), ("label", &self.label)]
+            .into_iter()
+            .chain(self.columns.iter().map(|column| ("columns", column)))
+            .chain(
+                self.requirements
+                    .tags
+                    .iter()
+                    .map(|tag| ("requirements.tags", tag)),
+            )
+            .chain(
+                self.requirements
+                    .custom
+                    .iter()
+                    .map(|(name, _)| ("requirements.custom", name)),
+            )
+            .chain(
+                requirement_names
+                    .into_iter()
+                    .flatten()
+                    .map(|name| ("requirements", name)),
+            );
+        for (field, name) in names {
+            if name.len() > NAME_BYTES_MAX {
+                return refuse(
+                    field,
+                    format!(
+                        "is {} bytes long; at most {NAME_BYTES_MAX} are allowed",
+                        name.len()
+                    ),
+                );
+            }
+        }
+        if self.executor().is_empty() {
+            return refuse(
+                "app",
+                "is empty; give an executor such as `process`".to_owned(),
+            );
+        }
+        if self.executor() == "process" && self.command.first().is_none_or(String::is_empty) {
+            return refuse(
+                "command",
+                "is empty; a process work needs a command".to_owned(),
+            );
+        }
+        if let Some((index, _)) = self
+            .columns
+            .iter()
+            .enumerate()
+            .find(|(i, c)| self.columns[..*i].contains(c))
+        {
+            return refuse("columns", format!("names `{}` twice", self.columns[index]));
+        }
+        if self
+            .env
+            .iter()
+            .any(|(name, _)| name.is_empty() || name.contains(['=', '\0']))
+        {
+            return refuse(
+                "env",
+                "has a variable whose name is empty or holds `=` or NUL".to_owned(),
+            );
+        }
+        if self
+            .command
+            .iter()
+            .chain(self.env.iter().map(|(_, value)| value))
+            .any(|text| text.contains('\0'))
+        {
+            return refuse("command", "holds a NUL byte".to_owned());
+        }
+        if self.priority > Priority::MAX {
+            return refuse(
+                "priority",
+                format!(
+                    "is {}; 0 to {} are allowed",
+                    self.priority.0,
+                    Priority::MAX.0
+                ),
+            );
+        }
+        if self.limits.output > Limits::OUTPUT_MAX {
+            let Bytes(max) = Limits::OUTPUT_MAX;
+            return refuse(
+                "limits.output",
+                format!(
+                    "is {} bytes; at most {max} are allowed",
+                    self.limits.output.0
+                ),
+            );
+        }
+        if self.limits.wall_clock.0 == 0 {
+            return refuse(
+                "limits.wall_clock",
+                "is zero; a work needs time to run".to_owned(),
+            );
+        }
+        if self.retry.attempts_max == 0 || self.retry.attempts_max > 1_000 {
+            return refuse(
+                "retry.attempts_max",
+                format!("is {}; 1 to 1000 are allowed", self.retry.attempts_max),
+            );
+        }
+        let encoded_bytes = postcard::to_stdvec(self).map_or(usize::MAX, |encoded| encoded.len());
+        if encoded_bytes > TEMPLATE_BYTES_MAX {
+            return refuse(
+                "template",
+                format!("is {encoded_bytes} bytes long; at most {TEMPLATE_BYTES_MAX} are allowed"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Rows of parameters as they stand in a message: for each its length and its bytes.
+///
+/// Checked once by [`Rows::parse`]; iteration afterwards cannot fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rows<'a> {
+    count: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    /// Checks that `bytes` are exactly `count` rows within bounds.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the first bad row.
+    pub fn parse(count: u32, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        for _ in 0..count {
+            reader.bytes("row", ROW_BYTES_MAX)?;
+        }
+        reader.finish()?;
+        Ok(Self { count, bytes })
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The rows with their lengths, as they were parsed.
+    #[must_use]
+    pub fn encoded(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Without the first `count` rows (all of them, if there are fewer).
+    #[must_use]
+    pub fn skip(self, count: u32) -> Self {
+        let mut reader = Reader::new(self.bytes);
+        let skipped = count.min(self.count);
+        for _ in 0..skipped {
+            reader
+                .bytes("row", ROW_BYTES_MAX)
+                .expect("checked by parse");
+        }
+        Self {
+            count: self.count - skipped,
+            bytes: reader.rest(),
+        }
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut reader = Reader::new(self.bytes);
+        (0..self.count).map(move |_| {
+            reader
+                .bytes("row", ROW_BYTES_MAX)
+                .expect("checked by parse")
+        })
+    }
+}
+
+/// One row's values by column, and their encoding.
+///
+/// A row of a template with at most one column is the bare value; with more, each value has its length before it.
+pub mod row {
+    use super::{DecodeError, ROW_BYTES_MAX, Reader, codec};
+
+    /// Joins the values of a row.
+    #[must_use]
+    pub fn join(values: &[&[u8]]) -> Vec<u8> {
+        if let [value] = values {
+            return value.to_vec();
+        }
+        let mut out = Vec::new();
+        for value in values {
+            codec::put_bytes(&mut out, value);
+        }
+        out
+    }
+
+    /// Splits a row into `columns` values; one empty value is left out where a template has no column.
+    ///
+    /// # Errors
+    /// The row has fewer or more values, or is malformed.
+    pub fn split(columns: usize, row: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
+        match columns {
+            0 => Ok(Vec::new()),
+            1 => Ok(vec![row]),
+            _ => {
+                let mut reader = Reader::new(row);
+                let values = (0..columns)
+                    .map(|_| reader.bytes("value", ROW_BYTES_MAX))
+                    .collect::<Result<_, _>>()?;
+                reader.finish()?;
+                Ok(values)
+            }
+        }
+    }
+}
