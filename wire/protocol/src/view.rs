@@ -261,8 +261,14 @@ pub enum Reply {
     Status(StatusView),
     /// One work.
     Work(Box<WorkDetail>),
-    /// A page of works; fewer than asked for: it is the last.
-    Works(Vec<WorkView>),
+    /// A page of works. The engine looks at a bounded number of works per query, so a page may be short, even
+    /// empty, and not be the last.
+    Works {
+        /// The works that passed the filter.
+        works: Vec<WorkView>,
+        /// Ask again behind this work; `None`: that was all.
+        next: Option<WorkId>,
+    },
     /// One bag.
     Bag(BagView),
     /// A page of bags.
