@@ -1,0 +1,591 @@
+//! One turn of the server, step by step.
+//!
+//! ```text
+//! wait ─► receive ─► accept ─► timers ─► events and frames of touched links ─► on_close
+//!          (UDP)                          (on_open, on_frame, on_received)
+//!      ─► after_turn ─► on_close ─► write, transmit ─► on_eased
+//! ```
+
+use super::admission::Verdict;
+use super::conn::{Conn, State};
+use super::listener::{Listener, proto_ecn};
+use super::{Handler, Links, Server, Turn, WAKER};
+use crate::close::{Close, code};
+use crate::limits::{
+    ACCEPTS_PER_TURN, GSO_BYTES, GSO_SEGMENTS, READ_BYTES_PER_TURN, RECEIVE_CALLS_PER_TURN,
+    TRANSMIT_BYTES_PER_TURN,
+};
+use bytes::{Bytes, BytesMut};
+use quinn_proto::crypto::rustls::HandshakeData;
+use quinn_proto::{
+    ConnectionError, ConnectionHandle, DatagramEvent, Dir, EndpointEvent, Event, Incoming, ReadError,
+    StreamEvent, VarInt,
+};
+use std::io;
+use std::time::{Duration, Instant};
+
+impl Server {
+    /// Waits for input, a timer, the waker or `timeout` (`None`: for as long as it takes), handles what
+    /// there is, calls `handler` back, and sends. Returns early for signals.
+    ///
+    /// # Errors
+    /// Those of polling and of the sockets themselves; a peer cannot cause one. The server is unusable
+    /// afterwards.
+    pub fn turn<H: Handler>(&mut self, timeout: Option<Duration>, handler: &mut H) -> io::Result<Turn> {
+        let mut turn = Turn::default();
+        self.wait(timeout, &mut turn)?;
+        self.again = false;
+        for index in 0..self.listeners.len() {
+            self.receive(index, &mut turn)?;
+        }
+        self.accept(&mut turn);
+        self.expire();
+        self.examine(handler, &mut turn);
+        report_ended(&mut self.links, handler);
+        handler.after_turn(&mut self.links);
+        report_ended(&mut self.links, handler);
+        self.flush(&mut turn)?;
+        while let Some(link) = self.links.eased.pop_front() {
+            handler.on_eased(&mut self.links, link);
+            self.again = true;
+        }
+        self.again |= !self.links.ended.is_empty();
+        Ok(turn)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, turn: &mut Turn) -> io::Result<()> {
+        let now = Instant::now();
+        let timer = self
+            .links
+            .timers
+            .next()
+            .map(|at| at.saturating_duration_since(now));
+        let wait = if self.must_go_on() {
+            Some(Duration::ZERO)
+        } else {
+            min_some(timeout, timer)
+        };
+        turn.syscalls += 1;
+        match self.poll.poll(&mut self.events, wait) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.links.now = Instant::now();
+        for event in &self.events {
+            if event.token() == WAKER {
+                turn.woken = true;
+                continue;
+            }
+            let listener = &mut self.listeners[event.token().0];
+            listener.readable |= event.is_readable();
+            if event.is_writable() {
+                listener.unblock(self.poll.registry(), turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// There is work that needs no input.
+    fn must_go_on(&self) -> bool {
+        let sendable = || {
+            let blocked = self.listeners.iter().any(Listener::is_blocked);
+            !blocked && !self.links.flush.is_empty()
+        };
+        self.again
+            || !self.incoming.is_empty()
+            || !self.links.touched.is_empty()
+            || self.listeners.iter().any(|listener| listener.readable)
+            || sendable()
+    }
+
+    fn receive(&mut self, index: usize, turn: &mut Turn) -> io::Result<()> {
+        for _ in 0..RECEIVE_CALLS_PER_TURN {
+            let listener = &mut self.listeners[index];
+            if !listener.readable {
+                return Ok(());
+            }
+            let filled = listener.receive(&mut self.batch, turn)?;
+            for (meta, bytes) in self.batch.filled(filled) {
+                turn.bytes_in += bytes.len() as u64;
+                // The one copy of what comes in: packets are decrypted in it, frames are slices of it.
+                let mut rest = BytesMut::from(bytes);
+                while !rest.is_empty() {
+                    turn.datagrams_in += 1;
+                    let datagram = rest.split_to(meta.stride.clamp(1, rest.len()));
+                    let ecn = meta.ecn.map(proto_ecn);
+                    self.transmit.clear();
+                    let now = self.links.now;
+                    let event = listener.endpoint.handle(
+                        now,
+                        meta.addr,
+                        meta.dst_ip,
+                        ecn,
+                        datagram,
+                        &mut self.transmit,
+                    );
+                    match event {
+                        Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                            let Some(slot) = listener.slot_of(handle) else {
+                                continue;
+                            };
+                            let Some(conn) = self.links.conn(slot) else {
+                                continue;
+                            };
+                            conn.quic.handle_event(event);
+                            conn.seen = true;
+                            self.links.touch(slot);
+                        }
+                        Some(DatagramEvent::NewConnection(incoming)) => {
+                            judge(
+                                listener,
+                                index,
+                                &mut self.links,
+                                &mut self.incoming,
+                                &mut self.transmit,
+                                incoming,
+                                turn,
+                            );
+                        }
+                        Some(DatagramEvent::Response(transmit)) => {
+                            listener.respond(&transmit, &self.transmit, turn)
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins handshakes of peers that were let in.
+    fn accept(&mut self, turn: &mut Turn) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some((index, incoming)) = self.incoming.pop_front() else {
+                return;
+            };
+            let listener = &mut self.listeners[index];
+            let address = incoming.remote_address().ip().to_canonical();
+            self.transmit.clear();
+            match listener
+                .endpoint
+                .accept(incoming, self.links.now, &mut self.transmit, None)
+            {
+                Ok((handle, quic)) => {
+                    let slot = self.links.insert(Conn::new(quic, handle, index, listener.id));
+                    listener.set_slot(handle, Some(slot));
+                    self.links.touch(slot);
+                }
+                Err(error) => {
+                    tracing::debug!(%address, cause = %error.cause, "handshake not begun");
+                    self.links.admission.leave(address, true);
+                    if let Some(transmit) = error.response {
+                        listener.respond(&transmit, &self.transmit, turn);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Handles timers that have fired: QUIC's, and the deadlines of states.
+    fn expire(&mut self) {
+        let now = self.links.now;
+        while let Some(slot) = self.links.timers.pop(now) {
+            let Some(conn) = self.links.conn(slot) else {
+                continue;
+            };
+            conn.armed = None;
+            if conn.deadline.is_some_and(|at| at <= now) {
+                conn.deadline = None;
+                self.on_deadline(slot);
+            } else if conn.quic.poll_timeout().is_some_and(|at| at <= now) {
+                conn.quic.handle_timeout(now);
+                self.links.touch(slot);
+            } else {
+                self.links.queue_flush(slot);
+            }
+        }
+    }
+
+    /// A state has lasted too long.
+    fn on_deadline(&mut self, slot: u32) {
+        let now = self.links.now;
+        let Some(conn) = self.links.conn(slot) else { return };
+        match &conn.state {
+            State::Handshaking => {
+                // Most likely nobody is there: no farewell, no draining.
+                let (listener, handle) = (conn.listener, conn.handle);
+                forget(
+                    &mut self.listeners[listener],
+                    &mut self.links,
+                    slot,
+                    handle,
+                    EndpointEvent::drained(),
+                );
+            }
+            State::Greeting => {
+                let link = conn.id;
+                self.links.abort(
+                    link,
+                    Close::new(code::SILENT, "the peer did not authenticate itself in time"),
+                );
+            }
+            State::Delivering(close) => {
+                let (code, reason) = (
+                    VarInt::from_u32(close.code),
+                    Bytes::from(close.reason.to_string()),
+                );
+                conn.quic.close(now, code, reason);
+                self.links.closed(slot);
+            }
+            State::Open | State::Closed => self.links.queue_flush(slot),
+        }
+    }
+
+    /// Handles events and input of every link that something came for.
+    fn examine<H: Handler>(&mut self, handler: &mut H, turn: &mut Turn) {
+        let mut touched = std::mem::take(&mut self.links.touched);
+        for slot in touched.drain(..) {
+            let Some(conn) = self.links.conn(slot) else {
+                continue;
+            };
+            conn.in_touched = false;
+            let readable = std::mem::take(&mut conn.unread);
+            if handle_events(&mut self.links, slot, handler) | readable {
+                read(&mut self.links, slot, &mut self.chunks, handler, turn);
+            }
+            sign_of_life(&mut self.links, slot, handler);
+        }
+        // Callbacks touch nothing; what was read in part is looked at again in the next turn.
+        touched.append(&mut self.links.touched);
+        self.links.touched = touched;
+    }
+
+    /// Writes and transmits what every link has to send, each its share.
+    fn flush(&mut self, turn: &mut Turn) -> io::Result<()> {
+        let now = Instant::now();
+        self.links.now = now;
+        for _ in 0..self.links.flush.len() {
+            let Some(slot) = self.links.flush.pop_front() else {
+                break;
+            };
+            let Some(conn) = self.links.conn(slot) else {
+                continue;
+            };
+            conn.in_flush = false;
+            let (index, handle) = (conn.listener, conn.handle);
+            write(&mut self.links, slot);
+            let listener = &mut self.listeners[index];
+            let more = transmit(&mut self.links, slot, listener, &mut self.transmit, turn);
+            let drained = forward_events(&mut self.links, slot, listener);
+            if let Some(event) = drained {
+                forget(listener, &mut self.links, slot, handle, event);
+                continue;
+            }
+            if more {
+                self.links.queue_flush(slot);
+            }
+            let Some((conn, _, timers)) = self.links.conn_to_flush(slot) else {
+                continue;
+            };
+            let wanted = min_some(conn.quic.poll_timeout(), conn.deadline);
+            timers.arm(slot, &mut conn.armed, wanted);
+        }
+        for listener in self.listeners.iter_mut().filter(|listener| listener.is_blocked()) {
+            listener.await_room(self.poll.registry())?;
+        }
+        Ok(())
+    }
+}
+
+/// Decides about a first packet.
+fn judge(
+    listener: &mut Listener,
+    index: usize,
+    links: &mut Links,
+    waiting: &mut std::collections::VecDeque<(usize, Incoming)>,
+    buffer: &mut Vec<u8>,
+    incoming: Incoming,
+    turn: &mut Turn,
+) {
+    let address = incoming.remote_address().ip().to_canonical();
+    let proven = incoming.remote_address_validated();
+    buffer.clear();
+    let transmit = match links.admission.verdict(&links.limits, address, proven) {
+        Verdict::Accept => {
+            links.admission.enter(address);
+            waiting.push_back((index, incoming));
+            return;
+        }
+        Verdict::Retry => match listener.endpoint.retry(incoming, buffer) {
+            Ok(transmit) => {
+                turn.retries += 1;
+                transmit
+            }
+            // It has been asked already, and answered with a token that proves nothing.
+            Err(refused) => listener.endpoint.refuse(refused.into_incoming(), buffer),
+        },
+        Verdict::Refuse => {
+            turn.refused += 1;
+            listener.endpoint.refuse(incoming, buffer)
+        }
+    };
+    listener.respond(&transmit, buffer, turn);
+}
+
+/// Handles QUIC's events of one link; whether its stream has something to read.
+fn handle_events<H: Handler>(links: &mut Links, slot: u32, handler: &mut H) -> bool {
+    let mut readable = false;
+    loop {
+        let Some(conn) = links.conn(slot) else {
+            return false;
+        };
+        let Some(event) = conn.quic.poll() else {
+            return readable;
+        };
+        match event {
+            Event::Connected => {
+                let data = conn.quic.crypto_session().handshake_data();
+                let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
+                let alpn = data.and_then(|data| data.protocol).unwrap_or_default();
+                if let Some((link, peer)) = links.connected(slot, &alpn) {
+                    handler.on_open(links, link, peer);
+                }
+            }
+            Event::ConnectionLost { reason } => links.lost(slot, describe(&reason)),
+            Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => {
+                let opened = conn.quic.streams().accept(Dir::Bi);
+                if conn.stream.is_none() {
+                    conn.stream = opened;
+                }
+                readable = true;
+            }
+            Event::Stream(StreamEvent::Readable { .. }) => readable = true,
+            Event::Stream(StreamEvent::Writable { .. }) => links.queue_flush(slot),
+            Event::Stream(StreamEvent::Finished { .. } | StreamEvent::Stopped { .. }) => {
+                on_sending_ended(links, slot)
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The peer has received everything, or wants no more.
+fn on_sending_ended(links: &mut Links, slot: u32) {
+    let now = links.now;
+    let Some(conn) = links.conn(slot) else { return };
+    if let State::Delivering(close) = &conn.state {
+        conn.quic.close(
+            now,
+            VarInt::from_u32(close.code),
+            Bytes::from(close.reason.to_string()),
+        );
+        links.closed(slot);
+    } else {
+        let link = conn.id;
+        links.abort(link, Close::new(code::DONE, "the peer wants to receive no more"));
+    }
+}
+
+/// Reads a link's share and gives its frames to the owner.
+fn read<H: Handler>(links: &mut Links, slot: u32, chunks: &mut Vec<Bytes>, handler: &mut H, turn: &mut Turn) {
+    let Some(conn) = links.conn(slot).filter(|conn| conn.state.is_live()) else {
+        return;
+    };
+    let (link, listener) = (conn.id, conn.peer.listener);
+    let Some(stop) = take_chunks(conn, chunks) else {
+        return;
+    };
+    let mut reader = links.take_reader(slot);
+    'chunks: for chunk in chunks.iter() {
+        let mut input = &chunk[..];
+        // Asked anew for every frame: the owner's answer to one may authenticate or end the link.
+        while let Some(payload_max) = links.payload_max(link) {
+            match reader.next(&mut input, payload_max) {
+                Ok(Some((kind, payload))) => {
+                    turn.frames_in += 1;
+                    if let Err(close) = handler.on_frame(links, link, listener, kind, payload) {
+                        links.abort(link, close);
+                    }
+                }
+                Ok(None) => continue 'chunks,
+                Err(error) => links.abort(link, Close::new(code::FRAME, error.to_string())),
+            }
+        }
+        break;
+    }
+    chunks.clear();
+    links.put_reader(link, reader);
+    match stop {
+        Stop::Empty => {}
+        Stop::Share => {
+            if let Some(conn) = links
+                .conn(slot)
+                .filter(|conn| conn.id == link && conn.state.is_live())
+            {
+                conn.unread = true;
+                links.touch(slot);
+            }
+        }
+        Stop::End => links.close(link, code::DONE, "the peer has finished"),
+        Stop::Reset => links.abort(link, Close::new(code::DONE, "the peer has given up its stream")),
+    }
+}
+
+/// Why reading stopped.
+enum Stop {
+    Empty,
+    Share,
+    End,
+    Reset,
+}
+
+/// Takes what the stream has, up to a turn's share. `None`: there is no stream to read.
+fn take_chunks(conn: &mut Conn, chunks: &mut Vec<Bytes>) -> Option<Stop> {
+    let mut stream = conn.quic.recv_stream(conn.stream?);
+    let mut source = stream.read(true).ok()?;
+    let mut share = READ_BYTES_PER_TURN;
+    let stop = loop {
+        match source.next(share) {
+            Ok(Some(chunk)) => {
+                share -= chunk.bytes.len();
+                chunks.push(chunk.bytes);
+                if share == 0 {
+                    break Stop::Share;
+                }
+            }
+            Ok(None) => break Stop::End,
+            Err(ReadError::Blocked) => break Stop::Empty,
+            Err(ReadError::Reset(_)) => break Stop::Reset,
+        }
+    };
+    // New flow-control credit leaves with the flush, which every touched link gets.
+    let _ = source.finalize();
+    Some(stop)
+}
+
+/// Tells the owner that the peer lives, if something of it was really received.
+fn sign_of_life<H: Handler>(links: &mut Links, slot: u32, handler: &mut H) {
+    let Some(conn) = links.conn(slot) else { return };
+    if !std::mem::take(&mut conn.seen) || !conn.state.is_live() {
+        return;
+    }
+    // A datagram may be forged; what decrypts to frames is the peer's.
+    let life = conn.frames_received();
+    if life == std::mem::replace(&mut conn.life, life) {
+        return;
+    }
+    conn.peer.address = conn.quic.remote_address();
+    let link = conn.id;
+    handler.on_received(links, link);
+}
+
+fn report_ended<H: Handler>(links: &mut Links, handler: &mut H) {
+    while let Some((link, reason)) = links.ended.pop_front() {
+        handler.on_close(links, link, &reason);
+    }
+}
+
+/// Gives the stream what it takes of what waits.
+fn write(links: &mut Links, slot: u32) {
+    let soft = links.limits.out_bytes_soft;
+    let Some((conn, spare, _)) = links.conn_to_flush(slot) else {
+        return;
+    };
+    let written = conn.write(spare);
+    let (link, eased) = (conn.id, conn.full && conn.backlog() <= soft / 2);
+    if eased {
+        conn.full = false;
+    }
+    if matches!(conn.state, State::Delivering(_)) && conn.backlog() == 0 && !conn.finished {
+        conn.finished = true;
+        if let Some(stream) = conn.stream
+            && conn.quic.send_stream(stream).finish().is_err()
+        {
+            on_sending_ended(links, slot); // stopped by the peer
+        }
+    }
+    links.wrote(written);
+    if eased && links.payload_max(link).is_some() {
+        links.eased.push_back(link);
+    }
+}
+
+/// Sends a link's packets; whether some are left for the next turn.
+fn transmit(
+    links: &mut Links,
+    slot: u32,
+    listener: &mut Listener,
+    buffer: &mut Vec<u8>,
+    turn: &mut Turn,
+) -> bool {
+    let now = links.now;
+    let Some(conn) = links.conn(slot) else {
+        return false;
+    };
+    let mut share = TRANSMIT_BYTES_PER_TURN;
+    loop {
+        if listener.is_blocked() || share == 0 {
+            return true;
+        }
+        let mtu = usize::from(conn.quic.current_mtu());
+        let segments = listener
+            .segments_max()
+            .min(GSO_SEGMENTS)
+            .min(GSO_BYTES / mtu)
+            .max(1);
+        buffer.clear();
+        let Some(transmit) = conn.quic.poll_transmit(now, segments, buffer) else {
+            return false;
+        };
+        share = share.saturating_sub(transmit.size);
+        listener.send(transmit, buffer, turn);
+    }
+}
+
+/// Carries events between a connection and its endpoint. `Some`: the connection has drained.
+fn forward_events(links: &mut Links, slot: u32, listener: &mut Listener) -> Option<EndpointEvent> {
+    let conn = links.conn(slot)?;
+    while let Some(event) = conn.quic.poll_endpoint_events() {
+        if event.is_drained() {
+            return Some(event);
+        }
+        if let Some(answer) = listener.endpoint.handle_event(conn.handle, event) {
+            conn.quic.handle_event(answer);
+        }
+    }
+    None
+}
+
+fn forget(
+    listener: &mut Listener,
+    links: &mut Links,
+    slot: u32,
+    handle: ConnectionHandle,
+    drained: EndpointEvent,
+) {
+    listener.endpoint.handle_event(handle, drained);
+    listener.set_slot(handle, None);
+    links.remove(slot);
+}
+
+/// For the owner, and for its log.
+fn describe(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => {
+            format!("closed by the peer, code {}", close.error_code)
+        }
+        ConnectionError::ApplicationClosed(close) => {
+            format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason))
+        }
+        ConnectionError::TimedOut => "nothing was heard from the peer for the idle timeout".to_owned(),
+        ConnectionError::Reset => "the peer does not know this connection: it has restarted".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn min_some<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

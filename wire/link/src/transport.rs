@@ -1,0 +1,54 @@
+//! QUIC transport parameters, both ends.
+
+use quinn_proto::congestion::CubicConfig;
+use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the two ends have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Common {
+    pub(crate) idle_timeout: Duration,
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) mtu_max: u16,
+    pub(crate) send_window: u64,
+    pub(crate) stream_window: u32,
+}
+
+/// The round trip assumed before one was measured. QUIC's own 333 ms makes a lost first packet cost a
+/// second; a worker that is farther away than this only repeats its first packet once.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// The congestion window at first, in bytes. QUIC recommends ten packets; a pool's links are long
+/// lived and few per path, and a batch of assignments should not take three round trips.
+const INITIAL_WINDOW_BYTES: u64 = 64 * 1200;
+
+impl Common {
+    /// A transport without datagrams and without streams of the peer's.
+    pub(crate) fn transport(&self) -> TransportConfig {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(self.mtu_max);
+        let mut congestion = CubicConfig::default();
+        congestion.initial_window(INITIAL_WINDOW_BYTES);
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None)
+            .max_idle_timeout(Some(idle_timeout(self.idle_timeout)))
+            .keep_alive_interval(self.keep_alive)
+            .initial_rtt(INITIAL_RTT)
+            .stream_receive_window(VarInt::from_u32(self.stream_window))
+            .receive_window(VarInt::from_u32(self.stream_window))
+            .send_window(self.send_window)
+            .mtu_discovery_config(Some(discovery))
+            .congestion_controller_factory(Arc::new(congestion))
+            .allow_spin(false);
+        transport
+    }
+}
+
+fn idle_timeout(timeout: Duration) -> IdleTimeout {
+    let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    IdleTimeout::from(VarInt::from_u32(millis))
+}
