@@ -1,0 +1,502 @@
+//! The agent: routes events, and keeps the conversation with the engine.
+
+use core::fmt;
+use core::mem;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wire_protocol::ids::{Epoch, LeaseToken, Shard};
+use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
+use wire_protocol::outcome::Reason;
+use wire_protocol::template::Offer;
+use wire_protocol::units::{Instant, Millis};
+use wire_protocol::worker_link::{Join, Report, Tokens, Welcome, kind, push_control, push_empty};
+
+use crate::backoff::Backoff;
+use crate::effect::{Disconnect, Effect, Effects, Exit, Note};
+use crate::event::Event;
+use crate::held::{Held, Waiting};
+use crate::reports::Reports;
+use crate::runner::{Known, Runner};
+use crate::{BACKOFF_MAX, JOIN_TIMEOUT, REPORT_BYTES_MAX, RETRY_AFTER_MAX, STARTED_APART};
+
+mod frames;
+
+/// Who a worker is and what it offers.
+#[derive(Clone)]
+pub struct Settings {
+    /// Account of the pool's operator for workers.
+    pub login: String,
+    /// Its password. Shown by nothing here.
+    pub password: String,
+    /// Identity of the worker, the same across its restarts. Not empty.
+    pub uid: String,
+    /// Name for people.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// What it has. At least one slot; slots and prefill together at most
+    /// [`LEASES_PER_WORKER_MAX`]. `executors` decides what is run at all: works of another one end with
+    /// [`Reason::NoExecutor`].
+    pub offer: Offer,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("login", &self.login)
+            .field("uid", &self.uid)
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("offer", &self.offer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One worker's brain. See the crate's documentation for what it does, [`Agent::handle`] for how to drive it.
+#[derive(Debug)]
+pub struct Agent {
+    settings: Settings,
+    link: Link,
+    held: Held,
+    reports: Reports,
+    /// Templates of this connection.
+    templates: HashMap<u32, Known>,
+    /// The highest epoch seen of each shard.
+    epochs: Vec<(Shard, Epoch)>,
+    /// Until when the leases that it holds are its own, as far as it can know.
+    leases_until: Instant,
+    draining: bool,
+    backoff: Backoff,
+    now: Instant,
+    /// Tokens of an answer that is being made; kept for its memory.
+    tokens: Vec<LeaseToken>,
+}
+
+/// ```text
+///               Tick at `at`           Connected             Welcome
+///   ┌► Waiting ─────────────► Connecting ────────► Joining ──────────► Joined
+///   │                             │                    │                 │
+///   └─────────────────────────────┴────────────────────┴─────────────────┘
+///       Disconnected · no Welcome in time · silence · a broken rule · Refused{Busy, ShuttingDown}
+///
+///   any of them ──── Refused{Credentials, Invalid} · drained and everything recorded ────► Left
+/// ```
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    Waiting { at: Instant },
+    Connecting { until: Instant },
+    Joining { until: Instant },
+    Joined(Joined),
+    Left,
+}
+
+/// A conversation under way.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    since: Instant,
+    /// When something was last said, and last heard.
+    said: Instant,
+    heard: Instant,
+    started_said: Instant,
+    lease_timeout: Millis,
+    heartbeat: Millis,
+}
+
+/// Where a worker is in its conversation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Phase {
+    /// Without a link, until a deadline.
+    Waiting,
+    /// The shell is making a link.
+    Connecting,
+    /// It has said `Join`.
+    Joining,
+    /// The engine has said `Welcome`.
+    Joined,
+    /// It has left; nothing happens any more.
+    Left,
+}
+
+/// Numbers for a person or a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Where it is in its conversation.
+    pub phase: Phase,
+    /// It takes no further work.
+    pub draining: bool,
+    /// Works that wait for a slot.
+    pub waiting: usize,
+    /// Slots in use, also by works that were told to stop.
+    pub running: usize,
+    /// Reports that are not known to be recorded.
+    pub unacknowledged: usize,
+}
+
+impl Agent {
+    /// A worker that wants to connect at once. The seed decides its jitter.
+    ///
+    /// # Panics
+    /// If the settings are out of their documented bounds, or too long for a `Join`.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        let held = Held::new(settings.offer.slots);
+        let agent = Self {
+            link: Link::Waiting { at: Instant(0) },
+            held,
+            reports: Reports::new(),
+            templates: HashMap::new(),
+            epochs: Vec::new(),
+            leases_until: Instant(0),
+            draining: false,
+            backoff: Backoff::new(seed),
+            now: Instant(0),
+            tokens: Vec::new(),
+            settings,
+        };
+        if let Err(error) = agent.join().validate() {
+            panic!("these settings cannot be said to an engine: {error}");
+        }
+        agent
+    }
+
+    /// Takes one event in, and appends what is to be done.
+    ///
+    /// `now` should not go backwards; an earlier one counts as the latest seen. After an [`Effect::Exit`]
+    /// every event is ignored.
+    ///
+    /// # Panics
+    /// If the result of an [`Event::Ended`] is longer than [`RESULT_BYTES_MAX`]: executors bound what they keep.
+    pub fn handle(&mut self, now: Instant, event: Event<'_>, effects: &mut Effects) {
+        if matches!(self.link, Link::Left) {
+            return;
+        }
+        self.now = self.now.max(now);
+        match event {
+            Event::Connected => self.on_connected(effects),
+            Event::Frame { kind, payload } => self.on_frame(kind, payload, effects),
+            Event::Disconnected { reason } => self.on_disconnected(reason, effects),
+            Event::Ended(report) => self.on_ended(&report),
+            Event::Drain => self.drain("the worker was asked to stop", effects),
+            Event::Flush => self.flush(effects),
+            Event::Tick => self.on_tick(effects),
+        }
+        self.fill_slots(effects);
+        self.leave_when_drained(effects);
+    }
+
+    /// When the next [`Event::Tick`] is due. `None`: never, it has left or waits for the shell alone.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.link {
+            Link::Waiting { at } => Some(at),
+            Link::Connecting { until } | Link::Joining { until } => Some(until),
+            Link::Joined(joined) => {
+                let ping = joined.said + joined.heartbeat;
+                let silence = joined.heard + joined.lease_timeout;
+                let started = self
+                    .held
+                    .announcement_due()
+                    .map(|due| due.max(joined.started_said + STARTED_APART));
+                let finished = self.reports.has_unsaid().then_some(self.now);
+                [Some(ping), Some(silence), started, finished]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Link::Left => None,
+        }
+    }
+
+    /// Numbers of this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            phase: match self.link {
+                Link::Waiting { .. } => Phase::Waiting,
+                Link::Connecting { .. } => Phase::Connecting,
+                Link::Joining { .. } => Phase::Joining,
+                Link::Joined(_) => Phase::Joined,
+                Link::Left => Phase::Left,
+            },
+            draining: self.draining,
+            waiting: self.held.waiting(),
+            running: self.held.running(),
+            unacknowledged: self.reports.len(),
+        }
+    }
+
+    /// Leases under which something runs that was not told to stop, by slot.
+    pub fn running(&self) -> impl Iterator<Item = LeaseToken> {
+        self.held.running_tokens()
+    }
+
+    /// Asserts what must hold between any two events; for tests and simulations.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn check(&self) {
+        let offer = &self.settings.offer;
+        self.held.check(&self.reports);
+        self.reports.check();
+        assert!(self.held.running() <= offer.slots as usize, "slots");
+        assert!(self.held.live() <= self.room(), "holds more than it offered");
+        assert!(
+            self.reports.len() + self.held.running() <= LEASES_PER_WORKER_MAX,
+            "more reports than a join can present"
+        );
+        assert!(
+            self.held.waiting() == 0 || !self.may_start(),
+            "a work waits for nothing"
+        );
+        let joined = matches!(self.link, Link::Joined(_));
+        assert!(
+            !(joined && self.draining && self.held.waiting() > 0),
+            "waiting works go back"
+        );
+    }
+
+    fn on_connected(&mut self, effects: &mut Effects) {
+        let Link::Connecting { until } = self.link else {
+            return;
+        };
+        self.link = Link::Joining { until };
+        let join = self.join();
+        self.held.announce_all();
+        effects.send(|out| push_control(out, kind::JOIN, &join));
+    }
+
+    fn join(&self) -> Join {
+        let settings = &self.settings;
+        let running: Vec<_> = self.held.running_tokens().collect();
+        Join {
+            login: settings.login.clone(),
+            password: settings.password.clone(),
+            uid: settings.uid.clone(),
+            name: settings.name.clone(),
+            version: settings.version.clone(),
+            offer: settings.offer.clone(),
+            held: self
+                .held
+                .waiting_tokens()
+                .chain(running.iter().copied())
+                .collect(),
+            running,
+            unacknowledged: self.reports.tokens().collect(),
+        }
+    }
+
+    fn on_disconnected(&mut self, reason: &str, effects: &mut Effects) {
+        if !matches!(self.link, Link::Waiting { .. }) {
+            self.reconnect_later(Millis(0), reason.to_owned(), effects);
+        }
+    }
+
+    /// Closes the link because of something that the engine did or did not do.
+    fn disconnect(&mut self, reason: Disconnect, effects: &mut Effects) {
+        let text = reason.to_string();
+        let at_least = match &reason {
+            Disconnect::Refused(refused) => refused.retry_after.min(RETRY_AFTER_MAX),
+            _ => Millis(0),
+        };
+        effects.push(Effect::Disconnect { reason });
+        self.reconnect_later(at_least, text, effects);
+    }
+
+    fn reconnect_later(&mut self, at_least: Millis, reason: String, effects: &mut Effects) {
+        if let Link::Joined(joined) = self.link
+            && self.now.since(joined.since) > BACKOFF_MAX
+        {
+            self.backoff.start_over();
+        }
+        let after = self.backoff.wait(at_least);
+        self.link = Link::Waiting { at: self.now + after };
+        self.templates.clear();
+        self.reports.unsay();
+        effects.note(Note::Reconnecting { after, reason });
+    }
+
+    fn on_ended(&mut self, report: &Report<'_>) {
+        let bytes = report.result.len();
+        assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
+        if self.held.end(report.token) {
+            self.reports.push(report);
+        }
+    }
+
+    fn drain(&mut self, reason: &str, effects: &mut Effects) {
+        if mem::replace(&mut self.draining, true) {
+            return;
+        }
+        effects.note(Note::Draining {
+            reason: reason.to_owned(),
+        });
+        self.say_draining(effects);
+    }
+
+    /// Tells an engine that is there to send nothing more, and returns what has not started.
+    fn say_draining(&mut self, effects: &mut Effects) {
+        let Link::Joined(joined) = &mut self.link else {
+            return;
+        };
+        joined.said = self.now;
+        effects.send(|out| push_empty(out, kind::DRAINING));
+        let mut tokens = mem::take(&mut self.tokens);
+        while let Some(waiting) = self.held.dequeue() {
+            tokens.push(waiting.token);
+        }
+        self.say_tokens(kind::RETRACTED, Reason::WorkerDraining, &tokens, effects);
+        self.put_back(tokens);
+    }
+
+    fn leave_when_drained(&mut self, effects: &mut Effects) {
+        // What waits while the engine is away is not worth staying for: the lease tells the engine. But an engine
+        // that is about to answer gets it back in good order.
+        let returned = self.held.waiting() == 0 || !matches!(self.link, Link::Joining { .. });
+        let done = self.draining && self.held.running() == 0 && self.reports.is_empty();
+        if done && returned && !matches!(self.link, Link::Left) {
+            self.leave(Exit::Drained, effects);
+        }
+    }
+
+    fn leave(&mut self, exit: Exit, effects: &mut Effects) {
+        self.link = Link::Left;
+        effects.push(Effect::Exit(exit));
+    }
+
+    fn flush(&mut self, effects: &mut Effects) {
+        if let Link::Joined(joined) = &mut self.link
+            && self.reports.has_unsaid()
+        {
+            joined.said = self.now;
+            effects.send(|out| self.reports.flush(out));
+        }
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects) {
+        match self.link {
+            Link::Waiting { at } if at <= self.now => {
+                self.link = Link::Connecting {
+                    until: self.now + JOIN_TIMEOUT,
+                };
+                effects.push(Effect::Connect);
+            }
+            Link::Connecting { until } | Link::Joining { until } if until <= self.now => {
+                self.disconnect(Disconnect::NoWelcome, effects);
+            }
+            Link::Joined(joined) if joined.heard + joined.lease_timeout <= self.now => {
+                self.disconnect(Disconnect::Silence(joined.lease_timeout), effects);
+            }
+            Link::Joined(joined) => {
+                self.flush(effects);
+                if joined.started_said + STARTED_APART <= self.now {
+                    self.say_started(effects);
+                }
+                self.say_ping(effects);
+            }
+            _ => {}
+        }
+    }
+
+    fn say_started(&mut self, effects: &mut Effects) {
+        let mut tokens = mem::take(&mut self.tokens);
+        while let Some(token) = self.held.announce_due(self.now) {
+            tokens.push(token);
+        }
+        if !tokens.is_empty()
+            && let Link::Joined(joined) = &mut self.link
+        {
+            joined.started_said = self.now;
+        }
+        self.say_tokens(kind::STARTED, Reason::None, &tokens, effects);
+        self.put_back(tokens);
+    }
+
+    fn say_ping(&mut self, effects: &mut Effects) {
+        if let Link::Joined(joined) = &mut self.link
+            && joined.said + joined.heartbeat <= self.now
+        {
+            joined.said = self.now;
+            effects.send(|out| push_empty(out, kind::PING));
+        }
+    }
+
+    /// Says a list of tokens, in as many frames as their bound asks for; nothing if there are none.
+    fn say_tokens(&mut self, kind: u8, reason: Reason, tokens: &[LeaseToken], effects: &mut Effects) {
+        let Link::Joined(joined) = &mut self.link else {
+            return;
+        };
+        for tokens in tokens.chunks(LEASES_PER_WORKER_MAX) {
+            joined.said = self.now;
+            effects.send(|out| Tokens::push(out, kind, reason, tokens.iter().copied()));
+        }
+    }
+
+    fn put_back(&mut self, mut tokens: Vec<LeaseToken>) {
+        tokens.clear();
+        self.tokens = tokens;
+    }
+
+    /// Works that may wait or run here at once.
+    fn room(&self) -> usize {
+        self.settings.offer.slots as usize + self.settings.offer.prefill as usize
+    }
+
+    /// A further work may start: there is a slot, room for its report, and its lease has not run out.
+    fn may_start(&self) -> bool {
+        self.held.has_free_slot()
+            && !self.draining
+            && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX
+            && self.reports.bytes() < REPORT_BYTES_MAX
+            && self.now < self.leases_until
+    }
+
+    fn fill_slots(&mut self, effects: &mut Effects) {
+        while self.held.waiting() > 0 && self.may_start() {
+            let Waiting { token, known, row } = self.held.dequeue().expect("one waits");
+            self.start(token, &known, row, effects);
+        }
+    }
+
+    fn start(&mut self, token: LeaseToken, known: &Known, row: impl Into<Box<[u8]>>, effects: &mut Effects) {
+        match known.runner {
+            Runner::Null(immediate) => {
+                if self.held.report_at_once(token) {
+                    self.reports.push(&Report {
+                        token,
+                        reason: immediate.reason,
+                        exit_code: 0,
+                        elapsed_us: 0,
+                        result: immediate.result(),
+                    });
+                }
+            }
+            Runner::Shell => {
+                self.held.start(self.now, token);
+                effects.push(Effect::Start {
+                    token,
+                    template: Arc::clone(&known.definition),
+                    row: row.into(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_do_not_show_the_password() {
+        let settings = Settings {
+            login: "vworker".to_owned(),
+            password: "hunter2".to_owned(),
+            uid: "1".to_owned(),
+            name: String::new(),
+            version: String::new(),
+            offer: Offer::default(),
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,34 @@
+//! What a shell tells the core.
+
+use wire_protocol::worker_link::Report;
+
+/// Something that happened. Any event may come at any time; the comments say what an unexpected one does.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The link that [`crate::Effect::Connect`] asked for is up. Ignored in any other phase than connecting.
+    Connected,
+    /// A frame of the engine came, as it stood on the link. A malformed one, or one that has no place in this
+    /// phase, closes the link and changes nothing else. Ignored without a link.
+    Frame {
+        /// Its kind byte.
+        kind: u8,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// The link is gone, or could not be made. Ignored without a link: after [`crate::Effect::Disconnect`] the
+    /// core needs no confirmation.
+    Disconnected {
+        /// Why, for people.
+        reason: &'a str,
+    },
+    /// An executor is done with an attempt, also with one that it was told to kill. A repeat, or a token that
+    /// does not run here, is ignored.
+    Ended(Report<'a>),
+    /// Whoever runs the worker wants it to leave: finish what runs, return the rest, exit. A repeat is ignored.
+    Drain,
+    /// Everything that is there was handed over: say what has ended. A shell that never says so gets the same
+    /// from the next [`Event::Tick`].
+    Flush,
+    /// The instant of [`crate::Agent::next_deadline`] has come. Too early is harmless.
+    Tick,
+}

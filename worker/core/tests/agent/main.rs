@@ -1,0 +1,6 @@
+//! The agent seen from outside: events in, effects out.
+
+mod link;
+mod random;
+mod works;
+mod world;
