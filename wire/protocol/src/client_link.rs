@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError, Reader};
 use crate::frame;
 use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
-use crate::limits::RESULT_BYTES_MAX;
+use crate::limits::{RESULT_BYTES_MAX, ROWS_BYTES_MAX};
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Priority, Rows, WorkTemplate};
 use crate::units::Millis;
@@ -98,7 +98,7 @@ pub struct RowsChunk<'a> {
 }
 
 impl<'a> RowsChunk<'a> {
-    /// Appends a frame with rows that are already encoded (lengths and bytes).
+    /// Appends a frame with rows that are already encoded (lengths and bytes), at most [`ROWS_BYTES_MAX`] of them.
     pub fn push(out: &mut Vec<u8>, request: RequestId, first_row: u32, rows: Rows<'_>) {
         frame::push(out, kind::ROWS, |out| {
             out.extend_from_slice(&request.to_le_bytes());
@@ -113,10 +113,17 @@ impl<'a> RowsChunk<'a> {
         let request = reader.u32("request")?;
         let first_row = reader.u32("first row")?;
         let count = reader.u32("count")?;
+        let rows = reader.rest();
+        if rows.len() > ROWS_BYTES_MAX {
+            return Err(DecodeError::OutOfRange {
+                field: "rows",
+                value: rows.len() as u64,
+            });
+        }
         Ok(Self {
             request,
             first_row,
-            rows: Rows::parse(count, reader.rest())?,
+            rows: Rows::parse(count, rows)?,
         })
     }
 }

@@ -73,7 +73,13 @@ pub struct FeedRecord<'a> {
 }
 
 impl FeedRecord<'_> {
+    /// Bytes before the record's own payload.
+    pub const HEADER_BYTES: usize = 8 + 4 + 8 + 1;
+
     /// Appends a `RECORDS` frame with this one record.
+    ///
+    /// # Panics
+    /// If its payload is longer than [`crate::limits::RECORD_BYTES_MAX`]: whoever writes records bounds them.
     pub fn push(&self, out: &mut Vec<u8>) {
         frame::push(out, kind::RECORDS, |out| {
             out.extend_from_slice(&self.lsn.0.to_le_bytes());

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod outcome;
 pub mod record;
+mod rows;
 pub mod template;
 pub mod units;
 pub mod view;

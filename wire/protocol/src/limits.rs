@@ -6,6 +6,12 @@ pub const ROW_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an inline result (both output streams with their framing); larger ones are files.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the rows of one frame with their lengths: together they become one record.
+pub const ROWS_BYTES_MAX: usize = RECORD_BYTES_MAX - 32;
+
+/// Bytes of a journal record, so that it fits a frame of the feed with its position.
+pub const RECORD_BYTES_MAX: usize = crate::frame::PAYLOAD_BYTES_MAX - 32;
+
 /// Works of one submission.
 pub const BAG_ROWS_MAX: u32 = 1_000_000;
 
@@ -26,4 +32,8 @@ pub const PAGE_LEN_MAX: u32 = 1_000;
 
 const _: () = assert!(RESULT_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
 const _: () = assert!(ROW_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
+const _: () = assert!(crate::record::RowsAdded::HEADER_BYTES + ROWS_BYTES_MAX <= RECORD_BYTES_MAX);
+const _: () = assert!(
+    crate::feed::FeedRecord::HEADER_BYTES + RECORD_BYTES_MAX <= crate::frame::PAYLOAD_BYTES_MAX
+);
 const _: () = assert!(LEASES_PER_WORKER_MAX * 32 <= crate::frame::PAYLOAD_BYTES_MAX);

@@ -218,6 +218,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
+    /// The bag that takes no more rows from here on, where the run is a whole bag.
+    pub closes: Option<BagId>,
 }
 
 /// Works that had ended without success are queued again.
@@ -300,6 +302,9 @@ pub struct RowsAdded<'a> {
 }
 
 impl RowsAdded<'_> {
+    /// Bytes before the rows.
+    pub const HEADER_BYTES: usize = 8 + 8 + 4 + 4;
+
     /// Appends the payload.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.at.0.to_le_bytes());

@@ -3,9 +3,10 @@
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, DecodeError, Reader};
 use crate::limits::{LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
 use crate::units::{Bytes, Millis};
+
+pub use crate::rows::{Rows, row};
 
 /// All that the works of one bag have in common.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -322,9 +323,9 @@ impl WorkTemplate {
             );
         }
         let requirement_names = [
-            &self.requirements.os,
-            &self.requirements.arch,
-            &self.requirements.group,
+            ("requirements.os", &self.requirements.os),
+            ("requirements.arch", &self.requirements.arch),
+            ("requirements.group", &self.requirements.group),
         ];
         let names = [("app", &self.app), ("label", &self.label)]
             .into_iter()
@@ -344,8 +345,7 @@ impl WorkTemplate {
             .chain(
                 requirement_names
                     .into_iter()
-                    .flatten()
-                    .map(|name| ("requirements", name)),
+                    .filter_map(|(field, name)| name.as_ref().map(|name| (field, name))),
             );
         for (field, name) in names {
             if name.len() > NAME_BYTES_MAX {
@@ -378,23 +378,28 @@ impl WorkTemplate {
         {
             return refuse("columns", format!("names `{}` twice", self.columns[index]));
         }
-        if self
-            .env
-            .iter()
-            .any(|(name, _)| name.is_empty() || name.contains(['=', '\0']))
-        {
+        if self.env.iter().any(|(name, value)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        }) {
             return refuse(
                 "env",
-                "has a variable whose name is empty or holds `=` or NUL".to_owned(),
+                "has a variable whose name is empty or holds `=`, or that holds a NUL byte"
+                    .to_owned(),
             );
         }
-        if self
-            .command
-            .iter()
-            .chain(self.env.iter().map(|(_, value)| value))
-            .any(|text| text.contains('\0'))
-        {
+        if self.command.iter().any(|text| text.contains('\0')) {
             return refuse("command", "holds a NUL byte".to_owned());
+        }
+        if let Input::Inline(input) = &self.input
+            && input.len() > ROW_BYTES_MAX
+        {
+            return refuse(
+                "input",
+                format!(
+                    "is {} bytes long; at most {ROW_BYTES_MAX} are allowed inline",
+                    input.len()
+                ),
+            );
         }
         if self.priority > Priority::MAX {
             return refuse(
@@ -436,112 +441,5 @@ impl WorkTemplate {
             );
         }
         Ok(())
-    }
-}
-
-/// Rows of parameters as they stand in a message: for each its length and its bytes.
-///
-/// Checked once by [`Rows::parse`]; iteration afterwards cannot fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rows<'a> {
-    count: u32,
-    bytes: &'a [u8],
-}
-
-impl<'a> Rows<'a> {
-    /// Checks that `bytes` are exactly `count` rows within bounds.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the first bad row.
-    pub fn parse(count: u32, bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        for _ in 0..count {
-            reader.bytes("row", ROW_BYTES_MAX)?;
-        }
-        reader.finish()?;
-        Ok(Self { count, bytes })
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> u32 {
-        self.count
-    }
-
-    /// There is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The rows with their lengths, as they were parsed.
-    #[must_use]
-    pub fn encoded(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Without the first `count` rows (all of them, if there are fewer).
-    #[must_use]
-    pub fn skip(self, count: u32) -> Self {
-        let mut reader = Reader::new(self.bytes);
-        let skipped = count.min(self.count);
-        for _ in 0..skipped {
-            reader
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("checked by parse");
-        }
-        Self {
-            count: self.count - skipped,
-            bytes: reader.rest(),
-        }
-    }
-
-    /// The rows in order.
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        (0..self.count).map(move |_| {
-            reader
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("checked by parse")
-        })
-    }
-}
-
-/// One row's values by column, and their encoding.
-///
-/// A row of a template with at most one column is the bare value; with more, each value has its length before it.
-pub mod row {
-    use super::{DecodeError, ROW_BYTES_MAX, Reader, codec};
-
-    /// Joins the values of a row.
-    #[must_use]
-    pub fn join(values: &[&[u8]]) -> Vec<u8> {
-        if let [value] = values {
-            return value.to_vec();
-        }
-        let mut out = Vec::new();
-        for value in values {
-            codec::put_bytes(&mut out, value);
-        }
-        out
-    }
-
-    /// Splits a row into `columns` values; one empty value is left out where a template has no column.
-    ///
-    /// # Errors
-    /// The row has fewer or more values, or is malformed.
-    pub fn split(columns: usize, row: &[u8]) -> Result<Vec<&[u8]>, DecodeError> {
-        match columns {
-            0 => Ok(Vec::new()),
-            1 => Ok(vec![row]),
-            _ => {
-                let mut reader = Reader::new(row);
-                let values = (0..columns)
-                    .map(|_| reader.bytes("value", ROW_BYTES_MAX))
-                    .collect::<Result<_, _>>()?;
-                reader.finish()?;
-                Ok(values)
-            }
-        }
     }
 }

@@ -96,13 +96,14 @@ impl fmt::Display for Bytes {
         if self.0 < 1024 {
             return write!(f, "{} B", self.0);
         }
-        let mut tenths = self.0 * 10 / 1024;
         let mut unit = 0;
-        while tenths >= 10_240 && unit + 1 < UNITS.len() {
-            tenths /= 1024;
+        let mut scale = 1024;
+        while self.0 / scale >= 1024 && unit + 1 < UNITS.len() {
+            scale *= 1024;
             unit += 1;
         }
-        write!(f, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        let (whole, rest) = (self.0 / scale, self.0 % scale);
+        write!(f, "{whole}.{} {}", rest * 10 / scale, UNITS[unit])
     }
 }
 

@@ -88,6 +88,7 @@ impl Join {
         let bounds = names
             .into_iter()
             .chain(lists.into_iter().flatten())
+            .chain(offer.custom.iter().map(|(name, _)| name))
             .map(|name| ("join: name", name.len(), NAME_BYTES_MAX))
             .chain(
                 lists

@@ -1,0 +1,92 @@
+//! What an operator may set of the scheduler, and the bounds of everything it keeps.
+
+use std::collections::BTreeMap;
+
+use wire_protocol::ids::Shard;
+use wire_protocol::units::{Bytes, Millis};
+
+/// Settings of a scheduler. All of them may differ between two starts on the same journal.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The shard it runs.
+    pub shard: Shard,
+    /// Version of the program, for records and status.
+    pub version: String,
+    /// Seed of all its random choices (jitter of backoffs and of retry-after hints).
+    pub seed: u64,
+    /// A worker that was not heard of for this long loses its leases. Default 10 s.
+    pub lease_timeout: Millis,
+    /// How often a worker says something when it has nothing to say. Default 2 s.
+    pub heartbeat: Millis,
+    /// After a start, dispatch waits this long for the workers that held leases to come back, so that what they
+    /// run is not given to others meanwhile. Default 3 s; it ends early when all are back.
+    pub rejoin_window: Millis,
+    /// A work that ran while this many workers were lost is quarantined. Default 3.
+    pub kills_max: u8,
+    /// Time for which done bags are remembered. Default 24 h.
+    pub retention: Millis,
+    /// Time for which a worker that is gone or lost is remembered. Default 1 h.
+    pub worker_retention: Millis,
+    /// Shares of tenants by login; 1 for those not named.
+    pub weights: BTreeMap<String, u32>,
+    /// Bytes of records after which it asks for a snapshot. Default 256 MiB.
+    pub snapshot_every: Bytes,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of what the scheduler keeps in memory. Over a bound, submissions are answered `Busy`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Works that are not done. Default 20 million (32 bytes each and their rows).
+    pub works_open_max: u64,
+    /// Works that are done and remembered; over it the bags that have been done longest are forgotten early.
+    /// Default 4 million.
+    pub works_done_max: u64,
+    /// Bags remembered. Default 4 million.
+    pub bags_max: u64,
+    /// Bytes of rows. Default 4 GiB.
+    pub rows_bytes_max: Bytes,
+    /// Distinct sets of requirements that works of remembered bags have. Default 4 096.
+    pub classes_max: usize,
+    /// Workers remembered. Default 200 000.
+    pub workers_max: usize,
+    /// Tenants remembered. Default 100 000.
+    pub tenants_max: usize,
+    /// Submissions that one link may have under way. Default 1 024.
+    pub submissions_per_link_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            works_open_max: 20_000_000,
+            works_done_max: 4_000_000,
+            bags_max: 4_000_000,
+            rows_bytes_max: Bytes::from_mib(4096),
+            classes_max: 4_096,
+            workers_max: 200_000,
+            tenants_max: 100_000,
+            submissions_per_link_max: 1_024,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shard: Shard(0),
+            version: String::new(),
+            seed: 0,
+            lease_timeout: Millis::from_secs(10),
+            heartbeat: Millis::from_secs(2),
+            rejoin_window: Millis::from_secs(3),
+            kills_max: 3,
+            retention: Millis::from_secs(24 * 3600),
+            worker_retention: Millis::from_secs(3600),
+            weights: BTreeMap::new(),
+            snapshot_every: Bytes::from_mib(256),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Results live in the journal, not in memory: the scheduler knows the position of the record that settled a
+//! work, and whoever asks for the result is answered from there.
+//!
+//! The scheduler decides *what* is sent; reading is the shell's part, on a thread where it may block.
+
+use wire_protocol::client_link::{Answer, OutcomeItem, Outcomes, RequestId, kind};
+use wire_protocol::ids::{Attempt, BagId, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::record::Record;
+use wire_protocol::template::Invalid;
+use wire_protocol::view::{Reply, WorkDetail};
+use wire_protocol::worker_link::push_control;
+use wire_protocol::{frame, outcome::Outcome, outcome::Reason};
+
+/// An answer that needs results.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Who asked.
+    pub link: LinkId,
+    /// What has to be durable before it can be read and told.
+    pub after: Lsn,
+    pub(crate) request: RequestId,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    /// One work, whose result `lsn` holds.
+    Detail { detail: Box<WorkDetail>, lsn: Lsn },
+    /// Outcomes of works of a bag.
+    Results(Results),
+}
+
+/// Works of a bag that are done, and the positions of the records that say how.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) bag: BagId,
+    pub(crate) first: WorkId,
+    pub(crate) works: Vec<(WorkId, Lsn)>,
+    /// Row behind the last that was looked at.
+    pub(crate) next_row: u32,
+    /// Works of the bag that are not done.
+    pub(crate) open: u32,
+}
+
+/// Bytes of results that one answer carries at most; the asker comes again for the rest.
+pub(crate) const RESULTS_BYTES_MAX: usize = 512 * 1024;
+
+/// Reads one record of the journal: its kind and payload into the buffer. `None`: it is not there (any more).
+pub type ReadRecord<'a> = dyn FnMut(Lsn, &mut Vec<u8>) -> Option<u8> + 'a;
+
+impl Fetch {
+    /// Appends the frames that answer the request, with results read by `read`.
+    pub fn complete(self, read: &mut ReadRecord<'_>, out: &mut Vec<u8>) {
+        match self.what {
+            What::Detail { detail, lsn } => complete_detail(self.request, *detail, lsn, read, out),
+            What::Results(results) => complete_results(self.request, results, read, out),
+        }
+    }
+}
+
+fn complete_detail(
+    request: RequestId,
+    mut detail: WorkDetail,
+    lsn: Lsn,
+    read: &mut ReadRecord<'_>,
+    out: &mut Vec<u8>,
+) {
+    let mut payload = Vec::new();
+    let record = read(lsn, &mut payload);
+    let reply = match find(record, &payload, detail.work.work) {
+        Some(item) => {
+            detail.exit_code = item.exit_code;
+            detail.elapsed_us = item.elapsed_us;
+            detail.result = item.result.to_vec();
+            Reply::Work(Box::new(detail))
+        }
+        None => Reply::Conflict(Invalid {
+            field: detail.work.work.to_string(),
+            problem: format!("its result at {lsn} is no longer in the journal"),
+        }),
+    };
+    push_control(out, kind::REPLY, &Answer { request, reply });
+}
+
+fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<'_>, out: &mut Vec<u8>) {
+    let Results {
+        bag,
+        first,
+        works,
+        mut next_row,
+        open,
+    } = results;
+    let mut payload = Vec::new();
+    let mut at = None;
+    let mut record = None;
+    frame::push(out, kind::OUTCOMES, |out| {
+        let started = out.len();
+        Outcomes::begin(out, request, bag);
+        for (work, lsn) in works {
+            if at != Some(lsn) {
+                payload.clear();
+                record = read(lsn, &mut payload);
+                at = Some(lsn);
+            }
+            let item = find(record, &payload, work);
+            if out.len() - started > RESULTS_BYTES_MAX {
+                // Cut short: the asker goes on at the first work that was left out.
+                next_row = u32::try_from(work.0 - first.0).expect("works of one bag");
+                break;
+            }
+            if let Some(item) = item {
+                item.put(out);
+            }
+        }
+    });
+    push_control(
+        out,
+        kind::REPLY,
+        &Answer {
+            request,
+            reply: Reply::ResultsEnd { next_row, open },
+        },
+    );
+}
+
+/// The outcome of `work` in a record.
+fn find(record: Option<u8>, payload: &[u8], work: WorkId) -> Option<OutcomeItem<'_>> {
+    match Record::parse(record?, payload).ok()? {
+        Record::Settled(settled) => settled
+            .iter()
+            .find(|item| item.work == work)
+            .map(|item| OutcomeItem {
+                work,
+                outcome: item.outcome,
+                reason: item.reason,
+                attempt: item.attempt,
+                exit_code: item.exit_code,
+                elapsed_us: item.elapsed_us,
+                worker: settled.worker,
+                result: item.result,
+            }),
+        Record::Ended(ended) if work >= ended.first && work < ended.first.offset(ended.count) => {
+            Some(ended_item(work, ended.outcome, ended.reason))
+        }
+        _ => None,
+    }
+}
+
+/// The outcome of a work that ended without an attempt deciding it.
+pub(crate) fn ended_item(work: WorkId, outcome: Outcome, reason: Reason) -> OutcomeItem<'static> {
+    OutcomeItem {
+        work,
+        outcome,
+        reason,
+        attempt: Attempt(0),
+        exit_code: 0,
+        elapsed_us: 0,
+        worker: WorkerId(0),
+        result: &[],
+    }
+}

@@ -1,0 +1,326 @@
+//! Dispatch: which works go to which worker, and when.
+//!
+//! Two occasions: works became ready ([`Scheduler::dispatch_class`]) or a worker got room
+//! ([`Scheduler::fill`]). In between one thing always holds: *a worker with a free slot has no waiting work
+//! that it may run*. Beyond its slots a worker gets works ahead of time (prefill), so that a slot that becomes
+//! free never waits for a round trip; but only as many as are its share of what waits, so that the end of a bag
+//! does not lie with one worker while others have nothing to do. Where it does all the same, because works take
+//! longer than expected, [`Scheduler::rebalance`] takes some back.
+
+use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkerId};
+use wire_protocol::outcome::Reason;
+use wire_protocol::record;
+use wire_protocol::units::Millis;
+use wire_protocol::worker_link::{Assignments, TemplateDefined, Tokens, kind, push_control};
+
+use crate::effect::Effects;
+use crate::scheduler::Scheduler;
+use crate::state::{Phase, WorkEvent};
+use crate::table::bag::{TemplateRef, Templates};
+use crate::table::class::ClassId;
+use crate::table::worker::{TEMPLATES_PER_LINK, Worker};
+use crate::timers::Timer;
+
+/// Bytes after which a frame of assignments is ended and another begun.
+const FRAME_BYTES: usize = 128 * 1024;
+
+/// How long works may lie with a worker that cannot run them yet while another starves.
+const REBALANCE_AFTER: Millis = Millis(20);
+
+/// Workers looked at per round of rebalancing, on either side.
+const REBALANCE_WORKERS_MAX: usize = 64;
+
+impl Scheduler {
+    /// Works of this class became ready: gives them to workers with free slots, then ahead of time.
+    pub(crate) fn dispatch_class(&mut self, class: ClassId, effects: &mut Effects) {
+        if self.rejoin_until.is_some() {
+            return;
+        }
+        for index in 0..self.classes.profiles.len() {
+            if !self.classes.profiles[index].eligible.contains(class) {
+                continue;
+            }
+            while let Some(worker) = self.classes.profiles[index].starving.first().copied() {
+                self.fill(worker, effects);
+                if self.classes.profiles[index].starving.contains(&worker) {
+                    break;
+                }
+            }
+            self.prefill(index, effects);
+        }
+    }
+
+    /// Gives works ahead of time to workers of a profile whose slots are all taken.
+    fn prefill(&mut self, profile: usize, effects: &mut Effects) {
+        let mut after = WorkerId(0);
+        while self.prefill_share() > 0 {
+            let roomy = &self.classes.profiles[profile].roomy;
+            let Some(worker) = roomy.range(WorkerId(after.0 + 1)..).next().copied() else {
+                break;
+            };
+            after = worker;
+            if !self.fill(worker, effects) {
+                break;
+            }
+        }
+    }
+
+    /// Everything is looked at anew: after a start, or when many workers changed at once.
+    pub(crate) fn dispatch_all(&mut self, effects: &mut Effects) {
+        for index in 0..self.classes.profiles.len() {
+            while let Some(worker) = self.classes.profiles[index].starving.first().copied() {
+                self.fill(worker, effects);
+                if self.classes.profiles[index].starving.contains(&worker) {
+                    break;
+                }
+            }
+            self.prefill(index, effects);
+        }
+    }
+
+    /// Works that each worker may get ahead of time: half of what waits, divided among all.
+    fn prefill_share(&self) -> u32 {
+        let share = self.ready.len() / (2 * self.counters.workers_connected.max(1));
+        u32::try_from(share).unwrap_or(u32::MAX)
+    }
+
+    /// Gives a worker what it may have now. `false`: nothing is left that it may run, or it takes nothing.
+    pub(crate) fn fill(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
+        let share = self.prefill_share();
+        let worker = self.workers.get(id).expect("a known worker");
+        if !worker.takes_work() || self.rejoin_until.is_some() {
+            self.list_room(id);
+            return false;
+        }
+        let target = worker.offer.slots.saturating_add(worker.offer.prefill.min(share));
+        let mut more = true;
+        if worker.held_len() < target {
+            more = self.lease_upto(id, target, effects);
+        }
+        self.list_room(id);
+        more
+    }
+
+    /// Leases works to the worker until it holds `target`. `false`: nothing is left that it may run.
+    fn lease_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> bool {
+        let Self {
+            workers,
+            works,
+            bags,
+            templates,
+            classes,
+            tenants,
+            ready,
+            counters,
+            ..
+        } = self;
+        let worker = workers.get_mut(id).expect("a known worker");
+        let link = worker.link.expect("a worker that takes work is connected");
+        let eligible = &classes.profile(worker.profile).eligible;
+        let (epoch, shard) = (self.epoch, self.config.shard);
+        let record_start = effects.begin_record();
+        record::begin_attempts(effects.record_bytes(), self.now, id, Reason::None);
+        let mut frame = Frame::None;
+        let mut given = 0;
+        let mut more = true;
+        while worker.held_len() < target {
+            let Some((_, run)) = ready.take(eligible, target - worker.held_len(), works, tenants) else {
+                more = false;
+                break;
+            };
+            let span = works.run_mut(run.first, run.len);
+            let bag = bags.of_work_mut(span[0].bag);
+            bag.tally.queued -= run.len;
+            bag.tally.leased += run.len;
+            frame.turn_to(bag.template, link, worker, templates, effects);
+            let mut rows = bag.rows.iter_from(bag.row_of(run.first));
+            for (index, work) in span.iter_mut().enumerate() {
+                if frame.is_long(effects) {
+                    frame.end(link, effects);
+                    frame.turn_to(bag.template, link, worker, templates, effects);
+                }
+                assert!(work.advance(WorkEvent::Leased), "ready works are queued");
+                work.attempt.0 += 1;
+                work.epoch = epoch;
+                work.worker = id;
+                work.held_at = worker.held_len();
+                let work_id = run.first.offset(index as u32);
+                worker.held.push(work_id);
+                let token = LeaseToken {
+                    work: work_id,
+                    epoch,
+                    attempt: work.attempt,
+                    shard,
+                };
+                effects.record_bytes().extend_from_slice(&token.to_bytes());
+                Assignments::put(
+                    &mut effects.frames,
+                    token,
+                    rows.next().expect("accepted works have rows"),
+                );
+            }
+            given += u64::from(run.len);
+        }
+        frame.end(link, effects);
+        if given == 0 {
+            effects.cancel_record(record_start);
+        } else {
+            counters.leased_total += given;
+            counters.works_leased += given;
+            self.end_record(effects, record::kind::LEASED, record_start);
+        }
+        more
+    }
+
+    /// Keeps the lists of workers with room true after a worker's load or state changed.
+    pub(crate) fn list_room(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        let takes = worker.takes_work();
+        let held = worker.held_len();
+        let starving = takes && held < worker.offer.slots;
+        let roomy = takes && held < worker.credit();
+        if held > worker.offer.slots && worker.is_connected() {
+            self.overfull.insert(id);
+        } else if !self.overfull.is_empty() {
+            self.overfull.remove(&id);
+        }
+        if worker.listed != (starving, roomy) {
+            worker.listed = (starving, roomy);
+            let profile = self.classes.profile_mut(worker.profile);
+            set(&mut profile.starving, id, starving);
+            set(&mut profile.roomy, id, roomy);
+        }
+        if starving && !self.overfull.is_empty() && !self.rebalance_armed {
+            self.rebalance_armed = true;
+            self.timers.at(self.now + REBALANCE_AFTER, Timer::Rebalance);
+        }
+    }
+
+    /// Asks workers that hold more than they can run for works that starving ones could run at once.
+    pub(crate) fn rebalance(&mut self, effects: &mut Effects) {
+        self.rebalance_armed = false;
+        let starving: Vec<WorkerId> = self
+            .classes
+            .profiles
+            .iter()
+            .flat_map(|profile| profile.starving.iter().copied())
+            .take(REBALANCE_WORKERS_MAX)
+            .collect();
+        for worker in &starving {
+            self.retract_for(*worker, effects);
+        }
+        if !starving.is_empty() && !self.overfull.is_empty() {
+            self.rebalance_armed = true;
+            self.timers.at(self.now + REBALANCE_AFTER, Timer::Rebalance);
+        }
+    }
+
+    fn retract_for(&mut self, starving: WorkerId, effects: &mut Effects) {
+        let worker = self.workers.get(starving).expect("listed workers are known");
+        let wanted = (worker.offer.slots - worker.held_len()) as usize;
+        let eligible = &self.classes.profile(worker.profile).eligible;
+        // Whoever reported a moment ago is about to run what it has.
+        let patient =
+            |victim: &&Worker| !victim.retracting && self.now.since(victim.last_report) >= Millis(5);
+        let victims = self.overfull.iter().take(REBALANCE_WORKERS_MAX);
+        let victim = victims
+            .filter_map(|id| self.workers.get(*id))
+            .filter(patient)
+            .max_by_key(|victim| {
+                (
+                    victim.held_len() - victim.offer.slots,
+                    std::cmp::Reverse(victim.id),
+                )
+            });
+        let Some(victim) = victim else { return };
+        let spare = victim.held.len() - victim.offer.slots as usize;
+        let tokens: Vec<LeaseToken> = victim
+            .held
+            .iter()
+            .rev()
+            .filter_map(|id| Some((*id, self.works.get(*id)?)))
+            .filter(|(_, work)| {
+                work.phase == Phase::Leased && eligible.contains(self.bags.of_work(work.bag).class)
+            })
+            .take(wanted.min(spare))
+            .map(|(id, work)| self.token(id, work.epoch, work.attempt))
+            .collect();
+        if tokens.is_empty() {
+            return;
+        }
+        let victim = victim.id;
+        let victim = self.workers.get_mut(victim).expect("just seen");
+        victim.retracting = true;
+        let link = victim.link.expect("overfull workers are connected");
+        effects.send(link, Lsn(0), |out| {
+            Tokens::push(out, kind::RETRACT, Reason::Retracted, tokens)
+        });
+    }
+}
+
+fn set(set: &mut crate::table::worker::WorkerSet, worker: WorkerId, member: bool) {
+    if member {
+        set.insert(worker);
+    } else {
+        set.remove(&worker);
+    }
+}
+
+/// The frame of assignments that is being written.
+enum Frame {
+    None,
+    Open { template: TemplateRef, start: usize },
+}
+
+impl Frame {
+    /// Makes the open frame one of this template, after its definition where the link has not heard of it.
+    fn turn_to(
+        &mut self,
+        template: TemplateRef,
+        link: LinkId,
+        worker: &mut Worker,
+        templates: &Templates,
+        effects: &mut Effects,
+    ) {
+        if let Self::Open { template: open, .. } = self
+            && *open == template
+        {
+            return;
+        }
+        self.end(link, effects);
+        let entry = templates.get(template);
+        let name = (template, entry.generation);
+        let number = worker
+            .templates
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or_else(|| {
+                let number = worker.template_turn;
+                worker.template_turn = (number + 1) % TEMPLATES_PER_LINK;
+                match worker.templates.get_mut(number) {
+                    Some(slot) => *slot = name,
+                    None => worker.templates.push(name),
+                }
+                let defined = TemplateDefined {
+                    template: u32::try_from(number).expect("few templates a link"),
+                    definition: (*entry.definition).clone(),
+                };
+                effects.send(link, Lsn(0), |out| push_control(out, kind::TEMPLATE, &defined));
+                number
+            });
+        let start = effects.begin_frame(kind::ASSIGN);
+        let number = u32::try_from(number).expect("few templates a link");
+        effects.frames.extend_from_slice(&number.to_le_bytes());
+        *self = Self::Open { template, start };
+    }
+
+    fn is_long(&self, effects: &Effects) -> bool {
+        matches!(self, Self::Open { start, .. } if effects.frames.len() - start > FRAME_BYTES)
+    }
+
+    fn end(&mut self, link: LinkId, effects: &mut Effects) {
+        if let Self::Open { start, .. } = std::mem::replace(self, Self::None) {
+            effects.end_frame(link, Lsn(0), start);
+        }
+    }
+}

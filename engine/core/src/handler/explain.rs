@@ -1,0 +1,207 @@
+//! Why a work waits and why a worker has nothing to do, by the very predicates that dispatch uses.
+
+use wire_protocol::ids::{BagId, WorkId, WorkerId};
+use wire_protocol::view::{Explanation, WorkerState};
+
+use crate::event::Pressure;
+use crate::scheduler::Scheduler;
+use crate::state::Phase;
+use crate::table::class::ClassId;
+use crate::table::work::Work;
+use crate::table::worker::Worker;
+
+/// Classes or workers that an explanation names one by one.
+const EXAMPLES_MAX: usize = 5;
+
+impl Scheduler {
+    /// Workers whose offer meets the class.
+    pub(crate) fn eligible(&self, class: ClassId) -> impl Iterator<Item = &Worker> {
+        self.workers
+            .iter()
+            .filter(move |worker| self.classes.profile(worker.profile).eligible.contains(class))
+    }
+
+    pub(crate) fn explain_work(&self, id: WorkId, work: &Work, bag: BagId) -> Explanation {
+        let bag = self.bags.get(bag).expect("the caller looked it up");
+        let template = &self.templates.get(bag.template).definition;
+        let mut facts = vec![format!(
+            "{id} is row {} of {} (tenant {}, priority {}, class {})",
+            bag.row_of(id),
+            bag.id,
+            self.tenants.get(bag.tenant).name,
+            bag.priority.0,
+            self.classes.get(bag.class).describe(),
+        )];
+        if work.attempt.0 > 0 {
+            let worker = self
+                .workers
+                .get(work.worker)
+                .map_or("a forgotten worker", |worker| worker.name.as_str());
+            facts.push(format!(
+                "attempt {} was with {worker}; {} of {} attempts count; last reason: {}",
+                work.attempt.0, work.spent, template.retry.attempts_max, work.reason,
+            ));
+        }
+        let summary = match work.phase {
+            Phase::Void => "its row has not come yet".to_owned(),
+            Phase::Queued => self.why_waiting(bag, &mut facts),
+            Phase::Delayed => format!(
+                "it waits for its backoff to pass before attempt {}",
+                work.attempt.0 + 1
+            ),
+            Phase::Leased => {
+                let worker = self
+                    .workers
+                    .get(work.worker)
+                    .expect("whoever holds works is remembered");
+                format!(
+                    "{} has it and has not said that it runs ({})",
+                    worker.name, worker.state
+                )
+            }
+            Phase::Running => {
+                let worker = self
+                    .workers
+                    .get(work.worker)
+                    .expect("whoever holds works is remembered");
+                format!("{} runs it ({})", worker.name, worker.state)
+            }
+            Phase::Succeeded => "it succeeded".to_owned(),
+            Phase::Failed | Phase::Cancelled | Phase::Expired => {
+                format!(
+                    "it {}: {}",
+                    work.phase.outcome().expect("a final phase"),
+                    work.reason
+                )
+            }
+        };
+        Explanation { summary, facts }
+    }
+
+    fn why_waiting(&self, bag: &crate::table::bag::Bag, facts: &mut Vec<String>) -> String {
+        let key = Self::key_of(bag);
+        facts.push(format!(
+            "{} works wait in its queue, {} in queues of higher priority",
+            self.ready.queue_len(key),
+            self.ready.len_above(key.priority),
+        ));
+        if let Some(until) = self.rejoin_until {
+            let wait = until.since(self.now);
+            return format!(
+                "the engine has just started and waits {wait} for workers that held leases to come back"
+            );
+        }
+        let connected: Vec<&Worker> = self
+            .workers
+            .iter()
+            .filter(|worker| worker.is_connected())
+            .collect();
+        if connected.is_empty() {
+            return "no worker is connected".to_owned();
+        }
+        let class = self.classes.get(bag.class);
+        let (able, unable): (Vec<&Worker>, Vec<&Worker>) = connected
+            .into_iter()
+            .partition(|worker| class.unmet(&worker.offer).is_none());
+        for worker in unable.iter().take(EXAMPLES_MAX) {
+            let unmet = class.unmet(&worker.offer).expect("partitioned by it");
+            facts.push(format!("{} cannot run it: {unmet}", worker.name));
+        }
+        if able.is_empty() {
+            return format!(
+                "none of the {} connected workers meets its requirements",
+                unable.len()
+            );
+        }
+        let (taking, closed): (Vec<&Worker>, Vec<&Worker>) =
+            able.into_iter().partition(|worker| worker.takes_work());
+        for worker in closed.iter().take(EXAMPLES_MAX) {
+            facts.push(format!("{} could run it but is {}", worker.name, worker.state));
+        }
+        if taking.is_empty() {
+            return format!(
+                "all {} workers that could run it are cordoned or draining",
+                closed.len()
+            );
+        }
+        let slots: u32 = taking.iter().map(|worker| worker.offer.slots).sum();
+        let held: u32 = taking.iter().map(|worker| worker.held_len()).sum();
+        format!(
+            "all {slots} slots of the {} workers that could run it are taken ({held} works held)",
+            taking.len()
+        )
+    }
+
+    pub(crate) fn explain_worker(&self, id: WorkerId) -> Option<Explanation> {
+        let worker = self.workers.get(id)?;
+        let mut facts = vec![format!(
+            "{} ({}) is {}, holds {} works, has {} slots and takes {} ahead of time",
+            worker.name,
+            worker.id,
+            worker.state,
+            worker.held_len(),
+            worker.offer.slots,
+            worker.offer.prefill,
+        )];
+        let summary = match worker.state {
+            WorkerState::Lost => {
+                format!(
+                    "it is not connected; last heard of {} ago",
+                    self.now.since(worker.last_seen)
+                )
+            }
+            WorkerState::Gone => "it drained and left".to_owned(),
+            WorkerState::Draining => {
+                "it is draining: it finishes what it has and gets nothing more".to_owned()
+            }
+            WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
+            WorkerState::Ready if worker.held_len() >= worker.offer.slots => {
+                "all of its slots are taken".to_owned()
+            }
+            WorkerState::Ready => self.why_idle(worker, &mut facts),
+        };
+        Some(Explanation { summary, facts })
+    }
+
+    fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> String {
+        if let Some(until) = self.rejoin_until {
+            let wait = until.since(self.now);
+            return format!(
+                "the engine has just started and waits {wait} for workers that held leases to come back"
+            );
+        }
+        let eligible = &self.classes.profile(worker.profile).eligible;
+        if self.ready.len() == 0 {
+            if self.counters.works_delayed > 0 {
+                facts.push(format!(
+                    "{} works wait for a backoff to pass",
+                    self.counters.works_delayed
+                ));
+            }
+            if self.pressure != Pressure::None {
+                facts.push(format!("submissions are refused: {:?}", self.pressure));
+            }
+            return "nothing is queued".to_owned();
+        }
+        let mut unmet = Vec::new();
+        for (key, queued) in self.ready.queues() {
+            if let Some(why) = self.classes.get(key.class).unmet(&worker.offer)
+                && unmet.len() < EXAMPLES_MAX
+            {
+                unmet.push(format!(
+                    "{queued} works of class {} wait: {why}",
+                    self.classes.get(key.class).describe()
+                ));
+            }
+        }
+        facts.extend(unmet);
+        if self.ready.has_any(eligible) {
+            "works that it could run are queued; it gets them next".to_owned()
+        } else {
+            format!(
+                "{} works are queued, and it meets the requirements of none",
+                self.ready.len()
+            )
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Queries: what works, bags, workers and queues look like now. They change nothing.
+
+use wire_protocol::client_link::{Query, QueryRequest};
+use wire_protocol::ids::{BagId, LinkId, WorkId, WorkerId};
+use wire_protocol::limits::PAGE_LEN_MAX;
+use wire_protocol::template::row;
+use wire_protocol::units::{Bytes, Millis};
+use wire_protocol::view::{BagView, Filter, QueueView, Reply, StatusView, WorkDetail, WorkView, WorkerView};
+
+use crate::effect::{Effect, Effects};
+use crate::fetch::{Fetch, Results, What};
+use crate::scheduler::Scheduler;
+use crate::table::bag::Bag;
+use crate::table::work::Work;
+use crate::table::worker::Worker;
+
+/// Works that one query looks at, so that dispatch never waits long for a rare filter.
+const WORKS_SCANNED_MAX: usize = 50_000;
+
+/// Works whose results one answer carries at most.
+const RESULTS_MAX: usize = 4_096;
+
+/// Bytes of a value that a listing shows; the rest is cut.
+const PARAMETER_BYTES_SHOWN: usize = 256;
+
+impl Scheduler {
+    pub(crate) fn on_query(&mut self, link: LinkId, request: QueryRequest, effects: &mut Effects) {
+        let id = request.request;
+        let not_found = |what: String| Reply::NotFound { what };
+        let reply = match request.query {
+            Query::Status => Reply::Status(self.status()),
+            Query::Work(work) => match self.work_detail(link, work) {
+                Some((detail, Some(lsn))) => {
+                    let what = What::Detail {
+                        detail: Box::new(detail),
+                        lsn,
+                    };
+                    let fetch = Fetch {
+                        link,
+                        after: self.last_lsn,
+                        request: id,
+                        what,
+                    };
+                    return effects.list.push(Effect::Fetch(Box::new(fetch)));
+                }
+                Some((detail, None)) => Reply::Work(Box::new(detail)),
+                None => not_found(work.to_string()),
+            },
+            Query::Works { filter, after, limit } => self.list_works(link, &filter, after, limit),
+            Query::Bag(bag) => self.visible_bag(link, bag).map_or_else(
+                || not_found(bag.to_string()),
+                |bag| Reply::Bag(self.bag_view(bag)),
+            ),
+            Query::Bags { after, limit } => self.list_bags(link, after, limit),
+            Query::Results { bag, from_row } => match self.results(link, bag, from_row) {
+                Some(results) => {
+                    let fetch = Fetch {
+                        link,
+                        after: self.last_lsn,
+                        request: id,
+                        what: What::Results(results),
+                    };
+                    return effects.list.push(Effect::Fetch(Box::new(fetch)));
+                }
+                None => not_found(bag.to_string()),
+            },
+            Query::Worker(worker) => self.workers.get(worker).map_or_else(
+                || not_found(worker.to_string()),
+                |worker| Reply::Worker(self.worker_view(worker)),
+            ),
+            Query::Workers { after, limit } => self.list_workers(after, limit),
+            Query::Queues => Reply::Queues(self.list_queues()),
+            Query::ExplainWork(work) => self
+                .visible_work(link, work)
+                .map(|(work, bag)| (*work, bag.id))
+                .map_or_else(
+                    || not_found(work.to_string()),
+                    |(found, bag)| Reply::Explanation(self.explain_work(work, &found, bag)),
+                ),
+            Query::ExplainWorker(worker) => self
+                .explain_worker(worker)
+                .map_or_else(|| not_found(worker.to_string()), Reply::Explanation),
+        };
+        self.reply(link, id, reply, effects);
+    }
+
+    fn status(&self) -> StatusView {
+        let counters = self.counters();
+        StatusView {
+            shard: self.config.shard,
+            epoch: self.epoch,
+            version: self.config.version.clone(),
+            uptime: self.now.since(self.started),
+            works_queued: counters.works_queued + counters.works_delayed,
+            works_leased: counters.works_leased,
+            works_done: counters.works_done,
+            finished_total: counters.succeeded_total + counters.unsuccessful_total,
+            accepted_total: counters.accepted_total,
+            bags: counters.bags,
+            workers_connected: u32::try_from(counters.workers_connected).unwrap_or(u32::MAX),
+            slots: counters.slots,
+            lsn: self.last_lsn,
+            works_max: self.config.limits.works_open_max,
+            rows_bytes: Bytes(counters.rows_bytes),
+            rejoin_wait: self.rejoin_until.map_or(Millis(0), |until| until.since(self.now)),
+        }
+    }
+
+    fn visible_work(&self, link: LinkId, id: WorkId) -> Option<(&Work, &Bag)> {
+        let work = self.works.get(id)?;
+        Some((work, self.visible_bag(link, self.bags.id_of(work.bag))?))
+    }
+
+    fn work_detail(&self, link: LinkId, id: WorkId) -> Option<(WorkDetail, Option<wire_protocol::ids::Lsn>)> {
+        let (work, bag) = self.visible_work(link, id)?;
+        let detail = WorkDetail {
+            work: self.work_view(id, work, bag)?,
+            template: (*self.templates.get(bag.template).definition).clone(),
+            exit_code: 0,
+            elapsed_us: 0,
+            result: Vec::new(),
+        };
+        Some((detail, work.phase.outcome().map(|_| work.lsn)))
+    }
+
+    fn work_view(&self, id: WorkId, work: &Work, bag: &Bag) -> Option<WorkView> {
+        let template = &self.templates.get(bag.template).definition;
+        let row_index = bag.row_of(id);
+        let values = row::split(template.columns.len(), bag.rows.get(row_index)?).unwrap_or_default();
+        let text = |value: &[u8]| {
+            let cut = value.len().min(PARAMETER_BYTES_SHOWN);
+            let ellipsis = if cut < value.len() { "…" } else { "" };
+            format!("{}{ellipsis}", String::from_utf8_lossy(&value[..cut]))
+        };
+        Some(WorkView {
+            work: id,
+            bag: bag.id,
+            row: row_index,
+            state: work.phase.view()?,
+            attempt: work.attempt,
+            worker: (work.worker.0 != 0).then_some(work.worker),
+            reason: work.reason,
+            label: template.label.clone(),
+            app: template.app.clone(),
+            parameters: template
+                .columns
+                .iter()
+                .cloned()
+                .zip(values.into_iter().map(text))
+                .collect(),
+            submitted: bag.opened,
+        })
+    }
+
+    fn list_works(&self, link: LinkId, filter: &Filter, after: WorkId, limit: u32) -> Reply {
+        let limit = limit.clamp(1, PAGE_LEN_MAX) as usize;
+        let mut works = Vec::new();
+        let mut scanned = 0;
+        let mut last = after;
+        let passes = |bag: &Bag| {
+            let label = &self.templates.get(bag.template).definition.label;
+            filter.bag.is_none_or(|wanted| wanted == bag.id)
+                && filter
+                    .label
+                    .as_ref()
+                    .is_none_or(|wanted| label.contains(wanted.as_str()))
+        };
+        // Bags have rising works, so the first one that matters is the one that holds the next work.
+        for bag in self
+            .bags
+            .iter()
+            .filter(|bag| bag.first.offset(bag.rows_total) > WorkId(after.0 + 1))
+        {
+            if !passes(bag) || self.visible_bag(link, bag.id).is_none() {
+                scanned += 1;
+                continue;
+            }
+            let from = WorkId((after.0 + 1).max(bag.first.0));
+            for id in from.0..bag.first.offset(bag.accepted()).0 {
+                if works.len() == limit || scanned >= WORKS_SCANNED_MAX {
+                    return Reply::Works {
+                        works,
+                        next: Some(last),
+                    };
+                }
+                scanned += 1;
+                last = WorkId(id);
+                let Some(work) = self.works.get(last) else {
+                    continue;
+                };
+                let state = work.phase.view();
+                let right_state =
+                    filter.states.is_empty() || state.is_some_and(|state| filter.states.contains(&state));
+                let right_worker = filter.worker.is_none_or(|worker| worker == work.worker);
+                if right_state && right_worker {
+                    works.extend(self.work_view(last, work, bag));
+                }
+            }
+        }
+        Reply::Works { works, next: None }
+    }
+
+    fn bag_view(&self, bag: &Bag) -> BagView {
+        let template = &self.templates.get(bag.template).definition;
+        BagView {
+            bag: bag.id,
+            first: bag.first,
+            rows_total: bag.rows_total,
+            tally: bag.tally,
+            priority: bag.priority,
+            tenant: self.tenants.get(bag.tenant).name.clone(),
+            label: template.label.clone(),
+            app: template.app.clone(),
+            submitted: bag.opened,
+        }
+    }
+
+    fn list_bags(&self, link: LinkId, after: BagId, limit: u32) -> Reply {
+        let visible = self
+            .bags
+            .iter_after(after)
+            .filter(|bag| self.visible_bag(link, bag.id).is_some());
+        Reply::Bags(
+            visible
+                .take(limit.clamp(1, PAGE_LEN_MAX) as usize)
+                .map(|bag| self.bag_view(bag))
+                .collect(),
+        )
+    }
+
+    fn results(&self, link: LinkId, bag: BagId, from_row: u32) -> Option<Results> {
+        let bag = self.visible_bag(link, bag)?;
+        let mut works = Vec::new();
+        let mut row = from_row;
+        let looked_at_max = from_row.saturating_add(WORKS_SCANNED_MAX as u32);
+        while row < bag.accepted() && row < looked_at_max && works.len() < RESULTS_MAX {
+            let id = bag.first.offset(row);
+            if let Some(work) = self.works.get(id)
+                && work.phase.outcome().is_some()
+            {
+                works.push((id, work.lsn));
+            }
+            row += 1;
+        }
+        let next_row = if row >= bag.accepted() {
+            bag.rows_total
+        } else {
+            row
+        };
+        Some(Results {
+            bag: bag.id,
+            first: bag.first,
+            works,
+            next_row,
+            open: bag.rows_total - bag.tally.done(),
+        })
+    }
+
+    fn worker_view(&self, worker: &Worker) -> WorkerView {
+        WorkerView {
+            worker: worker.id,
+            uid: worker.uid.clone(),
+            name: worker.name.clone(),
+            state: worker.state,
+            held: worker.held_len(),
+            finished: worker.finished,
+            offer: worker.offer.clone(),
+            silent_for: self.now.since(worker.last_seen),
+            version: worker.version.clone(),
+        }
+    }
+
+    fn list_workers(&self, after: WorkerId, limit: u32) -> Reply {
+        let page = self.workers.iter().filter(|worker| worker.id > after);
+        Reply::Workers(
+            page.take(limit.clamp(1, PAGE_LEN_MAX) as usize)
+                .map(|worker| self.worker_view(worker))
+                .collect(),
+        )
+    }
+
+    fn list_queues(&self) -> Vec<QueueView> {
+        let queues = self.ready.queues().take(PAGE_LEN_MAX as usize);
+        queues
+            .map(|(key, queued)| QueueView {
+                tenant: self.tenants.get(key.tenant).name.clone(),
+                priority: key.priority,
+                class: self.classes.get(key.class).describe(),
+                queued,
+                workers_eligible: self
+                    .eligible(key.class)
+                    .filter(|worker| worker.takes_work())
+                    .count() as u32,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,379 @@
+//! Snapshots: all that must outlive the process, as of one position in the journal.
+//!
+//! Format 1: a header, tenants, workers, then each bag with its rows and its works. Lists have their length
+//! before them; structures are `postcard`, rows and works are laid out by hand. The same state gives the same
+//! bytes. Whoever stores a snapshot adds a checksum.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use wire_protocol::client_link::IdempotencyKey;
+use wire_protocol::codec::{DecodeError, Reader, put_control, read_control};
+use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, TenantId, WorkId, WorkerId};
+use wire_protocol::outcome::Reason;
+use wire_protocol::record::{BagOpened, WorkerJoined};
+use wire_protocol::template::{Offer, Priority, Rows, WorkTemplate};
+use wire_protocol::units::Instant;
+use wire_protocol::view::WorkerState;
+
+use crate::scheduler::Scheduler;
+use crate::state::Phase;
+use crate::table::bag::Bag;
+use crate::table::work::Work;
+use crate::table::worker::Worker;
+
+const FORMAT: u16 = 1;
+
+/// Bytes of a work in a snapshot.
+const WORK_BYTES: usize = 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;
+
+/// Why a snapshot cannot be restored.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// Its bytes are not a snapshot of this version.
+    #[error("the snapshot cannot be read")]
+    Malformed(#[from] DecodeError),
+    /// It was made by a later version of the program.
+    #[error("the snapshot has format {found}; this program reads {FORMAT}")]
+    Format {
+        /// The format it says.
+        found: u16,
+    },
+    /// It is of another shard.
+    #[error("the snapshot is of shard {found}, this engine runs {expected}")]
+    Shard {
+        /// Whose it is.
+        found: Shard,
+        /// Ours.
+        expected: Shard,
+    },
+    /// Its parts contradict each other.
+    #[error("the snapshot contradicts itself: {0}")]
+    Contradiction(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u16,
+    shard: Shard,
+    epoch: Epoch,
+    lsn: Lsn,
+    now: Instant,
+    next_work: WorkId,
+    next_bag: BagId,
+    workers_given: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TenantPart {
+    name: String,
+    weight: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WorkerPart {
+    worker: WorkerId,
+    uid: String,
+    name: String,
+    version: String,
+    offer: Offer,
+    cordoned: bool,
+    gone: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BagPart {
+    bag: BagId,
+    lsn: Lsn,
+    epoch: Epoch,
+    first: WorkId,
+    rows_total: u32,
+    tenant: TenantId,
+    key: IdempotencyKey,
+    priority: Priority,
+    opened: Instant,
+    closed: bool,
+    template: WorkTemplate,
+}
+
+impl Scheduler {
+    /// Appends a snapshot of the state after record [`Scheduler::last_lsn`].
+    ///
+    /// Cost: about as many bytes as the scheduler uses memory, copied once.
+    pub fn snapshot(&self, out: &mut Vec<u8>) {
+        put_part(
+            out,
+            &Header {
+                format: FORMAT,
+                shard: self.config.shard,
+                epoch: self.epoch,
+                lsn: self.last_lsn,
+                now: self.now,
+                next_work: self.next_work,
+                next_bag: self.next_bag,
+                workers_given: self.workers.next_id().0 - 1,
+            },
+        );
+        put_len(out, self.tenants.len());
+        for (_, tenant) in self.tenants.iter() {
+            put_part(
+                out,
+                &TenantPart {
+                    name: tenant.name.clone(),
+                    weight: tenant.weight,
+                },
+            );
+        }
+        put_len(out, self.workers.len());
+        for worker in self.workers.iter() {
+            put_part(out, &worker_part(worker));
+        }
+        put_len(out, self.bags.len());
+        for bag in self.bags.iter() {
+            self.put_bag(out, bag);
+        }
+    }
+
+    fn put_bag(&self, out: &mut Vec<u8>, bag: &Bag) {
+        put_part(
+            out,
+            &BagPart {
+                bag: bag.id,
+                lsn: bag.lsn,
+                epoch: bag.epoch,
+                first: bag.first,
+                rows_total: bag.rows_total,
+                tenant: bag.tenant,
+                key: bag.key,
+                priority: bag.priority,
+                opened: bag.opened,
+                closed: bag.closed,
+                template: (*self.templates.get(bag.template).definition).clone(),
+            },
+        );
+        put_len(out, bag.rows.chunks().count());
+        for (_, count, bytes) in bag.rows.chunks() {
+            put_len(out, count as usize);
+            put_len(out, bytes.len());
+            out.extend_from_slice(bytes);
+        }
+        for row in 0..bag.accepted() {
+            put_work(
+                out,
+                self.works
+                    .get(bag.first.offset(row))
+                    .expect("accepted rows are works"),
+            );
+        }
+    }
+
+    /// Takes over a snapshot; to be called on a new scheduler, before any record.
+    ///
+    /// # Errors
+    /// See [`RestoreError`]; the scheduler is of no use afterwards.
+    pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let mut reader = Reader::new(snapshot);
+        let header: Header = part(&mut reader, "snapshot header")?;
+        if header.format != FORMAT {
+            return Err(RestoreError::Format { found: header.format });
+        }
+        if header.shard != self.config.shard {
+            return Err(RestoreError::Shard {
+                found: header.shard,
+                expected: self.config.shard,
+            });
+        }
+        self.now = header.now;
+        self.workers.reserve(header.workers_given);
+        for _ in 0..len(&mut reader, "tenants")? {
+            let tenant: TenantPart = part(&mut reader, "tenant")?;
+            self.tenants.insert(&tenant.name, tenant.weight);
+        }
+        for _ in 0..len(&mut reader, "workers")? {
+            self.restore_worker(part(&mut reader, "worker")?, header.now);
+        }
+        for _ in 0..len(&mut reader, "bags")? {
+            self.restore_bag(&mut reader)?;
+        }
+        reader.finish()?;
+        self.epoch = header.epoch;
+        self.last_lsn = header.lsn;
+        self.next_work = header.next_work;
+        self.next_bag = header.next_bag;
+        self.scratch.bags.clear();
+        Ok(())
+    }
+
+    fn restore_worker(&mut self, worker: WorkerPart, at: Instant) {
+        let WorkerPart {
+            worker: id,
+            uid,
+            name,
+            version,
+            offer,
+            cordoned,
+            gone,
+        } = worker;
+        self.insert_worker(WorkerJoined {
+            worker: id,
+            uid,
+            name,
+            version,
+            offer,
+            at,
+        });
+        let worker = self.workers.get_mut(id).expect("just inserted");
+        worker.cordoned = cordoned;
+        worker.state = if gone {
+            WorkerState::Gone
+        } else {
+            WorkerState::Lost
+        };
+    }
+
+    fn restore_bag(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
+        let bag: BagPart = part(reader, "bag")?;
+        if bag.tenant.0 == 0 || bag.tenant.index() > self.tenants.len() {
+            return Err(RestoreError::Contradiction(format!(
+                "{} belongs to unknown {}",
+                bag.bag, bag.tenant
+            )));
+        }
+        self.epoch = bag.epoch;
+        let id = bag.bag;
+        self.insert_bag(
+            bag.lsn,
+            BagOpened {
+                bag: id,
+                first: bag.first,
+                rows_total: bag.rows_total,
+                tenant: bag.tenant,
+                key: bag.key,
+                at: bag.opened,
+                template: bag.template,
+            },
+        );
+        let entry = self.bags.get_mut(id).expect("just inserted");
+        entry.priority = bag.priority;
+        entry.closed = bag.closed;
+        for _ in 0..len(reader, "chunks")? {
+            let count = reader.u32("rows")?;
+            let bytes = reader.u32("bytes of rows")? as usize;
+            let rest = reader.rest();
+            let rows = rest
+                .get(..bytes)
+                .ok_or(DecodeError::Truncated { field: "rows" })?;
+            *reader = Reader::new(&rest[bytes..]);
+            let rows = Rows::parse(count, rows)?;
+            if rows.len() > bag.rows_total - self.bags.get(id).expect("just inserted").accepted() {
+                return Err(RestoreError::Contradiction(format!(
+                    "{id} has more rows than it announced"
+                )));
+            }
+            self.insert_rows(id, rows);
+        }
+        for row in 0..self.bags.get(id).expect("just inserted").accepted() {
+            self.restore_work(bag.first.offset(row), reader)?;
+        }
+        Ok(())
+    }
+
+    fn restore_work(&mut self, id: WorkId, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
+        let lsn = Lsn(reader.u64("lsn")?);
+        let worker = WorkerId(reader.u32("worker")?);
+        let epoch = Epoch(reader.u32("epoch")?);
+        let attempt = Attempt(reader.u16("attempt")?);
+        let spent = reader.u16("spent")?;
+        let phase = reader.u8("phase")?;
+        let phase = Phase::from_byte(phase)
+            .filter(|phase| !matches!(phase, Phase::Void | Phase::Delayed))
+            .ok_or(DecodeError::OutOfRange {
+                field: "phase",
+                value: u64::from(phase),
+            })?;
+        let reason = Reason::from_wire(reader.u8("reason")?)?;
+        let kills = reader.u8("kills")?;
+        if phase.is_held() {
+            if self.workers.get(worker).is_none() {
+                return Err(RestoreError::Contradiction(format!(
+                    "{id} is held by unknown {worker}"
+                )));
+            }
+            self.give_to_worker(id, worker);
+        }
+        let work = self.works.get_mut(id).expect("its row was accepted");
+        let bag = work.bag;
+        *work = Work {
+            lsn,
+            worker,
+            epoch,
+            attempt,
+            spent,
+            phase,
+            reason,
+            kills,
+            ..*work
+        };
+        if phase != Phase::Queued {
+            self.bags.of_work_mut(bag).count(Phase::Queued, phase);
+            self.counters.moved(Phase::Queued, phase);
+        }
+        Ok(())
+    }
+}
+
+fn worker_part(worker: &Worker) -> WorkerPart {
+    WorkerPart {
+        worker: worker.id,
+        uid: worker.uid.clone(),
+        name: worker.name.clone(),
+        version: worker.version.clone(),
+        offer: worker.offer.clone(),
+        cordoned: worker.cordoned,
+        gone: worker.state == WorkerState::Gone,
+    }
+}
+
+fn put_work(out: &mut Vec<u8>, work: &Work) {
+    let start = out.len();
+    let phase = if work.phase == Phase::Delayed {
+        Phase::Queued
+    } else {
+        work.phase
+    };
+    out.extend_from_slice(&work.lsn.0.to_le_bytes());
+    out.extend_from_slice(&work.worker.0.to_le_bytes());
+    out.extend_from_slice(&work.epoch.0.to_le_bytes());
+    out.extend_from_slice(&work.attempt.0.to_le_bytes());
+    out.extend_from_slice(&work.spent.to_le_bytes());
+    out.extend_from_slice(&[phase as u8, work.reason as u8, work.kills]);
+    debug_assert_eq!(out.len() - start, WORK_BYTES);
+}
+
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    let len = u32::try_from(len).expect("tables are bounded");
+    out.extend_from_slice(&len.to_le_bytes());
+}
+
+fn len(reader: &mut Reader<'_>, field: &'static str) -> Result<u32, DecodeError> {
+    reader.u32(field)
+}
+
+fn put_part<T: Serialize>(out: &mut Vec<u8>, part: &T) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    put_control(out, part);
+    let length = u32::try_from(out.len() - start - 4).expect("parts are small");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn part<T: serde::de::DeserializeOwned>(
+    reader: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<T, DecodeError> {
+    let length = reader.u32(field)? as usize;
+    let rest = reader.rest();
+    let bytes = rest.get(..length).ok_or(DecodeError::Truncated { field })?;
+    *reader = Reader::new(&rest[length..]);
+    read_control(field, bytes)
+}
