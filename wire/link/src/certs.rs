@@ -109,8 +109,12 @@ impl ServerIdentity {
             .mode(0o700)
             .create(folder)
             .map_err(|source| file_error("make", folder, source))?;
-        if let Some(identity) = Self::load(folder)? {
-            return Ok(identity);
+        // A whole pair needs no lock, so a folder may be read-only. Half a pair may be one that another
+        // process is just writing: under the lock it is whole, or really half.
+        match Self::load(folder) {
+            Ok(Some(identity)) => return Ok(identity),
+            Ok(None) | Err(CertsError::Half { .. }) => {}
+            Err(error) => return Err(error),
         }
         let lock_path = folder.join(".lock");
         let lock = File::create(&lock_path).map_err(|source| file_error("make", &lock_path, source))?;
@@ -287,8 +291,8 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// Makes what is missing: the CA first (an operator may have brought one without its key: then a new
-/// one would not be what clients were given, and the certificate signs itself).
+/// Makes a certificate, and first the CA that signs it if there is none. A CA without its key cannot
+/// sign, and a new one would not be what clients were given: that is an error.
 fn create(folder: &Path, names: &[String]) -> Result<(), CertsError> {
     let (ca_cert, ca_key) = (folder.join("ca.pem"), folder.join("ca.key"));
     let make_error = |source| CertsError::Make {

@@ -8,12 +8,11 @@
 //! | unauthenticated peers' unread bytes | `links_max` × `greeting_window_bytes` | 512 MiB |
 //! | authenticated peers' unread bytes | `window_bytes_total` + `links_max` × 64 KiB | 1.3 GiB |
 //! | frames half received, frames that wait to be sent | `buffered_bytes_max` | 256 MiB |
-//! | bytes sent and not acknowledged | `links_max` × `send_window_bytes` | 16 GiB |
+//! | bytes sent and not acknowledged | as many as unread bytes, for the same links | 1.3 GiB |
 //!
 //! The rows exclude each other for the most part: reaching one takes thousands of authenticated
 //! accomplices; an unauthenticated peer, wherever it claims to come from, is confined to the first
-//! two, and the last row needs peers that open their windows, ask for bulk and acknowledge nothing
-//! within the idle timeout.
+//! two, and the last row needs peers that ask for bulk and acknowledge nothing within the idle timeout.
 
 use std::time::Duration;
 use thiserror::Error;
@@ -43,7 +42,7 @@ pub struct Limits {
     pub close_deadline: Duration,
     /// Largest payload of a peer that is not authenticated. Default 16 KiB.
     pub greeting_payload_bytes_max: usize,
-    /// Bytes that a peer may have under way before it is authenticated. Default 32 KiB.
+    /// Bytes that may be under way, either way, before a peer is authenticated. Default 32 KiB.
     pub greeting_window_bytes: u32,
     /// Bytes that an authenticated peer may have under way. Default 2 MiB: full speed of a gigabit
     /// line at 16 ms round trip. Links get less when `window_bytes_total` runs out.
@@ -51,7 +50,7 @@ pub struct Limits {
     /// Sum of the windows of all authenticated links; an eighth of what is left is the most that the
     /// next link gets, 64 KiB the least. Default 256 MiB.
     pub window_bytes_total: u64,
-    /// Bytes sent and not acknowledged, per link. Default 1 MiB.
+    /// Bytes sent and not acknowledged, per link; never more than the link's own window. Default 1 MiB.
     pub send_window_bytes: u64,
     /// Bytes waiting to be sent on one link from which `Links::send` answers `Full`. Default 1 MiB.
     pub out_bytes_soft: usize,

@@ -1,7 +1,7 @@
 //! QUIC transport parameters, both ends.
 
 use quinn_proto::congestion::CubicConfig;
-use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +23,18 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// lived and few per path, and a batch of assignments should not take three round trips.
 const INITIAL_WINDOW_BYTES: u64 = 64 * 1200;
 
+/// Packets after which the other end acknowledges, instead of every second, so that most
+/// acknowledgements ride on answers: a quarter more round trips per second in `examples/echo_rate`. The
+/// other end still waits no longer than its 25 ms, and not at all when a packet is missing.
+const ACK_EVERY: u32 = 10;
+
 impl Common {
     /// A transport without datagrams and without streams of the peer's.
     pub(crate) fn transport(&self) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(self.mtu_max);
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
         let mut congestion = CubicConfig::default();
         congestion.initial_window(INITIAL_WINDOW_BYTES);
         let mut transport = TransportConfig::default();
@@ -43,6 +50,7 @@ impl Common {
             .send_window(self.send_window)
             .mtu_discovery_config(Some(discovery))
             .congestion_controller_factory(Arc::new(congestion))
+            .ack_frequency_config(Some(acks))
             .allow_spin(false);
         transport
     }

@@ -93,7 +93,7 @@ impl Conn {
             handle,
             listener,
             peer: Peer {
-                address,
+                addr: address,
                 listener: id,
                 alpn: Arc::from([]),
             },

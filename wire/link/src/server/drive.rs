@@ -8,19 +8,15 @@
 
 use super::admission::Verdict;
 use super::conn::{Conn, State};
+use super::input::{handle_events, on_sending_ended, read, sign_of_life};
 use super::listener::{Listener, proto_ecn};
 use super::{Handler, Links, Server, Turn, WAKER};
 use crate::close::{Close, code};
 use crate::limits::{
-    ACCEPTS_PER_TURN, GSO_BYTES, GSO_SEGMENTS, READ_BYTES_PER_TURN, RECEIVE_CALLS_PER_TURN,
-    TRANSMIT_BYTES_PER_TURN,
+    ACCEPTS_PER_TURN, GSO_BYTES, GSO_SEGMENTS, RECEIVE_CALLS_PER_TURN, TRANSMIT_BYTES_PER_TURN,
 };
 use bytes::{Bytes, BytesMut};
-use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{
-    ConnectionError, ConnectionHandle, DatagramEvent, Dir, EndpointEvent, Event, Incoming, ReadError,
-    StreamEvent, VarInt,
-};
+use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming, VarInt};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -332,153 +328,6 @@ fn judge(
     listener.respond(&transmit, buffer, turn);
 }
 
-/// Handles QUIC's events of one link; whether its stream has something to read.
-fn handle_events<H: Handler>(links: &mut Links, slot: u32, handler: &mut H) -> bool {
-    let mut readable = false;
-    loop {
-        let Some(conn) = links.conn(slot) else {
-            return false;
-        };
-        let Some(event) = conn.quic.poll() else {
-            return readable;
-        };
-        match event {
-            Event::Connected => {
-                let data = conn.quic.crypto_session().handshake_data();
-                let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
-                let alpn = data.and_then(|data| data.protocol).unwrap_or_default();
-                if let Some((link, peer)) = links.connected(slot, &alpn) {
-                    handler.on_open(links, link, peer);
-                }
-            }
-            Event::ConnectionLost { reason } => links.lost(slot, describe(&reason)),
-            Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => {
-                let opened = conn.quic.streams().accept(Dir::Bi);
-                if conn.stream.is_none() {
-                    conn.stream = opened;
-                }
-                readable = true;
-            }
-            Event::Stream(StreamEvent::Readable { .. }) => readable = true,
-            Event::Stream(StreamEvent::Writable { .. }) => links.queue_flush(slot),
-            Event::Stream(StreamEvent::Finished { .. } | StreamEvent::Stopped { .. }) => {
-                on_sending_ended(links, slot)
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The peer has received everything, or wants no more.
-fn on_sending_ended(links: &mut Links, slot: u32) {
-    let now = links.now;
-    let Some(conn) = links.conn(slot) else { return };
-    if let State::Delivering(close) = &conn.state {
-        conn.quic.close(
-            now,
-            VarInt::from_u32(close.code),
-            Bytes::from(close.reason.to_string()),
-        );
-        links.closed(slot);
-    } else {
-        let link = conn.id;
-        links.abort(link, Close::new(code::DONE, "the peer wants to receive no more"));
-    }
-}
-
-/// Reads a link's share and gives its frames to the owner.
-fn read<H: Handler>(links: &mut Links, slot: u32, chunks: &mut Vec<Bytes>, handler: &mut H, turn: &mut Turn) {
-    let Some(conn) = links.conn(slot).filter(|conn| conn.state.is_live()) else {
-        return;
-    };
-    let (link, listener) = (conn.id, conn.peer.listener);
-    let Some(stop) = take_chunks(conn, chunks) else {
-        return;
-    };
-    let mut reader = links.take_reader(slot);
-    'chunks: for chunk in chunks.iter() {
-        let mut input = &chunk[..];
-        // Asked anew for every frame: the owner's answer to one may authenticate or end the link.
-        while let Some(payload_max) = links.payload_max(link) {
-            match reader.next(&mut input, payload_max) {
-                Ok(Some((kind, payload))) => {
-                    turn.frames_in += 1;
-                    if let Err(close) = handler.on_frame(links, link, listener, kind, payload) {
-                        links.abort(link, close);
-                    }
-                }
-                Ok(None) => continue 'chunks,
-                Err(error) => links.abort(link, Close::new(code::FRAME, error.to_string())),
-            }
-        }
-        break;
-    }
-    chunks.clear();
-    links.put_reader(link, reader);
-    match stop {
-        Stop::Empty => {}
-        Stop::Share => {
-            if let Some(conn) = links
-                .conn(slot)
-                .filter(|conn| conn.id == link && conn.state.is_live())
-            {
-                conn.unread = true;
-                links.touch(slot);
-            }
-        }
-        Stop::End => links.close(link, code::DONE, "the peer has finished"),
-        Stop::Reset => links.abort(link, Close::new(code::DONE, "the peer has given up its stream")),
-    }
-}
-
-/// Why reading stopped.
-enum Stop {
-    Empty,
-    Share,
-    End,
-    Reset,
-}
-
-/// Takes what the stream has, up to a turn's share. `None`: there is no stream to read.
-fn take_chunks(conn: &mut Conn, chunks: &mut Vec<Bytes>) -> Option<Stop> {
-    let mut stream = conn.quic.recv_stream(conn.stream?);
-    let mut source = stream.read(true).ok()?;
-    let mut share = READ_BYTES_PER_TURN;
-    let stop = loop {
-        match source.next(share) {
-            Ok(Some(chunk)) => {
-                share -= chunk.bytes.len();
-                chunks.push(chunk.bytes);
-                if share == 0 {
-                    break Stop::Share;
-                }
-            }
-            Ok(None) => break Stop::End,
-            Err(ReadError::Blocked) => break Stop::Empty,
-            Err(ReadError::Reset(_)) => break Stop::Reset,
-        }
-    };
-    // New flow-control credit leaves with the flush, which every touched link gets.
-    let _ = source.finalize();
-    Some(stop)
-}
-
-/// Tells the owner that the peer lives, if something of it was really received.
-fn sign_of_life<H: Handler>(links: &mut Links, slot: u32, handler: &mut H) {
-    let Some(conn) = links.conn(slot) else { return };
-    if !std::mem::take(&mut conn.seen) || !conn.state.is_live() {
-        return;
-    }
-    // A datagram may be forged; what decrypts to frames is the peer's.
-    let life = conn.frames_received();
-    if life == std::mem::replace(&mut conn.life, life) {
-        return;
-    }
-    conn.peer.address = conn.quic.remote_address();
-    let link = conn.id;
-    handler.on_received(links, link);
-}
-
 fn report_ended<H: Handler>(links: &mut Links, handler: &mut H) {
     while let Some((link, reason)) = links.ended.pop_front() {
         handler.on_close(links, link, &reason);
@@ -566,21 +415,6 @@ fn forget(
     listener.endpoint.handle_event(handle, drained);
     listener.set_slot(handle, None);
     links.remove(slot);
-}
-
-/// For the owner, and for its log.
-fn describe(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => {
-            format!("closed by the peer, code {}", close.error_code)
-        }
-        ConnectionError::ApplicationClosed(close) => {
-            format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason))
-        }
-        ConnectionError::TimedOut => "nothing was heard from the peer for the idle timeout".to_owned(),
-        ConnectionError::Reset => "the peer does not know this connection: it has restarted".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 fn min_some<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {

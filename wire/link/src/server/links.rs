@@ -162,6 +162,8 @@ impl Links {
         conn.window = window;
         conn.quic
             .set_receive_window(VarInt::try_from(window).expect("at most 32 bits"));
+        conn.quic
+            .set_send_window(window.min(self.limits.send_window_bytes));
         queue_flush(&mut self.flush, link, conn);
         self.window_granted += window;
     }

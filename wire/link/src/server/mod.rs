@@ -45,6 +45,7 @@
 mod admission;
 mod conn;
 mod drive;
+mod input;
 mod links;
 mod listener;
 mod timers;
@@ -161,7 +162,7 @@ pub enum BindError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Where it came from; after a migration, where it is.
-    pub address: SocketAddr,
+    pub addr: SocketAddr,
     /// Where it came in.
     pub listener: ListenerId,
     /// The protocol and version that were agreed on.
@@ -378,7 +379,7 @@ fn quic_server(
         idle_timeout: config.idle_timeout,
         keep_alive: config.keep_alive,
         mtu_max: config.mtu_max,
-        send_window: limits.send_window_bytes,
+        send_window: u64::from(limits.greeting_window_bytes),
         stream_window: limits.window_bytes_max,
     };
     let mut transport = common.transport();

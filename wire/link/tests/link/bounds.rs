@@ -164,3 +164,40 @@ fn limits_that_contradict_each_other_do_not_start() {
     config.limits.out_bytes_hard = 1;
     assert!(matches!(Server::bind(config), Err(BindError::Limits(_))));
 }
+
+#[test]
+fn frames_that_are_never_completed_are_bounded_over_all_links() {
+    run(async {
+        let server = TestServer::with(|config| {
+            config.limits.out_bytes_soft = 64 << 10;
+            config.limits.out_bytes_hard = 1 << 20;
+            config.limits.buffered_bytes_max = 1 << 20;
+        });
+        let (mut one, mut other) = (server.link().await, server.link().await);
+        let (one_id, _) = (server.expect_opened(), server.expect_opened());
+        let whole = frame(ECHO, &vec![3; 900_000]);
+        one.sender.send(&whole[..700_000]).await.unwrap();
+        server.until("the half frame is held", |counts| {
+            counts.buffered.load(SeqCst) == 700_000
+        });
+        other.sender.send(&whole[..600_000]).await.unwrap();
+        let (closed, reason) = server.expect_closed();
+        assert_eq!(closed, one_id, "{reason}");
+        other.sender.send(&whole[600_000..]).await.unwrap();
+        assert_eq!(
+            next(&mut other).await.unwrap().map(|(_, payload)| payload.len()),
+            Some(900_000)
+        );
+        server.until("nothing is held", |counts| counts.buffered.load(SeqCst) == 0);
+    });
+}
+
+#[test]
+fn when_the_windows_are_given_away_a_link_still_carries_the_largest_frame() {
+    run(async {
+        let server = TestServer::with(|config| config.limits.window_bytes_total = 0);
+        let mut link = server.link().await;
+        let sent = vec![5; wire_protocol::frame::PAYLOAD_BYTES_MAX];
+        assert!(ask(&mut link, ECHO, &sent).await == sent);
+    });
+}

@@ -115,7 +115,7 @@ impl Handler for Owner {
             WHERE_AM_I => links
                 .peer(link)
                 .expect("it just spoke")
-                .address
+                .addr
                 .to_string()
                 .into_bytes(),
             KEYS => links
