@@ -1,1 +1,145 @@
-//! (opens with what it is for)
+//! The worker's process: executors, the link, and a shell around the core that decides.
+//!
+//! `pool-worker` is [`main`]; tests and the bench run the same agent inside their own process with [`run`],
+//! also many of them.
+//!
+//! ```text
+//!   engine ◄── QUIC ──► wire ◄──► shell ◄──► worker-core (decides)
+//!                                   │
+//!                                   ├─► process   commands that the operator allows
+//!                                   └─► sleep     works that take time and nothing else
+//! ```
+//!
+//! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
+//! Deliberately absent: containers, input files and the chain; each comes as an executor or a module of its own.
+
+mod config;
+pub mod executor;
+mod resources;
+mod shell;
+mod wire;
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use wire_link::{ClientConfig, ConfigError, Connector};
+use wire_protocol::codec::DecodeError;
+use wire_protocol::worker_link::ALPN;
+use worker_core::Agent;
+
+pub use wire_link::{Fingerprint, Trust};
+pub use worker_core::{Exit, Settings};
+
+use crate::config::Code;
+use crate::executor::{Executor, shim};
+use crate::shell::Shell;
+
+/// What a worker is made of.
+pub struct AgentConfig {
+    /// Where the engine listens for workers, `host:port`. Looked up again for each connection.
+    pub engine: String,
+    /// The name that the engine's certificate must have.
+    pub server_name: String,
+    /// Whom to believe to be the engine.
+    pub trust: Trust,
+    /// Login, identity and offer. The names of `executors` are added to the offer; `null` is offered if the
+    /// offer lists it, and needs no executor.
+    pub settings: Settings,
+    /// What runs works.
+    pub executors: Vec<Arc<dyn Executor>>,
+}
+
+/// Why an agent cannot begin.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The CA file or the TLS settings.
+    #[error("the link to the engine cannot be set up")]
+    Link(#[from] ConfigError),
+    /// A name, a list or a number of the settings is out of range.
+    #[error("the engine would not accept what this worker says of itself")]
+    Settings(#[from] DecodeError),
+}
+
+/// Runs a worker until it leaves. When `shutdown` is ready, it drains: it takes no further work, finishes what
+/// runs, waits until the results are recorded, and leaves. Dropped, it stops at once.
+///
+/// An engine that cannot be reached is no error: the worker tries again for as long as it lives.
+///
+/// # Errors
+/// See [`AgentError`]; nothing was tried yet then.
+///
+/// # Panics
+/// Outside a tokio runtime with time and I/O.
+pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<Exit, AgentError> {
+    let AgentConfig {
+        engine,
+        server_name,
+        trust,
+        mut settings,
+        executors,
+    } = config;
+    for executor in &executors {
+        settings.offer.executors.push(executor.name().to_owned());
+    }
+    settings.validate()?;
+    let connector = Connector::new(ClientConfig::new(trust, ALPN))?;
+    // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
+    let seed = RandomState::new().hash_one(&settings.uid);
+    let agent = Agent::new(settings, seed);
+    Ok(Shell::new(agent, connector, engine, server_name, executors)
+        .run(shutdown)
+        .await)
+}
+
+/// The program `pool-worker`, from its arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    // First of all, and before any thread: see the shim.
+    if let Some(code) = shim::run(std::env::args_os().skip(1)) {
+        return code;
+    }
+    let config = match config::from_environment() {
+        Ok(config) => config,
+        Err(problem) => return problem.report(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no runtime");
+            return Code::Failed.into();
+        }
+    };
+    runtime.block_on(run_until_signalled(config)).into()
+}
+
+async fn run_until_signalled(config: AgentConfig) -> Code {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be had");
+                return Code::Failed;
+            }
+        };
+    let (drain, asked_to_drain) = tokio::sync::oneshot::channel::<()>();
+    let mut drain = Some(drain);
+    let mut agent = std::pin::pin!(run(config, async {
+        let _ = asked_to_drain.await;
+    }));
+    loop {
+        tokio::select! {
+            exit = &mut agent => return Code::of(exit),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if drain.take().is_none_or(|drain| drain.send(()).is_err()) {
+            tracing::warn!("told twice to stop: stops now, with its works");
+            return Code::Failed;
+        }
+    }
+}

@@ -1,2 +1,7 @@
-//! (opens with what it is for)
-fn main() {}
+//! `pool-worker`: runs works for a pool. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker_agent::main()
+}

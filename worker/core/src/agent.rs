@@ -5,6 +5,7 @@ use core::mem;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
@@ -39,6 +40,30 @@ pub struct Settings {
     /// [`LEASES_PER_WORKER_MAX`]. `executors` decides what is run at all: works of another one end with
     /// [`Reason::NoExecutor`].
     pub offer: Offer,
+}
+
+impl Settings {
+    /// Checks them as an engine does.
+    ///
+    /// # Errors
+    /// The first name, list or number that is out of its bounds.
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        self.join(Vec::new(), Vec::new(), Vec::new()).validate()
+    }
+
+    fn join(&self, held: Vec<LeaseToken>, running: Vec<LeaseToken>, unacknowledged: Vec<LeaseToken>) -> Join {
+        Join {
+            login: self.login.clone(),
+            password: self.password.clone(),
+            uid: self.uid.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            offer: self.offer.clone(),
+            held,
+            running,
+            unacknowledged,
+        }
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -140,8 +165,11 @@ impl Agent {
     /// If the settings are out of their documented bounds, or too long for a `Join`.
     #[must_use]
     pub fn new(settings: Settings, seed: u64) -> Self {
+        if let Err(error) = settings.validate() {
+            panic!("these settings cannot be said to an engine: {error}");
+        }
         let held = Held::new(settings.offer.slots);
-        let agent = Self {
+        Self {
             link: Link::Waiting { at: Instant(0) },
             held,
             reports: Reports::new(),
@@ -153,11 +181,7 @@ impl Agent {
             now: Instant(0),
             tokens: Vec::new(),
             settings,
-        };
-        if let Err(error) = agent.join().validate() {
-            panic!("these settings cannot be said to an engine: {error}");
         }
-        agent
     }
 
     /// Takes one event in, and appends what is to be done.
@@ -267,23 +291,13 @@ impl Agent {
     }
 
     fn join(&self) -> Join {
-        let settings = &self.settings;
         let running: Vec<_> = self.held.running_tokens().collect();
-        Join {
-            login: settings.login.clone(),
-            password: settings.password.clone(),
-            uid: settings.uid.clone(),
-            name: settings.name.clone(),
-            version: settings.version.clone(),
-            offer: settings.offer.clone(),
-            held: self
-                .held
-                .waiting_tokens()
-                .chain(running.iter().copied())
-                .collect(),
-            running,
-            unacknowledged: self.reports.tokens().collect(),
-        }
+        let held = self
+            .held
+            .waiting_tokens()
+            .chain(running.iter().copied())
+            .collect();
+        self.settings.join(held, running, self.reports.tokens().collect())
     }
 
     fn on_disconnected(&mut self, reason: &str, effects: &mut Effects) {

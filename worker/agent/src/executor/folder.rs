@@ -1,0 +1,224 @@
+//! The worker's folder: its identity, its lock, and a folder for each attempt that runs.
+//!
+//! ```text
+//!  folder/lock                 held as long as the worker lives: two workers in one folder would kill
+//!                              each other's works
+//!  folder/uid                  the worker's identity, made once
+//!  folder/works/w7-a1-e3-s0/         an attempt's own folder, its HOME and TMPDIR; removed when it ends
+//!  folder/works/w7-a1-e3-s0.group    its process group
+//! ```
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+use wire_protocol::ids::LeaseToken;
+
+use super::leftovers::Group;
+
+/// A worker's folder, locked.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    works: PathBuf,
+    _lock: File,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// Another worker has it.
+    #[error("{0} is in use by another worker: give each its own folder with --folder")]
+    InUse(PathBuf),
+    /// The file system says no.
+    #[error("{path} cannot be used as a worker's folder")]
+    Io {
+        /// What was tried on.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// An attempt's folder, and where its process group is recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Workspace {
+    pub(super) folder: PathBuf,
+    pub(super) record: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder if need be, locks it, and removes what an earlier worker left in it: processes first,
+    /// then files.
+    ///
+    /// # Errors
+    /// See [`FolderError`].
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let at = |path: &Path, source| FolderError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let works = path.join("works");
+        private()
+            .recursive(true)
+            .create(&works)
+            .map_err(|error| at(&works, error))?;
+        // Works run elsewhere in the tree, so the path must not depend on where the worker was started.
+        let path = path.canonicalize().map_err(|error| at(path, error))?;
+        let works = path.join("works");
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).map_err(|error| at(&lock_path, error))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path)),
+            Err(error) => return Err(at(&lock_path, error.into())),
+        }
+        let folder = Self {
+            path,
+            works,
+            _lock: lock,
+        };
+        folder.clear().map_err(|error| at(&folder.works, error))?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The identity that is kept here; made at the first call.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn uid(&self) -> Result<String, FolderError> {
+        let path = self.path.join("uid");
+        let at = |source| FolderError::Io {
+            path: path.clone(),
+            source,
+        };
+        match fs::read_to_string(&path) {
+            Ok(uid) if !uid.trim().is_empty() => return Ok(uid.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(error)),
+        }
+        let uid = fs::read_to_string("/proc/sys/kernel/random/uuid")
+            .map_err(at)?
+            .trim()
+            .to_owned();
+        // Renamed into place, so that a crash leaves no half of an identity.
+        let new = path.with_extension("new");
+        fs::write(&new, &uid)
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(at)?;
+        Ok(uid)
+    }
+
+    /// A fresh folder for an attempt.
+    pub(super) fn workspace(&self, token: LeaseToken) -> io::Result<Workspace> {
+        let name = format!("{}-{}-{}-{}", token.work, token.attempt, token.epoch, token.shard);
+        let workspace = Workspace {
+            folder: self.works.join(&name),
+            record: self.works.join(name + ".group"),
+        };
+        private().create(&workspace.folder)?;
+        Ok(workspace)
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.works)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "group") {
+                let folder = path.with_extension("");
+                // A record that was cut by a crash names nothing; its folder goes all the same.
+                if let Ok(group) = fs::read_to_string(&path).unwrap_or_default().parse::<Group>() {
+                    let processes = group.kill_leftovers(&folder)?;
+                    if processes > 0 {
+                        tracing::warn!(processes, folder = %folder.display(), "killed what an earlier worker left running");
+                    }
+                }
+                remove_all(&folder)?;
+                fs::remove_file(&path)?;
+            }
+        }
+        // Folders without a record: the worker was killed before the command began.
+        for entry in fs::read_dir(&self.works)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                remove_all(&path)?
+            } else {
+                fs::remove_file(&path)?
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Workspace {
+    /// Removes both.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        remove_all(&self.folder)?;
+        match fs::remove_file(&self.record) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn remove_all(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one_worker_at_a_time() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let first = Folder::open(temporary.path()).expect("it is free");
+        assert!(matches!(
+            Folder::open(temporary.path()),
+            Err(FolderError::InUse(_))
+        ));
+        drop(first);
+        Folder::open(temporary.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn a_worker_keeps_its_identity_in_its_folder() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let uid = |path: &Path| Folder::open(path).and_then(|folder| folder.uid()).expect("a uid");
+        let first = uid(temporary.path());
+        assert_eq!(first.len(), 36);
+        assert_eq!(uid(temporary.path()), first);
+        assert_ne!(uid(&temporary.path().join("other")), first);
+    }
+
+    #[test]
+    fn what_an_earlier_worker_left_is_removed() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let works = temporary.path().join("works");
+        fs::create_dir_all(works.join("w1-a1-e1-s0/deep")).expect("a leftover folder");
+        fs::write(works.join("w1-a1-e1-s0.group"), "group").expect("half a record");
+        fs::create_dir_all(works.join("w2-a1-e1-s0")).expect("one without a record");
+        fs::write(temporary.path().join("uid"), "mine").expect("an identity");
+        let folder = Folder::open(temporary.path()).expect("it is free");
+        assert_eq!(fs::read_dir(works).expect("it is there").count(), 0);
+        assert_eq!(folder.uid().ok().as_deref(), Some("mine"));
+    }
+}

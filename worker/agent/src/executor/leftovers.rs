@@ -1,0 +1,233 @@
+//! Process groups of works, recorded so that a worker that starts after a crash finds what the last one left.
+//!
+//! A command itself dies with its worker (see the shim); what it started in turn may not. A recorded group is
+//! ours if the machine has not been booted since and either its leader still has the recorded start time, or a
+//! member still has the work's folder as its `HOME`: numbers of processes are used again, these are not. A
+//! process that leaves its group *and* changes its environment escapes; only a container holds that one.
+
+use core::fmt;
+use core::str::FromStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// Longest wait for killed processes to be gone, before their folder is removed.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A process group by what cannot repeat.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Group {
+    leader: i32,
+    /// Clock ticks from boot to the leader's start.
+    started: u64,
+    boot: String,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {} {} {}", self.leader, self.started, self.boot)
+    }
+}
+
+impl FromStr for Group {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut words = text.split_ascii_whitespace();
+        let group = (|| {
+            (words.next()? == "group").then_some(())?;
+            Some(Self {
+                leader: words.next()?.parse().ok()?,
+                started: words.next()?.parse().ok()?,
+                boot: words.next()?.to_owned(),
+            })
+        })();
+        group.filter(|group| group.leader > 1).ok_or(())
+    }
+}
+
+/// A process as `/proc` shows it.
+struct Process {
+    pid: i32,
+    group: i32,
+    started: u64,
+    is_dead: bool,
+}
+
+impl Process {
+    fn look(pid: i32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name is in parentheses and may hold anything; fields count from what follows it (proc(5)).
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_ascii_whitespace().collect())
+            .unwrap_or_default();
+        let field = |number: usize| fields.get(number - 3).copied().unwrap_or("");
+        let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
+        Ok(Self {
+            pid,
+            group: field(5).parse().map_err(invalid)?,
+            started: field(22).parse().map_err(invalid)?,
+            is_dead: matches!(field(3), "Z" | "X"),
+        })
+    }
+
+    fn has_home(&self, folder: &Path) -> bool {
+        let expected = [b"HOME=", folder.as_os_str().as_bytes()].concat();
+        fs::read(format!("/proc/{}/environ", self.pid)).is_ok_and(|environ| {
+            environ
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == expected)
+        })
+    }
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
+
+impl Group {
+    /// The group that this process leads.
+    pub(super) fn own() -> io::Result<Self> {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        Ok(Self {
+            leader: pid,
+            started: Process::look(pid)?.started,
+            boot: boot()?,
+        })
+    }
+
+    /// Kills what is left of it, and waits until it is gone. `folder` is the work's own folder. Gives the number
+    /// of processes found.
+    pub(super) fn kill_leftovers(&self, folder: &Path) -> io::Result<usize> {
+        if self.boot != boot()? {
+            return Ok(0);
+        }
+        let members = self.members()?;
+        let is_ours = |process: &Process| {
+            process.started >= self.started
+                && (process.pid == self.leader && process.started == self.started || process.has_home(folder))
+        };
+        if !members.iter().any(is_ours) {
+            return Ok(0);
+        }
+        let group = Pid::from_raw(self.leader).ok_or(io::ErrorKind::InvalidData)?;
+        match rustix::process::kill_process_group(group, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let deadline = Instant::now() + GONE_WITHIN;
+        while !self.members()?.is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(members.len())
+    }
+
+    /// Living processes of the group.
+    fn members(&self) -> io::Result<Vec<Process>> {
+        let mut members = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // A process may end while we look.
+            if let Ok(process) = Process::look(pid)
+                && process.group == self.leader
+                && !process.is_dead
+            {
+                members.push(process);
+            }
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
+
+    /// A process that leads its own group and would run for long, with this `HOME`.
+    fn sleeper(home: &Path) -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("600").env("HOME", home).process_group(0);
+        command.spawn().expect("every system can sleep")
+    }
+
+    fn group_of(child: &Child) -> Group {
+        let pid = i32::try_from(child.id()).expect("pids are small");
+        Group {
+            leader: pid,
+            started: Process::look(pid).expect("it runs").started,
+            boot: boot().expect("Linux tells"),
+        }
+    }
+
+    #[test]
+    fn records_read_back_and_nonsense_does_not() {
+        let group = Group {
+            leader: 4711,
+            started: 99,
+            boot: "b".to_owned(),
+        };
+        assert_eq!(group.to_string().parse(), Ok(group));
+        for nonsense in [
+            "",
+            "group 1 2 b",
+            "group 0 2 b",
+            "group -5 2 b",
+            "group 7 2",
+            "failed x y z",
+        ] {
+            assert_eq!(nonsense.parse::<Group>(), Err(()), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_still_ours_is_killed() {
+        let home = Path::new("/nonexistent/one");
+        let mut child = sleeper(home);
+        let found = group_of(&child).kill_leftovers(Path::new("/elsewhere"));
+        assert_eq!(found.ok(), Some(1), "the leader's start time is proof enough");
+        assert_eq!(child.wait().ok().and_then(|status| status.signal()), Some(9));
+
+        let mut child = sleeper(home);
+        let mut group = group_of(&child);
+        group.started -= 1;
+        assert_eq!(group.kill_leftovers(home).ok(), Some(1), "so is the folder");
+        assert_eq!(child.wait().ok().and_then(|status| status.signal()), Some(9));
+    }
+
+    #[test]
+    fn a_group_that_is_no_longer_ours_is_left_alone() {
+        let mut child = sleeper(Path::new("/nonexistent/one"));
+        let group = group_of(&child);
+        let other_folder = Path::new("/nonexistent/two");
+        let earlier = Group {
+            started: group.started - 1,
+            ..group.clone()
+        };
+        let later = Group {
+            started: group.started + 1,
+            ..group.clone()
+        };
+        let other_boot = Group {
+            boot: "other".to_owned(),
+            ..group
+        };
+        for foreign in [earlier, later, other_boot] {
+            assert_eq!(foreign.kill_leftovers(other_folder).ok(), Some(0), "{foreign}");
+        }
+        assert!(matches!(child.try_wait(), Ok(None)), "it still runs");
+        child.kill().and_then(|()| child.wait()).expect("our own child");
+    }
+}

@@ -1,0 +1,120 @@
+//! What runs works: one trait, an implementation per way of running.
+//!
+//! An executor takes one attempt and promises to say how it ended, whatever happens; the agent's core decides
+//! what that means. Executors check what comes with a work as foreign data: a row, a template and a command
+//! were written by somebody who may not own this machine.
+
+mod allow;
+mod capture;
+mod command;
+mod files;
+pub(crate) mod folder;
+pub(crate) mod leftovers;
+mod process;
+pub(crate) mod shim;
+mod sleep;
+
+pub use allow::{Allow, AllowError};
+pub use files::{Files, Missing, NoFiles};
+pub use folder::{Folder, FolderError};
+pub use process::{Process, ProcessConfig};
+pub use sleep::Sleep;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wire_protocol::ids::LeaseToken;
+use wire_protocol::outcome::{Output, Reason};
+use wire_protocol::template::WorkTemplate;
+
+/// One try at one work.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The lease that it runs under.
+    pub token: LeaseToken,
+    /// What the works of its bag have in common.
+    pub template: Arc<WorkTemplate>,
+    /// Its own parameters.
+    pub row: Box<[u8]>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// [`Reason::None`]: it succeeded.
+    pub reason: Reason,
+    /// Exit code, or minus the signal; 0 where there was neither.
+    pub exit_code: i32,
+    /// Time that it ran.
+    pub elapsed: Duration,
+    /// Its result, within the bound of the wire.
+    pub result: Vec<u8>,
+}
+
+impl Ended {
+    /// It did not run; `text` stands where a command's standard error would.
+    pub(crate) fn without_running(reason: Reason, text: &str) -> Self {
+        let mut end = text.len().min(4096);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut result = Vec::new();
+        let output = Output {
+            stderr: &text.as_bytes()[..end],
+            stderr_cut: end < text.len(),
+            ..Output::default()
+        };
+        output.encode(&mut result);
+        Self {
+            reason,
+            exit_code: 0,
+            elapsed: Duration::ZERO,
+            result,
+        }
+    }
+}
+
+/// An attempt under way. Dropped, it stops at once and leaves nothing running.
+pub type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// A way of running works.
+pub trait Executor: Send + Sync {
+    /// What templates call it (the part of `app` before the colon).
+    fn name(&self) -> &'static str;
+
+    /// Runs one attempt until it ends, or until `kill` says so; then it ends soon, and how it ended is of no
+    /// interest.
+    fn run(self: Arc<Self>, attempt: Attempt, kill: Kill) -> Running;
+}
+
+/// The wish that an attempt stops.
+#[derive(Debug)]
+pub struct Kill(oneshot::Receiver<()>);
+
+/// The other end of a [`Kill`]; dropped, it wishes so too.
+#[derive(Debug)]
+pub struct Killer(oneshot::Sender<()>);
+
+impl Kill {
+    /// Both ends.
+    #[must_use]
+    pub fn pair() -> (Killer, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (Killer(sender), Self(receiver))
+    }
+
+    /// Waits for the wish.
+    pub async fn wished(&mut self) {
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Killer {
+    /// Wishes that the attempt stops.
+    pub fn kill(self) {
+        let _ = self.0.send(());
+    }
+}

@@ -1,0 +1,366 @@
+//! Commands as child processes.
+//!
+//! Each attempt is its own process group in its own folder, with an environment of a few variables, its output
+//! captured up to a bound. When the command exits, whatever else of its group still lives is killed; so a work
+//! ends when its command does, also if something that it started holds on to its output.
+//!
+//! ```text
+//!  spawn ─► the command runs ─┬─ exits ──────────────► output until its end, at most 200 ms ─┐
+//!                             ├─ wall clock is over ─► kill the group                        ├─► kill the group, reap
+//!                             └─ cancelled ──────────► kill the group                        ┘
+//! ```
+//!
+//! The exit is seen through a pidfd, and the command is reaped last: until then its number, which is the
+//! group's, cannot go to another process.
+//!
+//! This contains mistakes. It is no sandbox: a command runs with the rights of the worker's user, and one that
+//! leaves its process group outlives its work. Containers are for code that is not trusted.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::AsyncWriteExt;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, ChildStdin, Command};
+use wire_protocol::outcome::Reason;
+use wire_protocol::template::{Input, Limits};
+
+use super::allow::{Allow, Refused};
+use super::capture::Capture;
+use super::command::Words;
+use super::files::Files;
+use super::folder::{Folder, Workspace};
+use super::shim::{self, Shim};
+use super::{Attempt, Ended, Executor, Kill, Running};
+
+/// How long output may still come after the command itself has exited.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Variables of the worker that a command gets; a template may override them.
+const INHERITED: [(&str, &str); 2] = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")];
+
+/// What the executor needs.
+pub struct ProcessConfig {
+    /// Where works get their folders.
+    pub folder: Arc<Folder>,
+    /// What may run.
+    pub allow: Allow,
+    /// The `pool-worker` program, which is the first thing that runs in each new process.
+    pub shim: PathBuf,
+    /// Where input files come from.
+    pub files: Arc<dyn Files>,
+}
+
+/// The executor `process`.
+///
+/// A command dies with the thread that started it (`PR_SET_PDEATHSIG`), so attempts must be polled on threads
+/// that live as long as the worker: those of a runtime, not those of its blocking pool.
+pub struct Process {
+    config: ProcessConfig,
+}
+
+impl Process {
+    /// With this configuration.
+    #[must_use]
+    pub fn new(config: ProcessConfig) -> Self {
+        Self { config }
+    }
+}
+
+impl Executor for Process {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn run(self: Arc<Self>, attempt: Attempt, kill: Kill) -> Running {
+        Box::pin(async move {
+            match self.prepare(&attempt).await {
+                Ok(prepared) => self.execute(&attempt, prepared, kill).await,
+                Err(NotRun(reason, text)) => Ended::without_running(reason, &text),
+            }
+        })
+    }
+}
+
+/// Why an attempt does not get as far as a process.
+struct NotRun(Reason, String);
+
+/// What a command is made of, once everything was checked.
+struct Prepared {
+    program: PathBuf,
+    words: Words,
+    stdin: Source,
+}
+
+/// Where a command's standard input comes from.
+enum Source {
+    Nothing,
+    File(File),
+    /// The template's own bytes, or the row.
+    Inline,
+}
+
+impl Process {
+    async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
+        let template = &attempt.template;
+        let words =
+            Words::expand(template, &attempt.row).map_err(|text| NotRun(Reason::BadParameters, text))?;
+        let command = &words.command[0];
+        let program = self
+            .config
+            .allow
+            .resolve(command)
+            .map_err(|refused| match refused {
+                Refused::NotAllowed => {
+                    let text = format!(
+                        "the operator of this worker does not allow `{}`",
+                        command.display()
+                    );
+                    NotRun(Reason::NotAllowed, text)
+                }
+                Refused::NotFound => {
+                    let text = format!("this worker has no command `{}`", command.display());
+                    NotRun(Reason::CannotStart, text)
+                }
+            })?;
+        // The loader would run foreign code in an allowed command, and in the shim.
+        if let Some((name, _)) = words
+            .env
+            .iter()
+            .find(|(name, _)| name.as_encoded_bytes().starts_with(b"LD_"))
+        {
+            let text = format!("a work may not set `{}`", name.display());
+            return Err(NotRun(Reason::NotAllowed, text));
+        }
+        let stdin = match &template.input {
+            Input::None => Source::Nothing,
+            Input::Inline(_) | Input::Row => Source::Inline,
+            Input::File(sha256) => {
+                let file = self.config.files.open(sha256).await;
+                Source::File(file.map_err(|missing| NotRun(Reason::InputMissing, missing.to_string()))?)
+            }
+        };
+        Ok(Prepared {
+            program,
+            words,
+            stdin,
+        })
+    }
+
+    async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: Kill) -> Ended {
+        let workspace = match self.config.folder.workspace(attempt.token) {
+            Ok(workspace) => workspace,
+            Err(error) => {
+                let text = format!("the work's folder cannot be made: {error}");
+                return Ended::without_running(world_reason(&error), &text);
+            }
+        };
+        let ended = match self.spawn(attempt, prepared, &workspace) {
+            Ok(spawned) => spawned.run(attempt, &workspace, kill).await,
+            Err(error) => {
+                let text = format!("the command cannot be started: {error}");
+                Ended::without_running(world_reason(&error), &text)
+            }
+        };
+        // A large tree takes a while to remove, which must not delay the heartbeat.
+        let removed = tokio::task::spawn_blocking(move || (workspace.remove(), workspace)).await;
+        if let Ok((Err(error), workspace)) = removed {
+            tracing::warn!(%error, folder = %workspace.folder.display(), "a work's folder cannot be removed");
+        }
+        ended
+    }
+
+    fn spawn(&self, attempt: &Attempt, prepared: Prepared, workspace: &Workspace) -> io::Result<Spawned> {
+        let limits = &attempt.template.limits;
+        let shim = Shim {
+            program: &self.config.shim,
+            record: &workspace.record,
+            memory: limits.memory.0,
+            processes: limits.processes,
+            command: &prepared.program,
+            arguments: &prepared.words.command[1..],
+        };
+        let mut command = shim.command();
+        command.env_clear();
+        for (name, default) in INHERITED {
+            command.env(name, std::env::var_os(name).unwrap_or_else(|| default.into()));
+        }
+        command
+            .envs(prepared.words.env)
+            .env("HOME", &workspace.folder)
+            .env("TMPDIR", &workspace.folder)
+            .env("POOL_WORK_ID", attempt.token.work.0.to_string())
+            .env("POOL_ATTEMPT", attempt.token.attempt.0.to_string())
+            .current_dir(&workspace.folder)
+            .process_group(0)
+            .stdin(match prepared.stdin {
+                Source::Nothing => Stdio::null(),
+                Source::File(file) => file.into(),
+                Source::Inline => Stdio::piped(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = Command::from(command).spawn()?;
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        let pid = pid.expect("a child that was not waited for has a pid");
+        let group = GroupGuard(Some(pid));
+        let exit = watch_exit(pid)?;
+        Ok(Spawned {
+            started: Instant::now(),
+            exit,
+            child,
+            group,
+        })
+    }
+}
+
+/// A failure of this machine: for want of room another worker may do better, otherwise the executor failed.
+fn world_reason(error: &io::Error) -> Reason {
+    use io::ErrorKind::{ArgumentListTooLong, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    match error.kind() {
+        ArgumentListTooLong => Reason::CannotStart,
+        OutOfMemory | QuotaExceeded | StorageFull | WouldBlock => Reason::NoRoom,
+        _ => Reason::ExecutorFailed,
+    }
+}
+
+/// Something that becomes readable when the process exits, and leaves it to be reaped.
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe for the sake of types that lie about their descriptor; an OwnedFd does not"
+)]
+fn watch_exit(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A process group that ends with its guard, also when the attempt's future is dropped.
+struct GroupGuard(Option<Pid>);
+
+impl GroupGuard {
+    fn kill(&self) {
+        if let Some(group) = self.0 {
+            // No such group: everybody has left already.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A command that runs.
+struct Spawned {
+    started: Instant,
+    /// Readable once the command has exited.
+    exit: AsyncFd<OwnedFd>,
+    // Dropped before the child, so that the child is not reaped before its group is killed.
+    group: GroupGuard,
+    child: Child,
+}
+
+/// Why waiting for a command ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Exited,
+    WallClock,
+    Killed,
+}
+
+impl Spawned {
+    async fn run(mut self, attempt: &Attempt, workspace: &Workspace, mut kill: Kill) -> Ended {
+        let template = &attempt.template;
+        let input: &[u8] = match &template.input {
+            Input::Inline(bytes) => bytes,
+            Input::Row => &attempt.row,
+            Input::None | Input::File(_) => &[],
+        };
+        let output_bytes = usize::try_from(template.limits.output.min(Limits::OUTPUT_MAX).0);
+        let mut capture = Capture::new(output_bytes.expect("bounded by the wire"));
+        let stdout = self.child.stdout.take().expect("it is piped");
+        let stderr = self.child.stderr.take().expect("it is piped");
+        let stdin = self.child.stdin.take();
+        let over = {
+            let mut reading = pin!(capture.read(stdout, stderr));
+            let mut writing = pin!(write(stdin, input));
+            let mut time = pin!(tokio::time::sleep(template.limits.wall_clock.to_duration()));
+            let (mut reads, mut writes) = (true, true);
+            let over = loop {
+                tokio::select! {
+                    _ = self.exit.readable() => break Over::Exited,
+                    () = &mut reading, if reads => reads = false,
+                    () = &mut writing, if writes => writes = false,
+                    () = &mut time => break Over::WallClock,
+                    () = kill.wished() => break Over::Killed,
+                }
+            };
+            if over != Over::Exited {
+                self.group.kill();
+                // Nothing survives that signal, but a process may be slow to die of it.
+                let _ = self.exit.readable().await;
+            }
+            if reads {
+                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+            }
+            over
+        };
+        let elapsed = self.started.elapsed();
+        self.group.kill();
+        self.group.0 = None;
+        match self.child.wait().await {
+            Ok(status) => ended(over, status, elapsed, &capture, workspace),
+            Err(error) => {
+                let text = format!("the command cannot be waited for: {error}");
+                Ended::without_running(Reason::ExecutorFailed, &text)
+            }
+        }
+    }
+}
+
+/// Gives a command its input and closes the pipe. One that does not want it may exit without reading.
+async fn write(stdin: Option<ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+    }
+}
+
+fn ended(
+    over: Over,
+    status: ExitStatus,
+    elapsed: Duration,
+    capture: &Capture,
+    workspace: &Workspace,
+) -> Ended {
+    let exit_code = status
+        .code()
+        .or(status.signal().map(|signal| -signal))
+        .unwrap_or(0);
+    if let Some(problem) = shim::failure(exit_code, &workspace.record) {
+        return Ended::without_running(Reason::CannotStart, &problem);
+    }
+    let reason = match over {
+        Over::WallClock => Reason::WallClock,
+        _ if status.success() => Reason::None,
+        _ if status.signal().is_some() => Reason::Signal,
+        _ => Reason::ExitCode,
+    };
+    Ended {
+        reason,
+        exit_code,
+        elapsed,
+        result: capture.encode(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The step between the worker and a command: this program again, for a millisecond, to do in the new process
+//! what must be done there before the command takes its place.
+//!
+//! ```text
+//!  pool-worker ──spawn──► pool-worker exec-shim … ──exec──► the command      (one process, one pid)
+//!                          · dies with the worker from here on
+//!                          · records its process group, for a worker that starts after a crash
+//!                          · sets its limits
+//! ```
+//!
+//! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured: 0.7 ms of a
+//! command's start, so every command goes this way and none is left behind when its worker is killed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+
+use super::leftovers::Group;
+
+/// First argument of a shim.
+const NAME: &str = "exec-shim";
+
+/// Exit code of a shim that could not become the command.
+const FAILED: u8 = 126;
+
+/// First word of the record of a shim that failed; the rest says why.
+const FAILED_WORD: &str = "failed ";
+
+/// Longest file that a command may write. A mistake should not fill the disk of everybody.
+const FILE_BYTES_MAX: u64 = 64 << 30;
+
+/// What a shim is to do.
+#[derive(Debug)]
+pub(super) struct Shim<'a> {
+    /// This program.
+    pub(super) program: &'a Path,
+    /// File for the record of the process group.
+    pub(super) record: &'a Path,
+    /// Bytes of address space; zero: no limit.
+    pub(super) memory: u64,
+    /// Processes of the user; zero: no limit.
+    pub(super) processes: u32,
+    /// The file to execute.
+    pub(super) command: &'a Path,
+    pub(super) arguments: &'a [OsString],
+}
+
+impl Shim<'_> {
+    /// The command line of the shim.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .arg(NAME)
+            .arg(std::process::id().to_string())
+            .arg(self.record)
+            .arg(self.memory.to_string())
+            .arg(self.processes.to_string())
+            .arg(self.command)
+            .args(self.arguments);
+        command
+    }
+}
+
+/// Why the shim that wrote this record did not become the command. `None`: it did.
+pub(super) fn failure(exit_code: i32, record: &Path) -> Option<String> {
+    if exit_code != i32::from(FAILED) {
+        return None;
+    }
+    let record = fs::read_to_string(record).ok()?;
+    record.strip_prefix(FAILED_WORD).map(str::to_owned)
+}
+
+/// Runs as a shim if the arguments of this process (without its name) say so. `None`: they do not.
+pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    if arguments.next()? != NAME {
+        return None;
+    }
+    let mut record = None;
+    let Err(problem) = become_command(arguments, &mut record);
+    if let Some(record) = record {
+        // If even this fails, the exit code remains.
+        let _ = fs::write(record, format!("{FAILED_WORD}{problem}"));
+    }
+    Some(ExitCode::from(FAILED))
+}
+
+fn become_command(
+    mut arguments: impl Iterator<Item = OsString>,
+    record_out: &mut Option<PathBuf>,
+) -> Result<std::convert::Infallible, String> {
+    let mut next = || {
+        arguments
+            .next()
+            .ok_or_else(|| "the shim is for the worker's own use".to_owned())
+    };
+    let parent = number(&next()?)?;
+    let record = record_out.insert(PathBuf::from(next()?));
+    let memory = number(&next()?)?;
+    let processes = number(&next()?)?;
+    let command = next()?;
+
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("the command cannot be tied to the worker: {error}"))?;
+    // A worker that died before that line was heard of by nobody.
+    let is_orphan = rustix::process::getppid()
+        .map(Pid::as_raw_nonzero)
+        .map(|pid| pid.get().into())
+        != i64::try_from(parent).ok();
+    if is_orphan {
+        return Err("the worker is gone".to_owned());
+    }
+    let group = Group::own().map_err(|error| format!("this process cannot be looked up: {error}"))?;
+    fs::write(&*record, group.to_string())
+        .map_err(|error| format!("{} cannot be written: {error}", record.display()))?;
+
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, FILE_BYTES_MAX)?;
+    if processes > 0 {
+        limit(Resource::Nproc, processes)?;
+    }
+    if memory > 0 {
+        limit(Resource::As, memory)?;
+    }
+    let error = Command::new(&command).args(arguments).exec();
+    Err(format!("{}: {error}", command.display()))
+}
+
+fn number(text: &OsStr) -> Result<u64, String> {
+    text.to_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| format!("`{}` is not a number", text.display()))
+}
+
+/// Lowers a limit, for good; one that is already lower stays.
+fn limit(resource: Resource, value: u64) -> Result<(), String> {
+    let value = rustix::process::getrlimit(resource)
+        .maximum
+        .map_or(value, |maximum| maximum.min(value));
+    let limit = Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    rustix::process::setrlimit(resource, limit)
+        .map_err(|error| format!("{resource:?} cannot be limited to {value}: {error}"))
+}
