@@ -370,7 +370,9 @@ impl Links {
         }
     }
 
-    pub(crate) fn ids(&self) -> Vec<LinkId> {
+    /// The links that the owner knows, in no order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<LinkId> {
         let conns = self.slots.iter().filter_map(|slot| slot.conn.as_deref());
         conns
             .filter(|conn| conn.state.is_live())

@@ -1,0 +1,97 @@
+//! The journal thread: takes batches from the main thread, makes them durable, raises the watermark.
+//!
+//! While one batch is being synced the next one fills, so batches grow with the load and the number of syncs
+//! does not. Under load a pause before a sync makes batches larger still: a sync costs about 45 µs of
+//! processor time, which is better spent on works once there are more than some thousands of syncs a second.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use engine_journal::{Journal, JournalError, RecordBatch};
+use engine_queue::exchange::{Batch, Taker};
+use wire_feed::FeedWaker;
+use wire_protocol::ids::Lsn;
+
+use crate::clock::wall_us;
+use crate::metrics::Histogram;
+use crate::shared::{DiskState, Shared};
+
+/// Records that are committed together.
+#[derive(Default)]
+pub(crate) struct Commit {
+    pub(crate) records: RecordBatch,
+    /// Position of the first of them.
+    pub(crate) first: Lsn,
+}
+
+impl Batch for Commit {
+    fn reset(&mut self) {
+        self.records.clear();
+    }
+}
+
+/// How long to wait before trying a full disk again.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Records in a batch from which the next one is worth waiting for.
+const BUSY_RECORDS: u32 = 8;
+
+/// Starts the thread. It ends when the other end of the exchange is dropped and all is durable, or when the
+/// journal cannot go on, which it then says in [`Shared::failed`].
+pub(crate) fn spawn(
+    mut journal: Journal,
+    mut batches: Taker<Commit>,
+    shared: Arc<Shared>,
+    feed: FeedWaker,
+    commits: Arc<Histogram>,
+    floor: Duration,
+) -> JoinHandle<()> {
+    let work = move || {
+        let mut last = Instant::now();
+        while let Some(mut batch) = batches.take() {
+            let busy = batch.records.len() >= BUSY_RECORDS;
+            let since = last.elapsed();
+            if busy && since < floor {
+                thread::park_timeout(floor - since);
+            }
+            let started = Instant::now();
+            match append(&mut journal, &mut batch, &shared) {
+                Ok(durable) => {
+                    shared.durable.raise(durable.0);
+                    shared.bell.ring();
+                }
+                Err(error) => return shared.fail(error),
+            }
+            last = Instant::now();
+            commits.record(last - started);
+            let roomy = journal.headroom().intake_ok;
+            shared.set_disk(if roomy { DiskState::Roomy } else { DiskState::Full });
+            batches.give_back(batch);
+            // The feed's readers are served next time if this fails; nothing is lost.
+            drop(feed.wake());
+        }
+    };
+    thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(work)
+        .expect("the system has room for a thread")
+}
+
+/// Appends, and on a full disk tries until there is room: what was accepted goes on to its end, and nothing of
+/// it may be told before it is durable.
+fn append(journal: &mut Journal, batch: &mut Commit, shared: &Shared) -> Result<Lsn, JournalError> {
+    loop {
+        match journal.append(&mut batch.records, batch.first, wall_us()) {
+            Err(JournalError::DiskFull { what }) => {
+                tracing::error!(
+                    what,
+                    "the disk is full; nothing is acknowledged until there is room"
+                );
+                shared.set_disk(DiskState::Full);
+                thread::sleep(FULL_DISK_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}

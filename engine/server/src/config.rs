@@ -1,0 +1,311 @@
+//! What an operator may set: flags, each with its environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use wire_protocol::units::{Bytes, Millis};
+
+use crate::log::{LogConfig, LogFormat};
+
+/// The pool's engine: accepts works, gives them to workers over QUIC, keeps what it promised in a journal.
+///
+/// It needs a folder and four secrets; everything else has a default. `pool dev` starts one for you.
+///
+/// Exit codes: 0 stopped in good order · 1 failed · 2 usage · 3 configuration · 4 address or certificate ·
+/// 5 journal damaged, locked or foreign · 6 disk failed.
+#[derive(Parser, Debug)]
+#[command(name = "pool-engine", version, max_term_width = 110)]
+pub struct Options {
+    /// Folder of the journal, the feed's socket and the engine's own files
+    #[arg(
+        long,
+        env = "SCHEDULER_PERSISTING_FOLDER",
+        default_value = "data/engine",
+        value_name = "DIR"
+    )]
+    data: PathBuf,
+    /// Folder of the certificate: server.pem and server.key are used and never overwritten; in an empty folder a
+    /// CA and a certificate are made and kept
+    #[arg(
+        long,
+        env = "CERTIFICATE_AND_PRIVATE_KEYS_REPO",
+        default_value = "data/certs",
+        value_name = "DIR"
+    )]
+    certs: PathBuf,
+    /// Names and addresses that a made certificate is for, beside localhost and this host's name
+    #[arg(long, env = "POOL_CERT_NAMES", value_delimiter = ',', value_name = "NAME,…")]
+    cert_names: Vec<String>,
+    /// UDP addresses for workers; several are separated by commas
+    #[arg(
+        long,
+        env = "POOL_LISTEN_WORKERS",
+        value_delimiter = ',',
+        default_value = "[::]:4321",
+        value_name = "ADDR,…"
+    )]
+    listen_workers: Vec<SocketAddr>,
+    /// UDP address for clients
+    #[arg(
+        long,
+        env = "POOL_LISTEN_CLIENTS",
+        default_value = "[::]:4322",
+        value_name = "ADDR"
+    )]
+    listen_clients: SocketAddr,
+    /// TCP address for /livez, /readyz, /healthz and /metrics
+    #[arg(
+        long,
+        env = "POOL_LISTEN_HEALTH",
+        default_value = "[::]:4323",
+        value_name = "ADDR"
+    )]
+    listen_health: SocketAddr,
+    /// Written when the engine is ready, with the addresses that it really listens on; removed when it stops
+    #[arg(long, env = "POOL_READY_FILE", value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+
+    /// Login of the administrator
+    #[arg(long, env = "ADMINLOGIN", default_value = "admin", value_name = "NAME")]
+    admin_login: String,
+    /// Password of the administrator; better in a file
+    #[arg(long, env = "ADMINPASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    admin_password: Option<String>,
+    /// File with the password of the administrator
+    #[arg(long, env = "ADMINPASSWORD_FILE", value_name = "FILE")]
+    admin_password_file: Option<PathBuf>,
+    /// Login of workers
+    #[arg(long, env = "WORKERLOGIN", default_value = "vworker", value_name = "NAME")]
+    worker_login: String,
+    /// Password of workers; better in a file
+    #[arg(long, env = "WORKERPASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    worker_password: Option<String>,
+    /// File with the password of workers
+    #[arg(long, env = "WORKERPASSWORD_FILE", value_name = "FILE")]
+    worker_password_file: Option<PathBuf>,
+
+    /// Milliseconds without a sign of life after which a worker loses its leases (500 to 3 600 000)
+    #[arg(long, env = "POOL_LEASE_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(500..=3_600_000))]
+    lease_timeout_ms: u64,
+    /// Milliseconds for which a started engine waits for workers that held leases (0 to 600 000)
+    #[arg(long, env = "POOL_REJOIN_WINDOW_MS", default_value_t = 3_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    rejoin_window_ms: u64,
+    /// Works that may be open at once; more are answered `busy`
+    #[arg(
+        long,
+        env = "POOL_WORKS_OPEN_MAX",
+        default_value_t = 20_000_000,
+        value_name = "N"
+    )]
+    works_open_max: u64,
+    /// Megabytes of parameters kept in memory; more are answered `busy`
+    #[arg(long, env = "POOL_ROWS_MIB_MAX", default_value_t = 4_096, value_name = "MIB")]
+    rows_mib_max: u64,
+    /// Hours for which finished works are remembered
+    #[arg(long, env = "POOL_RETENTION_HOURS", default_value_t = 24, value_name = "H")]
+    retention_hours: u64,
+    /// Megabytes of journal between two snapshots (1 to 65 536)
+    #[arg(long, env = "POOL_SNAPSHOT_MIB", default_value_t = 256, value_name = "MIB",
+          value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    snapshot_mib: u64,
+    /// Megabytes of one journal segment (1 to 1 024)
+    #[arg(long, env = "POOL_SEGMENT_MIB", default_value_t = 64, value_name = "MIB",
+          value_parser = clap::value_parser!(u64).range(1..=1_024))]
+    segment_mib: u64,
+    /// Largest UDP payload that is tried; up to 65 527 where the path carries it (loopback, jumbo frames)
+    #[arg(long, env = "POOL_MTU_MAX", default_value_t = 1_452, value_name = "BYTES",
+          value_parser = clap::value_parser!(u16).range(1_200..=65_527))]
+    mtu_max: u16,
+
+    /// What is logged: trace, debug, info, warn, error, or the predecessor's FINEST, CONFIG …
+    #[arg(long, env = "LOGGERLEVEL", default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    /// How it is logged
+    #[arg(long, env = "POOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+/// The engine's configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) certs: PathBuf,
+    pub(crate) cert_names: Vec<String>,
+    pub(crate) listen_workers: Vec<SocketAddr>,
+    pub(crate) listen_clients: SocketAddr,
+    pub(crate) listen_health: SocketAddr,
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) admin: Account,
+    pub(crate) worker: Account,
+    pub(crate) scheduler: engine_core::Config,
+    pub(crate) segment_bytes: u64,
+    pub(crate) mtu_max: u16,
+    /// How to log.
+    pub log: LogConfig,
+}
+
+/// A login and its password.
+pub(crate) struct Account {
+    pub(crate) login: String,
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("login", &self.login)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Time in which a graceful stop has to be over, then the process ends as it is; the journal has everything that
+/// was promised.
+pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(9);
+
+impl Options {
+    /// Checks everything and reads the secrets.
+    ///
+    /// # Errors
+    /// All problems, each naming the variable and the cure.
+    pub fn into_config(self) -> Result<Config, Vec<String>> {
+        let mut problems = Vec::new();
+        let admin = secret(
+            "ADMINPASSWORD",
+            self.admin_password,
+            self.admin_password_file,
+            &mut problems,
+        );
+        let worker = secret(
+            "WORKERPASSWORD",
+            self.worker_password,
+            self.worker_password_file,
+            &mut problems,
+        );
+        if self.listen_workers.len() > usize::from(u8::MAX) - 1 {
+            problems.push(format!(
+                "POOL_LISTEN_WORKERS names {} addresses; at most 254",
+                self.listen_workers.len()
+            ));
+        }
+        let (Some(admin), Some(worker), true) = (admin, worker, problems.is_empty()) else {
+            return Err(problems);
+        };
+        let lease_timeout = Millis(self.lease_timeout_ms);
+        let scheduler = engine_core::Config {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: u64::from(std::process::id()),
+            lease_timeout,
+            heartbeat: Millis(lease_timeout.0 / 4),
+            rejoin_window: Millis(self.rejoin_window_ms),
+            retention: Millis::from_secs(self.retention_hours.saturating_mul(3600)),
+            snapshot_every: Bytes::from_mib(self.snapshot_mib),
+            limits: engine_core::Limits {
+                works_open_max: self.works_open_max,
+                rows_bytes_max: Bytes::from_mib(self.rows_mib_max),
+                ..engine_core::Limits::default()
+            },
+            ..engine_core::Config::default()
+        };
+        Ok(Config {
+            data: self.data,
+            certs: self.certs,
+            cert_names: self.cert_names,
+            listen_workers: self.listen_workers,
+            listen_clients: self.listen_clients,
+            listen_health: self.listen_health,
+            ready_file: self.ready_file,
+            admin: Account {
+                login: self.admin_login,
+                password: admin,
+            },
+            worker: Account {
+                login: self.worker_login,
+                password: worker,
+            },
+            scheduler,
+            segment_bytes: self.segment_mib * 1024 * 1024,
+            mtu_max: self.mtu_max,
+            log: LogConfig {
+                level: self.log_level,
+                format: self.log_format,
+            },
+        })
+    }
+}
+
+/// A secret from its variable or its file, never both.
+fn secret(
+    variable: &str,
+    value: Option<String>,
+    file: Option<PathBuf>,
+    problems: &mut Vec<String>,
+) -> Option<String> {
+    let secret = match (value, file) {
+        (Some(_), Some(_)) => Err(format!("{variable} and {variable}_FILE are both set; keep one")),
+        (Some(value), None) => Ok(value),
+        (None, Some(file)) => std::fs::read_to_string(&file)
+            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+            .map_err(|error| {
+                format!(
+                    "{variable}_FILE names {}, which cannot be read: {error}",
+                    file.display()
+                )
+            }),
+        (None, None) => Err(format!(
+            "{variable} is not set; set it, or {variable}_FILE to a file that holds it"
+        )),
+    };
+    match secret {
+        Ok(secret) if secret.is_empty() => problems.push(format!("{variable} is empty; choose a password")),
+        Ok(secret) => return Some(secret),
+        Err(problem) => problems.push(problem),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, Vec<String>> {
+        let options =
+            Options::try_parse_from(std::iter::once("pool-engine").chain(arguments.iter().copied()));
+        options.expect("well-formed flags").into_config()
+    }
+
+    #[test]
+    fn all_missing_secrets_are_named_at_once() {
+        let problems = parse(&[]).expect_err("no secret is given");
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].contains("ADMINPASSWORD_FILE"), "{problems:?}");
+        assert!(problems[1].contains("WORKERPASSWORD_FILE"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_secret_comes_from_its_file_without_the_line_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "open sesame\n").expect("a file");
+        let file = file.to_str().expect("a name");
+        let config =
+            parse(&["--admin-password-file", file, "--worker-password", "w"]).expect("both are given");
+        assert_eq!(config.admin.password, "open sesame");
+        assert!(
+            !format!("{config:?}").contains("sesame"),
+            "secrets are not printed"
+        );
+        let both = parse(&[
+            "--admin-password-file",
+            file,
+            "--admin-password",
+            "x",
+            "--worker-password",
+            "w",
+        ]);
+        assert!(both.expect_err("two sources")[0].contains("keep one"));
+    }
+}

@@ -1,0 +1,369 @@
+//! The engine's life: recover, bind, serve, stop.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use engine_core::{ReplayError, RestoreError, Scheduler};
+use engine_journal::{Journal, JournalError, OsStorage, Recovery};
+use engine_queue::doorbell::Doorbell;
+use engine_queue::exchange::exchange;
+use engine_queue::mailbox::mailbox;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use thiserror::Error;
+use wire_link::{
+    BindError, CertsError, Limits, ListenerId, Server, ServerConfig, ServerIdentity, code, default_names,
+};
+use wire_protocol::{client_link, worker_link};
+
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::commit::{self, Commit};
+use crate::config::{Config, STOP_DEADLINE};
+use crate::feed::{self, Feed};
+use crate::http::{self, Health};
+use crate::metrics::{Histogram, metrics};
+use crate::ready::{Ready, ReadyFile};
+use crate::shared::{Mail, Shared};
+use crate::shell::{CLIENTS, Channels, Shell};
+use crate::upkeep::{self, Tools};
+use crate::{exit, fetcher};
+
+/// Why the engine ended, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// One of [`exit`].
+    pub exit: u8,
+    /// The chain of causes.
+    pub error: EngineError,
+}
+
+/// What can keep an engine from starting or going on.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The folder or its journal cannot be used.
+    #[error("the journal in {folder} cannot be used")]
+    Journal {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The certificate cannot be used.
+    #[error("no certificate")]
+    Certificate(#[from] CertsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen")]
+    Bind(#[from] BindError),
+    /// The feed's socket cannot be made.
+    #[error("no feed")]
+    Feed(#[from] wire_feed::BindError),
+    /// Health and metrics cannot be served.
+    #[error("cannot serve health and metrics on {address} (--listen-health)")]
+    Health {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The link loop failed.
+    #[error("the link loop failed")]
+    Loop(#[source] std::io::Error),
+    /// Another step failed.
+    #[error("{step}")]
+    Io {
+        /// What was attempted.
+        step: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The disk failed while the engine ran.
+    #[error("the disk failed; what was acknowledged is safe, and the next start reads it back")]
+    Disk(#[source] JournalError),
+}
+
+#[derive(Debug, Error)]
+enum ReplayFailure {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+/// Shortest time between two commits under load; see [`commit`].
+const COMMIT_FLOOR: Duration = Duration::from_micros(500);
+
+/// Batches on their way to the journal thread.
+const BATCHES: usize = 2;
+
+/// Letters for the main thread.
+const MAIL: usize = 1_024;
+
+/// Payload that a worker's join may have: it lists the leases that the worker holds.
+const GREETING_BYTES: usize = 256 << 10;
+
+/// Runs an engine until it is asked to stop (SIGTERM, SIGINT) or cannot go on.
+///
+/// # Errors
+/// What it could not do, with the exit code for it.
+pub fn run(config: Config) -> Result<(), Failure> {
+    Engine::start(config).and_then(Engine::serve).map_err(|error| {
+        let exit = match &error {
+            EngineError::Journal { .. } => exit::JOURNAL,
+            EngineError::Certificate(_) | EngineError::Bind(_) | EngineError::Health { .. } => exit::ADDRESS,
+            EngineError::Disk(_) => exit::DISK,
+            EngineError::Feed(_) | EngineError::Loop(_) | EngineError::Io { .. } => exit::FAILED,
+        };
+        Failure { exit, error }
+    })
+}
+
+struct Engine {
+    server: Server,
+    shell: Shell,
+    shared: Arc<Shared>,
+    /// The journal thread, upkeep, the feed: joined at the end.
+    journal: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
+    feed: JoinHandle<()>,
+    _ready: Option<ReadyFile>,
+}
+
+impl Engine {
+    fn start(config: Config) -> Result<Self, EngineError> {
+        let started = Instant::now();
+        let (mut journal, core) = recover(&config)?;
+        let identity = ServerIdentity::load_or_create(&config.certs, &names(&config))?;
+        let server = bind(&config, identity)?;
+        let feed = Feed::bind(&config.data, config.scheduler.shard)?;
+
+        let waker = server.waker();
+        let bell = Doorbell::new(move || {
+            // It fails only if the poll is gone, and then nobody sleeps.
+            drop(waker.wake());
+        });
+        let shared = Arc::new(Shared::new(journal.durable_lsn(), bell.clone()));
+        let (mail_in, mail) = mailbox::<Mail>(MAIL, bell);
+        let (batches, taker) = exchange::<Commit>(BATCHES);
+        let commits = Arc::new(Histogram::default());
+        let (publisher, metrics) = metrics(Arc::clone(&commits));
+        journal.begin_epoch();
+        let reader = journal.reader();
+        let tools = Tools {
+            janitor: journal.janitor(),
+            reader: reader.clone(),
+            snapshots: journal.snapshot_writer(),
+        };
+        let (snapshots, upkeep) = upkeep::spawn(tools, mail_in.clone(), Arc::clone(&shared));
+        let fetches = fetcher::spawn(reader.clone(), mail_in, Arc::clone(&shared));
+        let batch_bytes_max = journal.batch_bytes_max();
+        let journal = commit::spawn(
+            journal,
+            taker,
+            Arc::clone(&shared),
+            feed.waker(),
+            commits,
+            COMMIT_FLOOR,
+        );
+        let feed = feed.spawn(reader, Arc::clone(&shared));
+        let channels = Channels {
+            batches,
+            batch_bytes_max,
+            mail,
+            fetches,
+            snapshots,
+            publisher,
+        };
+        let clock = Clock::start(core.clock_floor());
+        let auth = Auth::new(&config.worker, &config.admin);
+        let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, channels);
+        shell.start();
+
+        let health = Health {
+            shared: Arc::clone(&shared),
+            metrics,
+            started: shell.started,
+        };
+        let address = config.listen_health;
+        let health =
+            http::spawn(address, health).map_err(|source| EngineError::Health { address, source })?;
+        listen_to_signals(&shared)?;
+        shared.ready.store(true, Ordering::Relaxed);
+        let ready = Ready {
+            workers: server.local_addr(ListenerId(1)),
+            clients: server.local_addr(CLIENTS),
+            health,
+            feed: config.data.join(feed::SOCKET),
+            pid: std::process::id(),
+            epoch: shell.core.epoch().0,
+        };
+        tracing::info!(
+            workers = %ready.workers, clients = %ready.clients, health = %ready.health, epoch = ready.epoch,
+            lsn = shell.core.last_lsn().0, after_ms = started.elapsed().as_millis() as u64, "ready",
+        );
+        let ready = match &config.ready_file {
+            None => None,
+            Some(path) => Some(ReadyFile::write(path, &ready).map_err(|source| EngineError::Io {
+                step: format!("cannot write {} (--ready-file)", path.display()),
+                source,
+            })?),
+        };
+        Ok(Self {
+            server,
+            shell,
+            shared,
+            journal,
+            upkeep,
+            feed,
+            _ready: ready,
+        })
+    }
+
+    fn serve(mut self) -> Result<(), EngineError> {
+        while !self.shared.is_stopping() {
+            self.turn()?;
+        }
+        self.stop()
+    }
+
+    fn turn(&mut self) -> Result<(), EngineError> {
+        if let Some(error) = self.shared.failed.get() {
+            return Err(EngineError::Disk(error.clone()));
+        }
+        let shell = &mut self.shell;
+        let timeout = shell.timeout();
+        let idle = self.shared.bell.may_sleep(|| shell.nothing_waits());
+        let turn = self
+            .server
+            .turn(Some(if idle { timeout } else { Duration::ZERO }), shell);
+        self.shared.bell.wake_up();
+        let turn = turn.map_err(EngineError::Loop)?;
+        self.shell.note_turn(&turn);
+        Ok(())
+    }
+
+    /// Refuses what is new, makes durable and tells what was taken, snapshots, and closes.
+    fn stop(mut self) -> Result<(), EngineError> {
+        let deadline = Instant::now() + STOP_DEADLINE;
+        tracing::info!("stopping: finishing what was taken");
+        self.shell.announce_stop(self.server.links_mut());
+        while !self.shell.is_settled() && Instant::now() < deadline {
+            self.turn()?;
+        }
+        self.server.close_all(code::DONE, "the engine is shutting down");
+        while !self.server.is_quiet() && Instant::now() < deadline {
+            self.turn()?;
+        }
+        while !self.shell.is_settled() && Instant::now() < deadline {
+            self.turn()?;
+        }
+        self.shell.finish();
+        drop(self.shell);
+        for thread in [self.upkeep, self.journal, self.feed] {
+            // A thread that panicked has said so; the rest still have to end.
+            drop(thread.join());
+        }
+        match self.shared.failed.get() {
+            Some(error) => Err(EngineError::Disk(error.clone())),
+            None => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Opens the journal and brings the core to where it was.
+fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineError> {
+    let failed = |source: Box<dyn Error + Send + Sync>| EngineError::Journal {
+        folder: config.data.display().to_string(),
+        source,
+    };
+    let storage = OsStorage::open(&config.data).map_err(|error| failed(error.into()))?;
+    let journal = engine_journal::Config {
+        shard: config.scheduler.shard,
+        segment_bytes: config.segment_bytes,
+        ..engine_journal::Config::default()
+    };
+    let (journal, recovery) =
+        Journal::open(Arc::new(storage), journal).map_err(|error| failed(error.into()))?;
+    let mut core = Scheduler::new(config.scheduler.clone());
+    let started = Instant::now();
+    replay(&recovery, &mut core).map_err(|error| failed(error.into()))?;
+    if let Some(torn) = &recovery.torn {
+        tracing::warn!(
+            ?torn,
+            "the last batch was cut off by a crash and dropped; nobody had been told of it"
+        );
+    }
+    for damage in &recovery.damaged_snapshots {
+        tracing::warn!(?damage, "a damaged snapshot was passed over for an older one");
+    }
+    let after_ms = started.elapsed().as_millis() as u64;
+    tracing::info!(
+        lsn = recovery.last_lsn.0,
+        epoch = core.epoch().0,
+        after_ms,
+        "recovered"
+    );
+    Ok((journal, core))
+}
+
+fn replay(recovery: &Recovery, core: &mut Scheduler) -> Result<(), ReplayFailure> {
+    if let Some(snapshot) = &recovery.snapshot {
+        core.restore(&snapshot.bytes)?;
+    }
+    recovery.replay(|record| {
+        core.replay(record.lsn, record.kind, record.payload)
+            .map_err(ReplayFailure::from)
+    })
+}
+
+fn names(config: &Config) -> Vec<String> {
+    let mut names = default_names();
+    names.extend(config.cert_names.iter().cloned());
+    names
+}
+
+fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> {
+    let mut server = ServerConfig::new(identity);
+    server.listen(CLIENTS, config.listen_clients, &[client_link::ALPN]);
+    for (index, address) in config.listen_workers.iter().enumerate() {
+        let listener = ListenerId(u8::try_from(index + 1).expect("checked with the configuration"));
+        server.listen(listener, *address, &[worker_link::ALPN]);
+    }
+    server.mtu_max = config.mtu_max;
+    server.limits = Limits {
+        greeting_payload_bytes_max: GREETING_BYTES,
+        greeting_window_bytes: GREETING_BYTES as u32 + 1024,
+        ..Limits::default()
+    };
+    Server::bind(server)
+}
+
+/// The first signal stops in good order, the second at once.
+fn listen_to_signals(shared: &Arc<Shared>) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Io {
+        step: "cannot listen to signals".to_owned(),
+        source,
+    };
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let shared = Arc::clone(shared);
+    let work = move || {
+        for _ in signals.forever() {
+            if shared.is_stopping() {
+                std::process::exit(i32::from(exit::FAILED));
+            }
+            shared.stop();
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(work)
+        .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The feed thread: durable records to sidecars over a unix socket, from the journal's files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use engine_journal::{JournalError, JournalReader};
+use wire_feed::{BindError, FeedEvent, FeedServer, FeedWaker, ReadError, RecordSource};
+use wire_protocol::feed::FeedRecord;
+use wire_protocol::ids::{Lsn, Shard};
+
+use crate::shared::Shared;
+
+/// The socket's name in the engine's folder.
+pub(crate) const SOCKET: &str = "feed.sock";
+/// Where acknowledged positions are kept.
+const POSITIONS: &str = "feed.positions.json";
+/// Bytes of payloads read from the journal at once.
+const READ_BYTES: usize = 256 * 1024;
+
+struct Source {
+    reader: JournalReader,
+    shared: Arc<Shared>,
+}
+
+impl RecordSource for Source {
+    fn read_after(
+        &self,
+        after: Lsn,
+        give: &mut dyn FnMut(FeedRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut after = after;
+        loop {
+            let records = self
+                .reader
+                .read_after(after, self.durable(), READ_BYTES)
+                .map_err(|error| match error {
+                    JournalError::Trimmed { first, .. } => ReadError::Removed { first },
+                    error => ReadError::Failed(Box::new(error)),
+                })?;
+            let Some(last) = records.last_lsn() else {
+                return Ok(());
+            };
+            for record in records.iter() {
+                let record = FeedRecord {
+                    lsn: record.lsn,
+                    epoch: record.epoch,
+                    wall_us: record.wall_us,
+                    kind: record.kind,
+                    payload: record.payload,
+                };
+                if give(record).is_break() {
+                    return Ok(());
+                }
+            }
+            after = last;
+        }
+    }
+
+    fn durable(&self) -> Lsn {
+        self.shared.durable()
+    }
+
+    fn first(&self) -> Lsn {
+        self.reader.first_lsn()
+    }
+}
+
+/// The feed before its thread runs.
+pub(crate) struct Feed {
+    server: FeedServer,
+    positions: PathBuf,
+}
+
+impl Feed {
+    /// Binds the socket in the engine's folder and reads the positions that were kept there.
+    pub(crate) fn bind(folder: &Path, shard: Shard) -> Result<Self, BindError> {
+        let positions = folder.join(POSITIONS);
+        let known: BTreeMap<String, Lsn> = fs::read(&positions)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Ok(Self {
+            server: FeedServer::bind(&folder.join(SOCKET), shard, known)?,
+            positions,
+        })
+    }
+
+    pub(crate) fn waker(&self) -> FeedWaker {
+        self.server.waker()
+    }
+
+    /// Starts the thread; it ends when the engine stops.
+    pub(crate) fn spawn(self, reader: JournalReader, shared: Arc<Shared>) -> JoinHandle<()> {
+        let work = move || {
+            let source = Source {
+                reader,
+                shared: Arc::clone(&shared),
+            };
+            if let Err(error) = serve(self, &source, &shared) {
+                tracing::error!(error = &error as &dyn std::error::Error, "the feed has ended");
+            }
+        };
+        thread::Builder::new()
+            .name("feed".to_owned())
+            .spawn(work)
+            .expect("the system has room for a thread")
+    }
+}
+
+fn serve(mut feed: Feed, source: &Source, shared: &Shared) -> io::Result<()> {
+    let mut happened = Vec::new();
+    publish(&feed.server, shared);
+    while !shared.is_stopping() {
+        feed.server
+            .turn(source, Some(Duration::from_millis(500)), &mut happened)?;
+        for event in happened.drain(..) {
+            log(&event);
+        }
+        if feed.server.take_positions_changed() {
+            let positions: BTreeMap<&str, Lsn> = feed.server.positions().collect();
+            let temporary = feed.positions.with_extension("tmp");
+            fs::write(&temporary, serde_json::to_vec(&positions)?)?;
+            fs::rename(&temporary, &feed.positions)?;
+            publish(&feed.server, shared);
+        }
+    }
+    feed.server.close("the engine is shutting down", source);
+    Ok(())
+}
+
+fn publish(server: &FeedServer, shared: &Shared) {
+    shared
+        .feed_floor
+        .store(server.floor().map_or(u64::MAX, |lsn| lsn.0), Ordering::Relaxed);
+}
+
+fn log(event: &FeedEvent) {
+    tracing::info!(?event, "feed");
+}

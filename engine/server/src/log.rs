@@ -1,0 +1,49 @@
+//! Logging: to standard error, as text or JSON lines.
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Level or filter, see [`level`].
+    pub level: String,
+    /// Form.
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Starts logging; later calls do nothing.
+pub fn init(config: &LogConfig) {
+    let filter = EnvFilter::try_new(level(&config.level)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let outcome = match config.format {
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // A second engine in one process (tests) finds logging started.
+    drop(outcome);
+}
+
+/// Our level for a name of the predecessor (`LOGGERLEVEL`); other names and filters are taken as they are.
+fn level(name: &str) -> String {
+    match name.to_ascii_uppercase().as_str() {
+        "FINEST" | "FINER" => "trace".to_owned(),
+        "FINE" | "CONFIG" => "debug".to_owned(),
+        "WARNING" => "warn".to_owned(),
+        "SEVERE" => "error".to_owned(),
+        _ => name.to_ascii_lowercase(),
+    }
+}
