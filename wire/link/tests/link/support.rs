@@ -80,7 +80,7 @@ impl Handler for Owner {
         kind: u8,
         payload: &[u8],
     ) -> Result<(), Close> {
-        assert_eq!(listener, LISTENER);
+        assert_eq!(links.peer(link).map(|peer| peer.listener), Some(listener));
         self.frame.clear();
         let answer = match kind {
             HELLO => {

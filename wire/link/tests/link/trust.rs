@@ -94,6 +94,34 @@ fn a_listener_offers_what_it_speaks_and_the_owner_learns_what_was_agreed() {
 }
 
 #[test]
+fn each_listener_of_a_server_speaks_its_own_protocol() {
+    run(async {
+        let second = ListenerId(8);
+        let server = TestServer::with(|config| {
+            config.listen(second, ([127, 0, 0, 1], 0).into(), &[b"other/1"]);
+        });
+        let (addr, second_addr) = std::sync::mpsc::channel();
+        server.order(move |server| addr.send(server.local_addr(second)).unwrap());
+        let second_addr = second_addr.recv_timeout(PATIENCE).unwrap();
+        let error = server
+            .connector()
+            .connect(second_addr, "localhost")
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ConnectError::Protocol { .. }), "{error:?}");
+        let connector = server.connector_with(|config| config.alpn = b"other/1".to_vec());
+        let (mut one, mut other) = (
+            server.link().await,
+            connector.connect(second_addr, "localhost").await.unwrap(),
+        );
+        for round in 0..20_u8 {
+            assert_eq!(ask(&mut one, ECHO, &[round]).await, [round]);
+            assert_eq!(ask(&mut other, HELLO, &[round, round]).await, [round, round]);
+        }
+    });
+}
+
+#[test]
 fn where_nobody_answers_the_error_says_so() {
     run(async {
         let server = TestServer::start();
