@@ -23,10 +23,7 @@ pub const ALPN: &[u8] = b"pool-client/1";
 
 /// Kind bytes. 0x81–0xbf: client to engine; 0xc1–0xff: engine to client.
 pub mod kind {
-    #![expect(
-        missing_docs,
-        reason = "each is documented at the message that it announces"
-    )]
+    #![expect(missing_docs, reason = "each is documented at the message that it announces")]
     pub const LOGIN: u8 = 0x81;
     pub const OPEN: u8 = 0x82;
     pub const ROWS: u8 = 0x83;
@@ -296,13 +293,16 @@ impl OutcomeItem<'_> {
     /// Appends the item to an `OUTCOMES` frame that was begun with the request's number and the bag.
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.work.0.to_le_bytes());
-        out.push(self.outcome as u8);
-        out.push(self.reason as u8);
-        out.extend_from_slice(&self.attempt.0.to_le_bytes());
-        out.extend_from_slice(&self.exit_code.to_le_bytes());
-        out.extend_from_slice(&self.elapsed_us.to_le_bytes());
-        out.extend_from_slice(&self.worker.0.to_le_bytes());
+        // One append instead of seven: the vector checks its room once.
+        let mut fixed = [0; 24];
+        fixed[0..8].copy_from_slice(&self.work.0.to_le_bytes());
+        fixed[8] = self.outcome as u8;
+        fixed[9] = self.reason as u8;
+        fixed[10..12].copy_from_slice(&self.attempt.0.to_le_bytes());
+        fixed[12..16].copy_from_slice(&self.exit_code.to_le_bytes());
+        fixed[16..20].copy_from_slice(&self.elapsed_us.to_le_bytes());
+        fixed[20..24].copy_from_slice(&self.worker.0.to_le_bytes());
+        out.extend_from_slice(&fixed);
         codec::put_bytes(out, self.result);
     }
 }
@@ -335,11 +335,7 @@ impl<'a> Outcomes<'a> {
         while !reader.is_empty() {
             Self::next(&mut reader)?;
         }
-        Ok(Self {
-            request,
-            bag,
-            items,
-        })
+        Ok(Self { request, bag, items })
     }
 
     #[inline]

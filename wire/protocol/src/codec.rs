@@ -76,10 +76,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Truncated`] if fewer are left; so for all the methods below.
     #[inline]
-    pub fn array<const N: usize>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<&'a [u8; N], DecodeError> {
+    pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<&'a [u8; N], DecodeError> {
         let (head, rest) = self
             .rest
             .split_first_chunk::<N>()
@@ -165,11 +162,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Truncated input, or a longer length.
     #[inline]
-    pub fn bytes(
-        &mut self,
-        field: &'static str,
-        bytes_max: usize,
-    ) -> Result<&'a [u8], DecodeError> {
+    pub fn bytes(&mut self, field: &'static str, bytes_max: usize) -> Result<&'a [u8], DecodeError> {
         let length = self.varint(field)? as usize;
         if length > bytes_max {
             return Err(DecodeError::OutOfRange {
@@ -231,15 +224,11 @@ pub fn put_control<T: Serialize>(out: &mut Vec<u8>, message: &T) {
 ///
 /// # Errors
 /// [`DecodeError::Malformed`] or [`DecodeError::Trailing`].
-pub fn read_control<T: DeserializeOwned>(
-    message: &'static str,
-    payload: &[u8],
-) -> Result<T, DecodeError> {
-    let (value, rest) =
-        postcard::take_from_bytes(payload).map_err(|error| DecodeError::Malformed {
-            message,
-            problem: error.to_string(),
-        })?;
+pub fn read_control<T: DeserializeOwned>(message: &'static str, payload: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = postcard::take_from_bytes(payload).map_err(|error| DecodeError::Malformed {
+        message,
+        problem: error.to_string(),
+    })?;
     match rest.len() {
         0 => Ok(value),
         bytes => Err(DecodeError::Trailing { bytes }),

@@ -15,10 +15,7 @@ pub const VERSION: u16 = 1;
 
 /// Kind bytes of the feed.
 pub mod kind {
-    #![expect(
-        missing_docs,
-        reason = "each is documented at the message that it announces"
-    )]
+    #![expect(missing_docs, reason = "each is documented at the message that it announces")]
     pub const SUBSCRIBE: u8 = 0x21;
     pub const ACKNOWLEDGE: u8 = 0x22;
     pub const FEEDING: u8 = 0x31;

@@ -49,12 +49,15 @@ pub fn push(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
+/// A frame's kind, its payload, and the bytes that it occupies with its header.
+pub type FirstFrame<'a> = (u8, &'a [u8], usize);
+
 /// Takes the first whole frame off `input`: its kind, its payload, and the bytes it occupied.
 /// `None`: more bytes are needed.
 ///
 /// # Errors
 /// [`FrameError::TooLong`]: close the connection.
-pub fn split_first(input: &[u8]) -> Result<Option<(u8, &[u8], usize)>, FrameError> {
+pub fn split_first(input: &[u8]) -> Result<Option<FirstFrame<'_>>, FrameError> {
     let Some((header, rest)) = input.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };

@@ -111,11 +111,7 @@ pub struct LeaseToken {
 
 impl fmt::Display for LeaseToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}/{}/{}",
-            self.shard, self.epoch, self.work, self.attempt
-        )
+        write!(f, "{}/{}/{}/{}", self.shard, self.epoch, self.work, self.attempt)
     }
 }
 
@@ -143,24 +139,7 @@ impl LeaseToken {
     /// Reads the wire form; any 16 bytes are some token.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::ENCODED_BYTES]) -> Self {
-        let [
-            w0,
-            w1,
-            w2,
-            w3,
-            w4,
-            w5,
-            w6,
-            w7,
-            e0,
-            e1,
-            e2,
-            e3,
-            a0,
-            a1,
-            s0,
-            s1,
-        ] = *bytes;
+        let [w0, w1, w2, w3, w4, w5, w6, w7, e0, e1, e2, e3, a0, a1, s0, s1] = *bytes;
         Self {
             work: WorkId(u64::from_le_bytes([w0, w1, w2, w3, w4, w5, w6, w7])),
             epoch: Epoch(u32::from_le_bytes([e0, e1, e2, e3])),

@@ -33,7 +33,6 @@ pub const PAGE_LEN_MAX: u32 = 1_000;
 const _: () = assert!(RESULT_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
 const _: () = assert!(ROW_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
 const _: () = assert!(crate::record::RowsAdded::HEADER_BYTES + ROWS_BYTES_MAX <= RECORD_BYTES_MAX);
-const _: () = assert!(
-    crate::feed::FeedRecord::HEADER_BYTES + RECORD_BYTES_MAX <= crate::frame::PAYLOAD_BYTES_MAX
-);
+const _: () =
+    assert!(crate::feed::FeedRecord::HEADER_BYTES + RECORD_BYTES_MAX <= crate::frame::PAYLOAD_BYTES_MAX);
 const _: () = assert!(LEASES_PER_WORKER_MAX * 32 <= crate::frame::PAYLOAD_BYTES_MAX);

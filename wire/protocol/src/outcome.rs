@@ -23,12 +23,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in wire order.
-    pub const ALL: [Self; 4] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Expired,
-    ];
+    pub const ALL: [Self; 4] = [Self::Succeeded, Self::Failed, Self::Cancelled, Self::Expired];
 
     /// The outcome with this number on the wire.
     ///

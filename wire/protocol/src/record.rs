@@ -17,10 +17,7 @@ use crate::view::WorkerState;
 
 /// Kind bytes of records; never reused for something else.
 pub mod kind {
-    #![expect(
-        missing_docs,
-        reason = "each is documented at the record that it announces"
-    )]
+    #![expect(missing_docs, reason = "each is documented at the record that it announces")]
     pub const EPOCH_STARTED: u8 = 1;
     pub const TENANT_ADDED: u8 = 2;
     pub const BAG_OPENED: u8 = 3;
@@ -145,12 +142,15 @@ impl SettledItem<'_> {
     /// Appends the item to a record begun with [`begin_settled`].
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.work.0.to_le_bytes());
-        out.extend_from_slice(&self.attempt.0.to_le_bytes());
-        out.push(self.outcome as u8);
-        out.push(self.reason as u8);
-        out.extend_from_slice(&self.exit_code.to_le_bytes());
-        out.extend_from_slice(&self.elapsed_us.to_le_bytes());
+        // One append instead of six: the vector checks its room once.
+        let mut fixed = [0; 20];
+        fixed[0..8].copy_from_slice(&self.work.0.to_le_bytes());
+        fixed[8..10].copy_from_slice(&self.attempt.0.to_le_bytes());
+        fixed[10] = self.outcome as u8;
+        fixed[11] = self.reason as u8;
+        fixed[12..16].copy_from_slice(&self.exit_code.to_le_bytes());
+        fixed[16..20].copy_from_slice(&self.elapsed_us.to_le_bytes());
+        out.extend_from_slice(&fixed);
         codec::put_bytes(out, self.result);
     }
 }
@@ -357,13 +357,9 @@ impl<'a> Record<'a> {
     /// The record is malformed, or of a kind that a later version writes.
     pub fn parse(kind: u8, payload: &'a [u8]) -> Result<Self, DecodeError> {
         Ok(match kind {
-            kind::EPOCH_STARTED => {
-                Self::EpochStarted(codec::read_control("epoch started", payload)?)
-            }
+            kind::EPOCH_STARTED => Self::EpochStarted(codec::read_control("epoch started", payload)?),
             kind::TENANT_ADDED => Self::TenantAdded(codec::read_control("tenant added", payload)?),
-            kind::BAG_OPENED => {
-                Self::BagOpened(Box::new(codec::read_control("bag opened", payload)?))
-            }
+            kind::BAG_OPENED => Self::BagOpened(Box::new(codec::read_control("bag opened", payload)?)),
             kind::ROWS_ADDED => {
                 let mut reader = Reader::new(payload);
                 let at = Instant(reader.u64("at")?);
@@ -377,18 +373,12 @@ impl<'a> Record<'a> {
                     rows: Rows::parse(count, reader.rest())?,
                 })
             }
-            kind::BAG_PRIORITISED => {
-                Self::BagPrioritised(codec::read_control("bag prioritised", payload)?)
-            }
-            kind::BAG_FORGOTTEN => {
-                Self::BagForgotten(codec::read_control("bag forgotten", payload)?)
-            }
+            kind::BAG_PRIORITISED => Self::BagPrioritised(codec::read_control("bag prioritised", payload)?),
+            kind::BAG_FORGOTTEN => Self::BagForgotten(codec::read_control("bag forgotten", payload)?),
             kind::WORKER_JOINED => {
                 Self::WorkerJoined(Box::new(codec::read_control("worker joined", payload)?))
             }
-            kind::WORKER_CHANGED => {
-                Self::WorkerChanged(codec::read_control("worker changed", payload)?)
-            }
+            kind::WORKER_CHANGED => Self::WorkerChanged(codec::read_control("worker changed", payload)?),
             kind::WORKER_FORGOTTEN => {
                 Self::WorkerForgotten(codec::read_control("worker forgotten", payload)?)
             }

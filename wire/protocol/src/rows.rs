@@ -50,9 +50,7 @@ impl<'a> Rows<'a> {
         let mut reader = Reader::new(self.bytes);
         let skipped = count.min(self.count);
         for _ in 0..skipped {
-            reader
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("checked by parse");
+            reader.bytes("row", ROW_BYTES_MAX).expect("checked by parse");
         }
         Self {
             count: self.count - skipped,
@@ -63,11 +61,7 @@ impl<'a> Rows<'a> {
     /// The rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut reader = Reader::new(self.bytes);
-        (0..self.count).map(move |_| {
-            reader
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("checked by parse")
-        })
+        (0..self.count).map(move |_| reader.bytes("row", ROW_BYTES_MAX).expect("checked by parse"))
     }
 }
 

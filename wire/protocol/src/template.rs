@@ -184,11 +184,7 @@ impl Requirements {
         if let Some(tag) = self.tags.iter().find(|tag| !offer.tags.contains(tag)) {
             return unmet("tag", tag, &list(&offer.tags));
         }
-        if let Some(group) = self
-            .group
-            .as_ref()
-            .filter(|group| !offer.groups.contains(group))
-        {
+        if let Some(group) = self.group.as_ref().filter(|group| !offer.groups.contains(group)) {
             return unmet("group", group, &list(&offer.groups));
         }
         for (name, amount) in &self.custom {
@@ -359,16 +355,10 @@ impl WorkTemplate {
             }
         }
         if self.executor().is_empty() {
-            return refuse(
-                "app",
-                "is empty; give an executor such as `process`".to_owned(),
-            );
+            return refuse("app", "is empty; give an executor such as `process`".to_owned());
         }
         if self.executor() == "process" && self.command.first().is_none_or(String::is_empty) {
-            return refuse(
-                "command",
-                "is empty; a process work needs a command".to_owned(),
-            );
+            return refuse("command", "is empty; a process work needs a command".to_owned());
         }
         if let Some((index, _)) = self
             .columns
@@ -378,13 +368,14 @@ impl WorkTemplate {
         {
             return refuse("columns", format!("names `{}` twice", self.columns[index]));
         }
-        if self.env.iter().any(|(name, value)| {
-            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-        }) {
+        if self
+            .env
+            .iter()
+            .any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+        {
             return refuse(
                 "env",
-                "has a variable whose name is empty or holds `=`, or that holds a NUL byte"
-                    .to_owned(),
+                "has a variable whose name is empty or holds `=`, or that holds a NUL byte".to_owned(),
             );
         }
         if self.command.iter().any(|text| text.contains('\0')) {
@@ -404,21 +395,14 @@ impl WorkTemplate {
         if self.priority > Priority::MAX {
             return refuse(
                 "priority",
-                format!(
-                    "is {}; 0 to {} are allowed",
-                    self.priority.0,
-                    Priority::MAX.0
-                ),
+                format!("is {}; 0 to {} are allowed", self.priority.0, Priority::MAX.0),
             );
         }
         if self.limits.output > Limits::OUTPUT_MAX {
             let Bytes(max) = Limits::OUTPUT_MAX;
             return refuse(
                 "limits.output",
-                format!(
-                    "is {} bytes; at most {max} are allowed",
-                    self.limits.output.0
-                ),
+                format!("is {} bytes; at most {max} are allowed", self.limits.output.0),
             );
         }
         if self.limits.wall_clock.0 == 0 {

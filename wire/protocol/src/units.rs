@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 /// A shell anchors it once, at start, to the later of the wall clock (nanoseconds since 1970) and the
 /// last instant that its journal mentions, and from then on adds the monotonic clock. So a core may
 /// store an instant durably, and a step of the wall clock neither expires nor extends a lease.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Instant(pub u64);
 
@@ -39,9 +37,7 @@ impl Sub<Millis> for Instant {
 }
 
 /// A span of time in milliseconds.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Millis(pub u64);
 
@@ -70,9 +66,7 @@ impl fmt::Display for Millis {
 }
 
 /// A number of bytes.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -108,8 +102,6 @@ impl fmt::Display for Bytes {
 }
 
 /// Units of a worker's concurrency: how many works it runs at once.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slots(pub u32);

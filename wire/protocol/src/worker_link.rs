@@ -23,10 +23,7 @@ pub const ALPN: &[u8] = b"pool-worker/1";
 
 /// Kind bytes. 0x01–0x3f: engine to worker; 0x41–0x7f: worker to engine.
 pub mod kind {
-    #![expect(
-        missing_docs,
-        reason = "each is documented at the message that it announces"
-    )]
+    #![expect(missing_docs, reason = "each is documented at the message that it announces")]
     pub const WELCOME: u8 = 0x01;
     pub const REFUSED: u8 = 0x02;
     pub const TEMPLATE: u8 = 0x03;
@@ -208,12 +205,7 @@ pub struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// Appends a frame of this kind: one byte of reason, then the tokens.
-    pub fn push(
-        out: &mut Vec<u8>,
-        kind: u8,
-        reason: Reason,
-        tokens: impl IntoIterator<Item = LeaseToken>,
-    ) {
+    pub fn push(out: &mut Vec<u8>, kind: u8, reason: Reason, tokens: impl IntoIterator<Item = LeaseToken>) {
         frame::push(out, kind, |out| {
             out.push(reason as u8);
             for token in tokens {
@@ -230,7 +222,7 @@ impl<'a> Tokens<'a> {
         let mut reader = Reader::new(payload);
         let reason = Reason::from_wire(reader.u8("reason")?)?;
         let bytes = reader.rest();
-        if bytes.len() % LeaseToken::ENCODED_BYTES != 0 {
+        if !bytes.len().is_multiple_of(LeaseToken::ENCODED_BYTES) {
             return Err(DecodeError::Truncated { field: "token" });
         }
         if bytes.len() / LeaseToken::ENCODED_BYTES > LEASES_PER_WORKER_MAX {
@@ -335,10 +327,13 @@ impl Report<'_> {
     /// Appends the report as an item of a `FINISHED` frame.
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.token.to_bytes());
-        out.push(self.reason as u8);
-        out.extend_from_slice(&self.exit_code.to_le_bytes());
-        out.extend_from_slice(&self.elapsed_us.to_le_bytes());
+        // One append instead of four: the vector checks its room once.
+        let mut fixed = [0; 25];
+        fixed[0..16].copy_from_slice(&self.token.to_bytes());
+        fixed[16] = self.reason as u8;
+        fixed[17..21].copy_from_slice(&self.exit_code.to_le_bytes());
+        fixed[21..25].copy_from_slice(&self.elapsed_us.to_le_bytes());
+        out.extend_from_slice(&fixed);
         codec::put_bytes(out, self.result);
     }
 }
@@ -443,9 +438,7 @@ impl<'a> ToWorker<'a> {
             kind::NOTICE => Self::Notice(codec::read_control("notice", payload)?),
             kind::PONG if payload.is_empty() => Self::Pong,
             kind::PONG => {
-                return Err(DecodeError::Trailing {
-                    bytes: payload.len(),
-                });
+                return Err(DecodeError::Trailing { bytes: payload.len() });
             }
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
@@ -479,9 +472,7 @@ impl<'a> FromWorker<'a> {
             if payload.is_empty() {
                 Ok(message)
             } else {
-                Err(DecodeError::Trailing {
-                    bytes: payload.len(),
-                })
+                Err(DecodeError::Trailing { bytes: payload.len() })
             }
         };
         Ok(match kind {
