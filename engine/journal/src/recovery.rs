@@ -7,9 +7,10 @@
 //!                                        └── damage ──────────────┴──► Damaged, nothing was changed
 //! ```
 //!
-//! The repairs of a crash: zero the torn tail; write a seal that a roll-over did not come to;
-//! write the last batch once more and sync it (if the process before stopped at a failed sync, the
-//! batch may be in the page cache and nowhere else, and syncing again would not write it); remove
+//! The repairs of a crash: zero the torn tail; write the seal of the segment before the live one, which a
+//! roll-over may not have come to, and the last batch once more, and sync both (if the process before
+//! stopped at a failed sync, they may be in the page cache and nowhere else, and syncing again would not
+//! write them); remove
 //! half-made files; zero what a roll-over wrote to a spare; sync the folder.
 
 use crate::error::JournalError;
@@ -333,7 +334,7 @@ fn mend(
     let Some((last, earlier)) = walk.segments.split_last() else {
         return Ok(());
     };
-    if let Some(before) = earlier.last().filter(|before| before.scanned.end == End::Open) {
+    if let Some(before) = earlier.last() {
         mend_segment(before, |file| {
             file.write_at(before.scanned.offset, &before.seal_sector())
         })?;

@@ -234,12 +234,14 @@ pub(crate) fn oldest_kept(storage: &dyn Storage) -> Result<Option<Lsn>, JournalE
 /// A thing that was read, or what is wrong with it.
 pub(crate) type Whole<T> = Result<T, Damage>;
 
+type HeaderAndFile = (SnapshotHeader, Arc<dyn File>);
+
 /// The header of a snapshot, if it and the file's length are right.
 pub(crate) fn check_header(
     storage: &dyn Storage,
     name: &str,
     lsn: Lsn,
-) -> Result<Whole<(SnapshotHeader, Arc<dyn File>)>, JournalError> {
+) -> Result<Whole<HeaderAndFile>, JournalError> {
     let failed = |error| JournalError::io("reading", name, error);
     let damaged = |offset, what: &str| {
         Ok(Err(Damage {

@@ -92,8 +92,11 @@ pub(crate) fn walk(
         torn: None,
         damage: None,
     };
-    for (nth, (first, name)) in listed.iter().enumerate() {
-        let segment = match Segment::open(storage, name, *first) {
+    let mut listed = listed.to_vec();
+    let mut nth = 0;
+    while let Some((first, name)) = listed.get(nth).cloned() {
+        nth += 1;
+        let segment = match Segment::open(storage, &name, first) {
             Ok(segment) => segment,
             Err(Refusal::Failed(error)) => return Err(error),
             Err(Refusal::Flawed(Flaw { offset, what })) => {
@@ -117,7 +120,7 @@ pub(crate) fn walk(
         };
         let mut chain = start;
         // Only the last segment can be in the middle of a write.
-        let patience = if nth + 1 == listed.len() {
+        let looks = if nth == listed.len() {
             patience
         } else {
             Patience(0)
@@ -126,8 +129,8 @@ pub(crate) fn walk(
             segment.note_batch(view.header.first, view.offset);
             visit(&segment, view, hash);
         };
-        let scanned = scan(&segment, &mut chain, patience, &mut note)
-            .map_err(|error| JournalError::io("reading", name, error))?;
+        let scanned = scan(&segment, &mut chain, looks, &mut note)
+            .map_err(|error| JournalError::io("reading", &name, error))?;
         walk.segments.push(Walked {
             segment,
             scanned,
@@ -137,6 +140,11 @@ pub(crate) fn walk(
         walk.damage = walk.flaw_of_last();
         if walk.damage.is_some() {
             return Ok(walk);
+        }
+        let next = names::segment(chain.next);
+        if patience.0 > 0 && nth == listed.len() && walk.ends_sealed() && storage.open(&next).is_ok() {
+            // A running engine has rolled over since the folder was listed.
+            listed.push((chain.next, next));
         }
     }
     walk.judge_end();
@@ -192,6 +200,12 @@ impl Walk {
             End::Damaged(Flaw { offset, what }) => Some(last.damage(*offset, what.clone())),
             _ => None,
         }
+    }
+
+    fn ends_sealed(&self) -> bool {
+        self.segments
+            .last()
+            .is_some_and(|last| last.scanned.end == End::Sealed)
     }
 
     fn judge_end(&mut self) {

@@ -34,7 +34,7 @@ impl OsStorage {
                 .mode(FOLDER_MODE)
                 .create(&folder)?;
             if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                fs::File::open(parent)?.sync_all()?;
+                sync_names(&fs::File::open(parent)?)?;
             }
         }
         Self::new(folder, true)
@@ -112,7 +112,7 @@ impl Storage for OsStorage {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        sync_names(&self.handle)
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
@@ -133,6 +133,14 @@ impl Storage for OsStorage {
     fn describe(&self) -> String {
         Path::display(&self.folder).to_string()
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that syncs names, and fdatasync does not promise to"
+)]
+fn sync_names(folder: &fs::File) -> io::Result<()> {
+    folder.sync_all()
 }
 
 struct OsFile(fs::File);

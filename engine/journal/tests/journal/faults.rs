@@ -191,3 +191,35 @@ fn the_first_segment_is_made_again_if_the_first_start_was_cut_short() {
         }
     }
 }
+
+#[test]
+fn a_name_that_only_the_page_cache_has_is_synced_by_the_next_start() {
+    // The process stops in the middle of a roll-over, at each of its calls.
+    for n in 1..8 {
+        let storage = FaultStorage::new(n);
+        let mut oracle = Oracle::default();
+        let mut journal = crate::common::start(&storage);
+        tidy(&journal).expect("prepared");
+        oracle
+            .append(&mut journal, payloads(1, 1, 2_800))
+            .expect("appended");
+        oracle
+            .append(&mut journal, payloads(2, 1, 1_000))
+            .expect("appended");
+        storage.fail_call(n, Fault::Io);
+        oracle
+            .append(&mut journal, payloads(3, 1, 2_800))
+            .expect_err("a call fails");
+        storage.crash_process();
+        let (mut journal, recovery) = open(&storage).expect("opens");
+        oracle.check(&journal, &recovery);
+        journal.begin_epoch();
+        oracle
+            .append(&mut journal, payloads(4, 1, 1_000))
+            .expect("appended");
+        drop(journal);
+        storage.crash(Loss::All);
+        let (journal, recovery) = open(&storage).expect("opens");
+        oracle.check(&journal, &recovery);
+    }
+}

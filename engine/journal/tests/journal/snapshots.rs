@@ -232,3 +232,36 @@ fn a_segment_that_somebody_reads_is_not_recycled_under_him() {
         janitor.step().expect("zeroed");
     }
 }
+
+#[test]
+fn what_a_broken_off_roll_over_left_in_a_spare_is_gone_before_the_spare_is_used() {
+    let storage = FaultStorage::new(1);
+    let mut oracle = Oracle::default();
+    let mut journal = start(&storage);
+    grow(&mut journal, &mut oracle, 1);
+    tidy(&journal).expect("prepared");
+    drop(journal);
+    let spares = storage
+        .names()
+        .into_iter()
+        .filter(|name| name.starts_with("spare-"));
+    for name in spares {
+        change(&storage, &name, |content| {
+            content[..512].fill(7);
+            content
+                .iter_mut()
+                .skip(600)
+                .step_by(512)
+                .for_each(|byte| *byte = 7);
+        });
+    }
+    let (mut journal, recovery) = open(&storage).expect("opens");
+    oracle.check(&journal, &recovery);
+    journal.begin_epoch();
+    grow(&mut journal, &mut oracle, 2);
+    assert!(segments(&storage).len() > 1, "a spare was used");
+    drop(journal);
+    storage.crash(Loss::All);
+    let (journal, recovery) = open(&storage).expect("opens");
+    oracle.check(&journal, &recovery);
+}
