@@ -24,6 +24,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::DumpableBehavior;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use wire_link::{ClientConfig, ConfigError, Connector};
@@ -102,10 +103,15 @@ pub fn main() -> ExitCode {
     if let Some(code) = shim::run(std::env::args_os().skip(1)) {
         return code;
     }
+    // Works run as the same user: without this they could read the password in /proc, or attach a debugger.
+    let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let config = match config::from_environment() {
         Ok(config) => config,
         Err(problem) => return problem.report(),
     };
+    if let Err(error) = hidden {
+        tracing::warn!(%error, "works of this user may be able to read this process's memory");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

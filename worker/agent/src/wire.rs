@@ -1,10 +1,11 @@
 //! The link as the shell's loop sees it: closed, being made, or open; one thing to wait for in each case.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use wire_link::{Connector, Control, Link, LinkError, Receiver, Sender, code};
@@ -58,7 +59,7 @@ impl Wire {
     }
 
     /// Waits for the next thing to happen, and keeps sending meanwhile. Dropped halfway, nothing is lost.
-    pub(crate) async fn turn(&mut self, mut on_frame: impl FnMut(u8, &[u8])) -> Turn {
+    pub(crate) async fn turn(&mut self, on_frame: impl FnMut(u8, &[u8])) -> Turn {
         match self {
             Self::Closed => std::future::pending().await,
             Self::Connecting(connecting) => match connecting.await {
@@ -75,25 +76,13 @@ impl Wire {
                     Turn::Lost(problem)
                 }
             },
-            Self::Open(open) => {
-                let Open { receiver, writer, .. } = &mut **open;
-                let received = receiver.recv(|kind, payload| {
-                    on_frame(kind, payload);
-                    Ok::<(), LinkError>(())
-                });
-                let lost = tokio::select! {
-                    // What the engine said before it closed the link counts more than that it is closed.
-                    biased;
-                    received = received => match received {
-                        Ok(true) => return Turn::Frames,
-                        Ok(false) => "the engine closed the link".to_owned(),
-                        Err(error) => chain(&error),
-                    },
-                    error = writer.write() => chain(&error),
-                };
-                *self = Self::Closed;
-                Turn::Lost(lost)
-            }
+            Self::Open(open) => match open.turn(on_frame).await {
+                Ok(()) => Turn::Frames,
+                Err(lost) => {
+                    *self = Self::Closed;
+                    Turn::Lost(lost)
+                }
+            },
         }
     }
 
@@ -118,6 +107,29 @@ impl Wire {
         // An engine that does not take it in time finds out by the lease.
         let _ = tokio::time::timeout(FAREWELL, open.writer.finish()).await;
         control.close(code::DONE, "the worker leaves");
+    }
+}
+
+impl Open {
+    /// Waits for frames, and keeps sending meanwhile. The error says why the link is gone.
+    async fn turn(&mut self, mut on_frame: impl FnMut(u8, &[u8])) -> Result<(), String> {
+        let received = self.receiver.recv(|kind, payload| {
+            on_frame(kind, payload);
+            Ok::<(), LinkError>(())
+        });
+        let mut writing = pin!(self.writer.write());
+        // First of all, so that an engine that never stops talking is still answered.
+        let is_broken = poke(writing.as_mut()).await.is_some();
+        tokio::select! {
+            // What the engine said before it closed the link counts more than that it is closed.
+            biased;
+            received = received => match received {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("the engine closed the link".to_owned()),
+                Err(error) => Err(chain(&error)),
+            },
+            error = writing, if !is_broken => Err(chain(&error)),
+        }
     }
 }
 
@@ -196,6 +208,15 @@ impl Writer {
             }
         }
     }
+}
+
+/// Polls it once.
+async fn poke<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// An error with its causes, on one line.

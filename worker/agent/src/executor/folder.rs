@@ -8,9 +8,9 @@
 //!  folder/works/w7-a1-e3-s0.group    its process group
 //! ```
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -177,10 +177,30 @@ fn private() -> DirBuilder {
 }
 
 fn remove_all(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
+    let remove = || match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    };
+    match remove() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            // A command may have taken the right to write from its own folders.
+            make_writable(folder)?;
+            remove()
+        }
+        done => done,
     }
+}
+
+fn make_writable(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Links are left alone: they may lead anywhere.
+        if entry.file_type()?.is_dir() {
+            make_writable(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -207,6 +227,27 @@ mod tests {
         assert_eq!(first.len(), 36);
         assert_eq!(uid(temporary.path()), first);
         assert_ne!(uid(&temporary.path().join("other")), first);
+    }
+
+    #[test]
+    fn folders_that_forbid_writing_are_removed_and_links_not_followed() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let (folder, other) = (temporary.path().join("work"), temporary.path().join("other"));
+        fs::create_dir_all(folder.join("a/b")).expect("new folders");
+        fs::create_dir(&other).expect("new folder");
+        fs::write(other.join("precious"), "").expect("new file");
+        std::os::unix::fs::symlink(&other, folder.join("a/link")).expect("new link");
+        for path in ["a/b", "a"] {
+            fs::set_permissions(folder.join(path), Permissions::from_mode(0o500)).expect("own folder");
+        }
+        // For root the first try succeeds, so the second is tried by itself.
+        make_writable(&folder).expect("own folder");
+        assert_eq!(
+            folder.join("a/b").metadata().expect("there").permissions().mode() & 0o777,
+            0o700
+        );
+        remove_all(&folder).expect("it can be removed");
+        assert!(!folder.exists() && other.join("precious").exists());
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //!                          · sets its limits
 //! ```
 //!
-//! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured: 0.7 ms of a
-//! command's start, so every command goes this way and none is left behind when its worker is killed.
+//! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured on two busy
+//! cores: `true` takes 0.6 ms without a shim and 1.7 ms with one, 0.6 ms of the difference being CPU, mostly the
+//! loader's. So every command goes this way, and none is left behind when its worker is killed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -114,7 +116,9 @@ fn become_command(
         return Err("the worker is gone".to_owned());
     }
     let group = Group::own().map_err(|error| format!("this process cannot be looked up: {error}"))?;
-    fs::write(&*record, group.to_string())
+    // A new file: to truncate one that holds something can cost ext4 a flush of 5 ms.
+    File::create_new(&*record)
+        .and_then(|mut file| file.write_all(group.to_string().as_bytes()))
         .map_err(|error| format!("{} cannot be written: {error}", record.display()))?;
 
     limit(Resource::Core, 0)?;

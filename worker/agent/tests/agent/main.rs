@@ -1,0 +1,6 @@
+//! The worker with real processes, and with an engine that the test plays.
+
+mod engine;
+mod pool;
+mod process;
+mod program;

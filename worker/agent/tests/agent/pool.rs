@@ -1,0 +1,295 @@
+//! An agent inside the test, and an engine that the test plays.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use wire_protocol::outcome::{Output, Reason};
+use wire_protocol::template::{Offer, WorkTemplate};
+use wire_protocol::worker_link::RefusedCode;
+use worker_agent::executor::{Allow, Folder, NoFiles, Process, ProcessConfig, Sleep};
+use worker_agent::{AgentConfig, AgentError, Exit, Settings, Trust};
+
+use crate::engine::{Engine, Said, token};
+
+struct Pool {
+    folder: tempfile::TempDir,
+    engine: Engine,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+        Self { folder, engine }
+    }
+
+    fn config(&self, slots: u32, prefill: u32) -> AgentConfig {
+        let path = std::env::var_os("PATH").expect("tests have a PATH");
+        let process = Process::new(ProcessConfig {
+            folder: Arc::new(Folder::open(&self.folder.path().join("worker")).expect("it is free")),
+            allow: Allow::new(["sh"], &path).expect("every system has it"),
+            shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
+            files: Arc::new(NoFiles),
+        });
+        AgentConfig {
+            engine: self.engine.address.to_string(),
+            server_name: "localhost".to_owned(),
+            trust: Trust::Ca(self.engine.ca.clone()),
+            settings: Settings {
+                login: "vworker".to_owned(),
+                password: "secret".to_owned(),
+                uid: "uid".to_owned(),
+                name: "test".to_owned(),
+                version: "0".to_owned(),
+                offer: Offer {
+                    executors: vec!["null".to_owned()],
+                    slots,
+                    prefill,
+                    ..Offer::default()
+                },
+            },
+            executors: vec![Arc::new(Sleep), Arc::new(process)],
+        }
+    }
+
+    /// The engine is killed, and another takes its place.
+    fn restart_engine(self) -> Self {
+        let Self { folder, engine } = self;
+        let port = engine.address.port();
+        engine.vanish();
+        let engine = Engine::start(&folder.path().join("certs"), port, 2);
+        Self { folder, engine }
+    }
+
+    fn flag(&self) -> PathBuf {
+        self.folder.path().join("flag")
+    }
+}
+
+/// An agent on its own thread.
+struct Worker {
+    thread: JoinHandle<Result<Exit, AgentError>>,
+    shutdown: oneshot::Sender<()>,
+}
+
+impl Worker {
+    fn start(config: AgentConfig) -> Self {
+        let (shutdown, asked) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime
+                .expect("a runtime")
+                .block_on(worker_agent::run(config, async {
+                    // A test that drops its end leaves the worker alone.
+                    if asked.await.is_err() {
+                        std::future::pending().await
+                    }
+                }))
+        });
+        Self { thread, shutdown }
+    }
+
+    fn drain(self) -> Exit {
+        self.shutdown.send(()).expect("it runs");
+        self.thread
+            .join()
+            .expect("no panic")
+            .expect("a good configuration")
+    }
+}
+
+/// Prints `done` once the file is there.
+pub(crate) fn waits_for(flag: &Path) -> WorkTemplate {
+    let script = format!(
+        "while [ ! -e '{}' ]; do sleep 0.02; done; printf done",
+        flag.display()
+    );
+    WorkTemplate {
+        command: vec!["sh".to_owned(), "-c".to_owned(), script],
+        ..WorkTemplate::default()
+    }
+}
+
+fn app(app: &str) -> WorkTemplate {
+    WorkTemplate {
+        app: app.to_owned(),
+        ..WorkTemplate::default()
+    }
+}
+
+pub(crate) fn done() -> Vec<u8> {
+    let mut result = Vec::new();
+    let output = Output {
+        stdout: b"done",
+        ..Output::default()
+    };
+    output.encode(&mut result);
+    result
+}
+
+#[test]
+fn a_worker_joins_runs_what_it_is_given_and_leaves_when_it_is_recorded() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(2, 8));
+    let join = pool.engine.join();
+    assert_eq!(
+        (join.login.as_str(), join.password.as_str()),
+        ("vworker", "secret")
+    );
+    assert_eq!(join.offer.executors, ["null", "sleep", "process"]);
+    pool.engine.welcome(&[]);
+    pool.engine.define(1, app("null:2"));
+    pool.engine.define(2, app("sleep:1"));
+    pool.engine.define(3, waits_for(&pool.flag()));
+    pool.engine.assign(1, &[1, 2]);
+    assert_eq!(
+        pool.engine.finished(),
+        (
+            1,
+            vec![(1, Reason::None, vec![0, 0]), (2, Reason::None, vec![0, 0])]
+        )
+    );
+    pool.engine.assign(2, &[3]);
+    assert_eq!(pool.engine.finished(), (3, vec![(3, Reason::None, vec![])]));
+    pool.engine.assign(3, &[4]);
+    assert_eq!(
+        pool.engine.next(),
+        Said::Started(vec![4]),
+        "it lasts, so it is announced"
+    );
+    fs::write(pool.flag(), "").expect("own folder");
+    assert_eq!(pool.engine.finished(), (4, vec![(4, Reason::None, done())]));
+    pool.engine.recorded(4);
+    assert_eq!(worker.drain(), Exit::Drained);
+    assert_eq!(pool.engine.next(), Said::Draining);
+    assert_eq!(pool.engine.next(), Said::Closed);
+}
+
+#[test]
+fn a_running_work_survives_a_restart_of_the_engine() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(1, 1));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    pool.engine.define(1, waits_for(&pool.flag()));
+    pool.engine.define(2, app("null"));
+    pool.engine.assign(2, &[1]);
+    pool.engine.finished();
+    pool.engine.assign(1, &[2, 3]);
+    assert_eq!(pool.engine.next(), Said::Started(vec![2]));
+    let pool = pool.restart_engine();
+    let join = pool.engine.join();
+    assert_eq!(join.held, [token(3), token(2)]);
+    assert_eq!(join.running, [token(2)]);
+    assert_eq!(join.unacknowledged, [token(1)]);
+    pool.engine.welcome(&[1, 2]);
+    assert_eq!(pool.engine.finished(), (1, vec![(1, Reason::None, vec![])]));
+    fs::write(pool.flag(), "").expect("own folder");
+    assert_eq!(pool.engine.finished(), (2, vec![(2, Reason::None, done())]));
+    pool.engine.recorded(2);
+    assert_eq!(worker.drain(), Exit::Drained);
+}
+
+#[test]
+fn a_worker_waits_for_an_engine_that_is_not_there_yet() {
+    let pool = Pool::new();
+    let config = pool.config(1, 1);
+    let port = pool.engine.address.port();
+    let Pool { folder, engine } = pool;
+    engine.vanish();
+    let worker = Worker::start(config);
+    std::thread::yield_now();
+    let engine = Engine::start(&folder.path().join("certs"), port, 1);
+    engine.join();
+    engine.welcome(&[]);
+    assert_eq!(worker.drain(), Exit::Drained);
+}
+
+#[test]
+fn a_worker_that_drains_returns_what_waits_and_finishes_what_runs() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(1, 4));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    pool.engine.define(1, waits_for(&pool.flag()));
+    pool.engine.assign(1, &[1, 2, 3]);
+    assert_eq!(pool.engine.next(), Said::Started(vec![1]));
+    worker.shutdown.send(()).expect("it runs");
+    assert_eq!(pool.engine.next(), Said::Draining);
+    assert_eq!(
+        pool.engine.next(),
+        Said::Retracted(Reason::WorkerDraining, vec![2, 3])
+    );
+    fs::write(pool.flag(), "").expect("own folder");
+    assert_eq!(pool.engine.finished(), (1, vec![(1, Reason::None, done())]));
+    assert!(!worker.thread.is_finished(), "it is not recorded yet");
+    pool.engine.recorded(1);
+    assert_eq!(
+        worker.thread.join().expect("no panic").expect("good"),
+        Exit::Drained
+    );
+}
+
+#[test]
+fn refused_credentials_come_back_with_the_engines_words() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(1, 1));
+    pool.engine.join();
+    pool.engine.refuse(RefusedCode::Credentials, "no such account");
+    let exit = worker
+        .thread
+        .join()
+        .expect("no panic")
+        .expect("a good configuration");
+    let reason = "no such account".to_owned();
+    assert_eq!(exit, Exit::CredentialsRefused { reason });
+}
+
+#[test]
+fn the_engine_is_answered_while_commands_print_without_end() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(3, 20));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    let mut template = waits_for(&pool.flag());
+    template.command[2] = format!("yes & {}", template.command[2]);
+    pool.engine.define(1, template);
+    pool.engine.define(2, app("null"));
+    pool.engine.assign(1, &[1, 2]);
+    assert_eq!(pool.engine.next(), Said::Started(vec![1, 2]));
+    for work in 10..20 {
+        pool.engine.assign(2, &[work]);
+        let (_, reports) = pool.engine.finished();
+        assert_eq!(reports, [(work, Reason::None, vec![])]);
+    }
+    fs::write(pool.flag(), "").expect("own folder");
+    let (first, reports) = pool.engine.finished();
+    assert_eq!(first, 11);
+    let (work, reason, result) = &reports[0];
+    assert!([1, 2].contains(work) && *reason == Reason::None);
+    assert!(Output::parse(result).is_ok_and(|output| output.stdout_cut));
+    pool.engine.recorded(first);
+    drop(worker);
+}
+
+#[test]
+fn settings_that_no_engine_accepts_are_an_error_at_once() {
+    let pool = Pool::new();
+    let mut config = pool.config(1, 1);
+    config.settings.uid = String::new();
+    let worker = Worker::start(config);
+    assert!(matches!(
+        worker.thread.join().expect("no panic"),
+        Err(AgentError::Settings(_))
+    ));
+    let mut config = pool.config(1, 1);
+    config.trust = Trust::Ca(pool.folder.path().join("none"));
+    let worker = Worker::start(config);
+    assert!(matches!(
+        worker.thread.join().expect("no panic"),
+        Err(AgentError::Link(_))
+    ));
+}

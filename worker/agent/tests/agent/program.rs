@@ -1,0 +1,232 @@
+//! The program itself: arguments, signals, exit codes.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use wire_protocol::outcome::Reason;
+use wire_protocol::worker_link::RefusedCode;
+
+use crate::engine::{Engine, Said};
+use crate::pool::{done, waits_for};
+use crate::process::assert_dies;
+
+/// The program with an environment of its own.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pool-worker"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").expect("tests have a PATH"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A worker for this engine, in this folder.
+fn worker(engine: &Engine, folder: &Path) -> Command {
+    let mut command = program();
+    command
+        .env("POOL_ENGINE", engine.address.to_string())
+        .env("SCHEDULER_DOMAIN", "localhost")
+        .env("POOL_CA", &engine.ca)
+        .env("WORKERPASSWORD", "hunter2")
+        .env("POOL_WORKER_FOLDER", folder.join("worker"))
+        .env("POOL_PROCESS_ALLOW", "sh")
+        .args(["--slots", "1", "--log-format", "json", "--log-level", "FINEST"]);
+    command
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a pid");
+    kill_process(pid, signal).expect("our own child");
+}
+
+fn output(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().expect("it starts");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// Waits for its end; its log, too.
+fn end(mut child: Child) -> (Option<i32>, String) {
+    let mut log = String::new();
+    let mut stderr = child.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut log).expect("text");
+    (child.wait().expect("our own child").code(), log)
+}
+
+#[test]
+fn help_explains_and_wrong_usage_is_refused() {
+    let mut help = program();
+    help.arg("--help");
+    let Output { status, stdout, .. } = help.output().expect("it starts");
+    let text = String::from_utf8_lossy(&stdout);
+    assert_eq!(status.code(), Some(0));
+    for word in [
+        "POOL_PROCESS_ALLOW",
+        "WORKERPASSWORD_FILE",
+        "Exit codes:",
+        "Examples:",
+    ] {
+        assert!(text.contains(word), "{word} is not in the help");
+    }
+    let mut wrong = program();
+    wrong.arg("--no-such-flag");
+    assert_eq!(output(wrong).0, Some(2));
+    let mut wrong = program();
+    wrong.args(["--slots", "0"]);
+    assert_eq!(output(wrong).0, Some(2));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_says_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let with = |variables: &[(&str, &str)]| {
+        let mut command = program();
+        command.current_dir(folder.path()).envs(variables.iter().copied());
+        output(command)
+    };
+    let password = ("WORKERPASSWORD", "hunter2");
+    for (variables, text) in [
+        (&[][..], "no password is given"),
+        (&[password], "--fingerprint"),
+        (&[password, ("POOL_CA", "none.pem")], "none.pem"),
+        (
+            &[
+                password,
+                ("POOL_CA", "x"),
+                ("POOL_PROCESS_ALLOW", "no-such-command"),
+            ],
+            "no-such-command",
+        ),
+        (
+            &[password, ("POOL_CA", "x"), ("POOL_ENGINE", "host:port")],
+            "no port",
+        ),
+    ] {
+        let (code, log) = with(variables);
+        assert_eq!(code, Some(3), "{log}");
+        assert!(log.contains(text), "{text} is not in: {log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+}
+
+#[test]
+fn refused_credentials_end_with_their_own_code_and_never_show_the_password() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let child = worker(&engine, folder.path()).spawn().expect("it starts");
+    assert_eq!(engine.join().password, "hunter2");
+    engine.refuse(RefusedCode::Credentials, "no such account");
+    let (code, log) = end(child);
+    assert_eq!(code, Some(4), "{log}");
+    assert!(log.contains("no such account"));
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn sigterm_drains_and_a_second_one_stops_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flag = folder.path().join("flag");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let child = worker(&engine, folder.path()).spawn().expect("it starts");
+    engine.join();
+    engine.welcome(&[]);
+    engine.define(1, waits_for(&flag));
+    engine.assign(1, &[1, 2]);
+    assert_eq!(engine.next(), Said::Started(vec![1]));
+    signal(&child, Signal::TERM);
+    assert_eq!(engine.next(), Said::Draining);
+    assert_eq!(engine.next(), Said::Retracted(Reason::WorkerDraining, vec![2]));
+    fs::write(&flag, "").expect("own folder");
+    assert_eq!(engine.finished(), (1, vec![(1, Reason::None, done())]));
+    engine.recorded(1);
+    let (code, log) = end(child);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains(r#""event":"joined""#), "a line for programs: {log}");
+
+    fs::remove_file(&flag).expect("own folder");
+    let child = worker(&engine, folder.path()).spawn().expect("it starts");
+    engine.join();
+    engine.welcome(&[]);
+    engine.define(1, waits_for(&flag));
+    engine.assign(1, &[1]);
+    assert_eq!(
+        engine.wait(|said| matches!(said, Said::Started(_)).then_some(said)),
+        Said::Started(vec![1])
+    );
+    signal(&child, Signal::TERM);
+    engine.wait(|said| (said == Said::Draining).then_some(()));
+    signal(&child, Signal::INT);
+    let (code, log) = end(child);
+    assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn a_folder_takes_one_worker_at_a_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let first = worker(&engine, folder.path()).spawn().expect("it starts");
+    let uid = engine.join().uid;
+    let (code, log) = output(worker(&engine, folder.path()));
+    assert_eq!(code, Some(3), "{log}");
+    assert!(log.contains("in use by another worker"), "{log}");
+    signal(&first, Signal::KILL);
+    end(first);
+    let second = worker(&engine, folder.path()).spawn().expect("it starts");
+    assert_eq!(engine.join().uid, uid, "it is the same worker after its restart");
+    signal(&second, Signal::KILL);
+    end(second);
+}
+
+#[test]
+fn a_killed_worker_leaves_no_work_running() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pids = folder.path().join("pids");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let child = worker(&engine, folder.path()).spawn().expect("it starts");
+    engine.join();
+    engine.welcome(&[]);
+    let mut template = waits_for(&pids.with_extension("never"));
+    template.command[2] = format!(
+        "sleep 600 & echo $$ $! > {0}.new; mv {0}.new {0}; {1}",
+        pids.display(),
+        template.command[2]
+    );
+    engine.define(1, template);
+    engine.assign(1, &[1]);
+    assert_eq!(engine.next(), Said::Started(vec![1]));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !pids.exists() {
+        assert!(std::time::Instant::now() < deadline, "the command does not start");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let text = fs::read_to_string(&pids).expect("it wrote them");
+    let (leader, descendant) = text.trim().split_once(' ').expect("two of them");
+    signal(&child, Signal::KILL);
+    end_without_log(child);
+    assert_dies(leader);
+    // What the command had started is found by the worker that comes next.
+    let next = worker(&engine, folder.path()).spawn().expect("it starts");
+    let join = engine.join();
+    assert!(join.held.is_empty());
+    assert_dies(descendant);
+    assert_eq!(
+        fs::read_dir(folder.path().join("worker/works"))
+            .expect("it is there")
+            .count(),
+        0
+    );
+    signal(&next, Signal::KILL);
+    end(next);
+}
+
+/// What it started may hold its log open.
+fn end_without_log(mut child: Child) {
+    child.wait().expect("our own child");
+}
