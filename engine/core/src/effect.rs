@@ -76,6 +76,11 @@ impl Effects {
         self.records.len()
     }
 
+    /// Bytes of the records so far.
+    pub(crate) fn records_bytes(&self) -> usize {
+        self.record_bytes.len()
+    }
+
     pub(crate) fn record(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.record_bytes.len();
         write(&mut self.record_bytes);

@@ -8,7 +8,7 @@ use wire_protocol::worker_link::{FromWorker, Join};
 /// them is the scheduler's to judge.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A worker with a valid login asks to join on this link. On a link that is a worker's already: it rejoins.
+    /// A worker with a valid login asks to join on this link. A link that has a peer already is closed.
     WorkerJoined {
         /// Its link.
         link: LinkId,
@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// What it said.
         message: FromWorker<'a>,
     },
-    /// A client with a valid login came.
+    /// A client with a valid login came. A link that has a peer already is closed.
     ClientJoined {
         /// Its link.
         link: LinkId,

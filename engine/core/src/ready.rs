@@ -80,6 +80,8 @@ struct Level {
 pub(crate) struct Ready {
     levels: [Level; Priority::COUNT],
     len: u64,
+    /// Works that wait, by class.
+    by_class: Vec<u64>,
 }
 
 impl Ready {
@@ -88,8 +90,19 @@ impl Ready {
         self.len
     }
 
+    /// Works of this class wait; of any class, if none is given.
+    pub(crate) fn waits(&self, class: Option<ClassId>) -> bool {
+        let count = class.map_or(Some(&self.len), |class| self.by_class.get(class.0 as usize));
+        count.is_some_and(|count| *count > 0)
+    }
+
     /// Puts a run of queued works in.
     pub(crate) fn push(&mut self, key: QueueKey, run: Run, end: End) {
+        let class = key.class.0 as usize;
+        if self.by_class.len() <= class {
+            self.by_class.resize(class + 1, 0);
+        }
+        self.by_class[class] += u64::from(run.len);
         let level = &mut self.levels[usize::from(key.priority.0)];
         let tenant = level.tenants.entry(key.tenant).or_default();
         let queue = tenant.queues.entry(key.class).or_default();
@@ -115,6 +128,7 @@ impl Ready {
         let level = &mut self.levels[usize::from(key.priority.0)];
         level.len -= count;
         self.len -= count;
+        self.by_class[key.class.0 as usize] -= count;
         let tenant = level.tenants.get_mut(&key.tenant).expect("works waited here");
         tenant.shrink(key.class, count);
     }
@@ -150,6 +164,7 @@ impl Ready {
             }
             if let Some((tenant, class, run)) = level.take(eligible, max, works, tenants) {
                 self.len -= u64::from(run.len);
+                self.by_class[class.0 as usize] -= u64::from(run.len);
                 let priority = Priority(u8::try_from(priority).expect("few priorities"));
                 return Some((
                     QueueKey {

@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use wire_protocol::codec::{self, DecodeError};
 use wire_protocol::ids::{Epoch, LeaseToken, Lsn, WorkId, WorkerId};
+use wire_protocol::limits::BAG_ROWS_MAX;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, Attempts, Ended, EpochStarted, Record, SettledItem, WorkerChanged};
+use wire_protocol::template::Priority;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::WorkerState;
 
@@ -17,6 +19,7 @@ use crate::effect::Effects;
 use crate::ready::{End, Run};
 use crate::scheduler::{Counters, Scheduler};
 use crate::state::{Phase, WorkEvent};
+use crate::table::bag::Bag;
 use crate::timers::Timer;
 
 /// Why a record cannot be replayed. The journal or this program is damaged; nothing may be started on it.
@@ -71,7 +74,7 @@ impl Scheduler {
     /// The latest instant that replayed records mention; the clock must not start before it.
     #[must_use]
     pub fn clock_floor(&self) -> Instant {
-        self.now
+        self.recorded
     }
 
     fn apply(&mut self, lsn: Lsn, record: Record<'_>) -> Result<(), String> {
@@ -98,9 +101,13 @@ impl Scheduler {
                 check(opened.bag >= self.next_bag, || {
                     format!("{} is opened again", opened.bag)
                 })?;
-                check(opened.tenant.index() <= self.tenants.len(), || {
+                check((1..=self.tenants.len()).contains(&opened.tenant.index()), || {
                     format!("{} is unknown", opened.tenant)
                 })?;
+                check(opened.first >= self.next_work, || {
+                    format!("{} begins at {}, which is taken", opened.bag, opened.first)
+                })?;
+                check_priority(opened.template.priority)?;
                 self.insert_bag(lsn, *opened);
             }
             Record::RowsAdded(added) => {
@@ -110,8 +117,8 @@ impl Scheduler {
                     .get(added.bag)
                     .ok_or_else(|| format!("{} is unknown", added.bag))?;
                 let fits =
-                    bag.accepted() == added.first_row && added.first_row + added.rows.len() <= bag.rows_total;
-                check(fits, || {
+                    bag.accepted() == added.first_row && added.rows.len() <= bag.rows_total - bag.accepted();
+                check(fits && !bag.closed, || {
                     format!(
                         "{} has {} rows, these begin at {}",
                         bag.id,
@@ -123,32 +130,35 @@ impl Scheduler {
             }
             Record::BagPrioritised(prioritised) => {
                 self.saw_instant(prioritised.at);
+                check_priority(prioritised.priority)?;
                 let bag = self.bags.get_mut(prioritised.bag);
                 bag.ok_or_else(|| format!("{} is unknown", prioritised.bag))?
                     .priority = prioritised.priority;
             }
             Record::BagForgotten(bag) => {
-                check(self.bags.get(bag).is_some(), || format!("{bag} is unknown"))?;
+                check(self.bags.get(bag).is_some_and(Bag::is_done), || {
+                    format!("{bag} is unknown or not done")
+                })?;
                 self.remove_bag(bag);
             }
             Record::WorkerJoined(joined) => {
                 self.saw_instant(joined.at);
                 let id = joined.worker;
-                let known = self.workers.by_uid(&joined.uid);
-                check(known.is_none_or(|known| known == id), || {
-                    format!("{} has two numbers", joined.uid)
+                let expected = self.workers.by_uid(&joined.uid);
+                check(id == expected.unwrap_or_else(|| self.workers.next_id()), || {
+                    format!("{} is given number {id}", joined.uid)
                 })?;
                 self.insert_worker(*joined);
-                let worker = self
-                    .workers
-                    .get_mut(id)
-                    .ok_or_else(|| format!("{id} cannot be"))?;
+                let worker = self.workers.get_mut(id).expect("just inserted");
                 worker.state = WorkerState::Lost;
             }
             Record::WorkerChanged(changed) => self.apply_worker_changed(changed)?,
             Record::WorkerForgotten(worker) => {
-                let held = self.workers.get(worker).map_or(0, |worker| worker.held.len());
-                check(held == 0, || format!("{worker} is forgotten with {held} works"))?;
+                let idle = self
+                    .workers
+                    .get(worker)
+                    .is_some_and(|worker| worker.held.is_empty());
+                check(idle, || format!("{worker} is unknown or has works"))?;
                 self.remove_worker(worker);
             }
             Record::Leased(attempts) => self.apply_leased(attempts)?,
@@ -188,6 +198,7 @@ impl Scheduler {
 
     fn saw_instant(&mut self, at: Instant) {
         self.now = self.now.max(at);
+        self.recorded = self.recorded.max(at);
     }
 
     fn apply_worker_changed(&mut self, changed: WorkerChanged) -> Result<(), String> {
@@ -199,11 +210,10 @@ impl Scheduler {
         if changed.reason == Reason::ByOperator && changed.state != WorkerState::Draining {
             worker.cordoned = changed.state == WorkerState::Cordoned;
         }
-        worker.state = if changed.state == WorkerState::Gone {
-            WorkerState::Gone
-        } else {
-            WorkerState::Lost
-        };
+        // Who is gone stays so until it joins, whatever an operator says of it meanwhile.
+        if changed.state == WorkerState::Gone {
+            worker.state = WorkerState::Gone;
+        }
         Ok(())
     }
 
@@ -252,7 +262,7 @@ impl Scheduler {
 
     fn apply_ended(&mut self, lsn: Lsn, ended: Ended) {
         self.saw_instant(ended.at);
-        for row in 0..ended.count {
+        for row in 0..ended.count.min(BAG_ROWS_MAX) {
             let id = ended.first.offset(row);
             if self.works.get(id).is_some_and(|work| work.phase.is_held()) {
                 self.take_from_worker(id);
@@ -296,6 +306,7 @@ impl Scheduler {
         });
         self.queue_what_waits();
         self.await_workers();
+        self.arm_pulse();
     }
 
     fn queue_what_waits(&mut self) {
@@ -331,11 +342,11 @@ impl Scheduler {
         let (now, config) = (self.now, &self.config);
         for worker in self.workers.iter_mut() {
             worker.last_seen = now;
-            if worker.held.is_empty() {
-                self.timers
-                    .at(now + config.worker_retention, Timer::ForgetWorker(worker.id));
-            } else {
-                self.rejoining.insert(worker.id);
+            worker.forget_armed = true;
+            self.timers
+                .at(now + config.worker_retention, Timer::ForgetWorker(worker.id));
+            if !worker.held.is_empty() {
+                worker.lease_armed = true;
                 self.timers
                     .at(now + config.lease_timeout, Timer::Lease(worker.id));
             }
@@ -363,6 +374,12 @@ impl Scheduler {
     pub(crate) fn phase_of(&self, work: WorkId) -> Phase {
         self.works.get(work).map_or(Phase::Void, |work| work.phase)
     }
+}
+
+fn check_priority(priority: Priority) -> Result<(), String> {
+    check(priority <= Priority::MAX, || {
+        format!("there is no priority {}", priority.0)
+    })
 }
 
 fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {

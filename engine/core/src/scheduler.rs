@@ -22,6 +22,8 @@ pub struct Scheduler {
     pub(crate) config: Config,
     pub(crate) epoch: Epoch,
     pub(crate) now: Instant,
+    /// The latest instant that a record mentions: as far as a replay knows the time.
+    pub(crate) recorded: Instant,
     pub(crate) started: Instant,
     pub(crate) rng: fastrand::Rng,
 
@@ -48,6 +50,7 @@ pub struct Scheduler {
     /// Workers that hold more than their slots.
     pub(crate) overfull: WorkerSet,
     pub(crate) rebalance_armed: bool,
+    pub(crate) pulse_armed: bool,
     /// No lease is older than this, whatever its worker's last sign of life: the scheduler itself was stalled
     /// before.
     pub(crate) lease_floor: Instant,
@@ -65,6 +68,8 @@ pub struct Scheduler {
 pub(crate) struct Scratch {
     /// Attempts that ended without an outcome, with the reason.
     pub(crate) released: Vec<(Reason, LeaseToken)>,
+    /// For each report of a frame, whether it settled its work.
+    pub(crate) settled: Vec<bool>,
     pub(crate) bags: Vec<BagId>,
 }
 
@@ -117,6 +122,7 @@ impl Scheduler {
             config,
             epoch: Epoch(0),
             now: Instant(0),
+            recorded: Instant(0),
             started: Instant(0),
             rng,
             works: Works::default(),
@@ -136,6 +142,7 @@ impl Scheduler {
             rejoining: WorkerSet::default(),
             overfull: WorkerSet::default(),
             rebalance_armed: false,
+            pulse_armed: false,
             lease_floor: Instant(0),
             pressure: Pressure::None,
             snapshot_wanted: false,
@@ -154,6 +161,7 @@ impl Scheduler {
     pub fn handle(&mut self, now: Instant, event: Event<'_>, effects: &mut Effects) {
         assert!(self.epoch > Epoch(0), "start comes before the first event");
         self.observe_clock(now);
+        let bytes_before = effects.records_bytes();
         let records_before = effects.records_len();
         match event {
             Event::WorkerJoined { link, join } => self.on_worker_joined(link, join, effects),
@@ -172,7 +180,9 @@ impl Scheduler {
             Event::Tick => {}
         }
         self.run_due_timers(effects);
-        self.ask_for_snapshot(records_before, effects);
+        let records = (effects.records_len() - records_before) as u64;
+        let bytes = (effects.records_bytes() - bytes_before) as u64;
+        self.ask_for_snapshot(bytes + records * RECORD_OVERHEAD_BYTES, effects);
     }
 
     /// When [`Event::Tick`] is due, if nothing else happens before. `None`: nothing is waited for.
@@ -220,6 +230,8 @@ impl Scheduler {
         let now = now.max(self.now);
         if let Some(due) = self.timers.next_deadline() {
             // A deadline that is noticed late by more than a heartbeat means that frames could not be noticed either.
+            // While workers are there, there is a deadline every heartbeat (`Timer::Pulse`), so no stall that could
+            // matter to a lease passes unnoticed.
             if now.since(due) > self.config.heartbeat {
                 self.lease_floor = now;
             }
@@ -227,15 +239,8 @@ impl Scheduler {
         self.now = now;
     }
 
-    fn ask_for_snapshot(&mut self, records_before: usize, effects: &mut Effects) {
-        if effects.records_len() == records_before {
-            return;
-        }
-        self.record_bytes_since_snapshot += effects
-            .records()
-            .skip(records_before)
-            .map(|(_, payload)| payload.len() as u64 + 32)
-            .sum::<u64>();
+    fn ask_for_snapshot(&mut self, recorded_bytes: u64, effects: &mut Effects) {
+        self.record_bytes_since_snapshot += recorded_bytes;
         if self.record_bytes_since_snapshot >= self.config.snapshot_every.0 {
             self.want_snapshot(effects);
         }
@@ -257,13 +262,21 @@ impl Scheduler {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Lsn {
         effects.record(kind, write);
-        self.last_lsn = self.last_lsn.next();
-        self.last_lsn
+        self.recorded_now(kind)
     }
 
     /// Ends a record that was begun with [`Effects::begin_record`] and returns its position.
     pub(crate) fn end_record(&mut self, effects: &mut Effects, kind: u8, start: usize) -> Lsn {
         effects.end_record(kind, start);
+        self.recorded_now(kind)
+    }
+
+    fn recorded_now(&mut self, kind: u8) -> Lsn {
+        use wire_protocol::record::kind::{BAG_FORGOTTEN, TENANT_ADDED, WORKER_FORGOTTEN};
+        if !matches!(kind, TENANT_ADDED | BAG_FORGOTTEN | WORKER_FORGOTTEN) {
+            // The others say when they happened.
+            self.recorded = self.now;
+        }
         self.last_lsn = self.last_lsn.next();
         self.last_lsn
     }
@@ -407,7 +420,11 @@ impl Scheduler {
             let verdict = self.charge(token.work, reason);
             self.take_from_worker(token.work);
             match verdict {
-                Verdict::Fail(reason) => failed.push((token.work, reason)),
+                Verdict::Fail(reason) => {
+                    // Between this record and the one that ends it the work waits, as it will in a replay.
+                    failed.push((token.work, reason));
+                    self.requeue(token.work, Verdict::Again);
+                }
                 verdict => self.requeue(token.work, verdict),
             }
         }
@@ -421,7 +438,6 @@ impl Scheduler {
         }
         self.end_record(effects, wire_protocol::record::kind::RELEASED, start);
         for (work, reason) in failed {
-            // Between the two records the work is queued again; nothing can happen to it in between.
             self.end_work(work, Outcome::Failed, reason, effects);
         }
     }
@@ -457,6 +473,9 @@ impl Scheduler {
         self.on_link_closed(link, effects);
     }
 }
+
+/// What the journal adds to each record, about: counted when it is time for a snapshot.
+const RECORD_OVERHEAD_BYTES: u64 = 32;
 
 /// Leases beyond its attempts after which a work that no worker could even start is given up.
 const LEASES_WITHOUT_START_MAX: u16 = 64;

@@ -2,7 +2,8 @@
 //!
 //! Format 1: a header, tenants, workers, then each bag with its rows and its works. Lists have their length
 //! before them; structures are `postcard`, rows and works are laid out by hand. The same state gives the same
-//! bytes. Whoever stores a snapshot adds a checksum.
+//! bytes, live or replayed: what a replay does not know (the time of day between records, links, backoffs) is left
+//! out. Whoever stores a snapshot adds a checksum.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -58,7 +59,7 @@ struct Header {
     shard: Shard,
     epoch: Epoch,
     lsn: Lsn,
-    now: Instant,
+    recorded: Instant,
     next_work: WorkId,
     next_bag: BagId,
     workers_given: u32,
@@ -108,7 +109,7 @@ impl Scheduler {
                 shard: self.config.shard,
                 epoch: self.epoch,
                 lsn: self.last_lsn,
-                now: self.now,
+                recorded: self.recorded,
                 next_work: self.next_work,
                 next_bag: self.next_bag,
                 workers_given: self.workers.next_id().0 - 1,
@@ -183,14 +184,15 @@ impl Scheduler {
                 expected: self.config.shard,
             });
         }
-        self.now = header.now;
+        self.now = header.recorded;
+        self.recorded = header.recorded;
         self.workers.reserve(header.workers_given);
         for _ in 0..len(&mut reader, "tenants")? {
             let tenant: TenantPart = part(&mut reader, "tenant")?;
             self.tenants.insert(&tenant.name, tenant.weight);
         }
         for _ in 0..len(&mut reader, "workers")? {
-            self.restore_worker(part(&mut reader, "worker")?, header.now);
+            self.restore_worker(part(&mut reader, "worker")?, header.recorded);
         }
         for _ in 0..len(&mut reader, "bags")? {
             self.restore_bag(&mut reader)?;

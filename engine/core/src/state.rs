@@ -1,6 +1,6 @@
 //! The state machines of works and workers: which transition each event makes, and nothing else.
 //!
-//! `tests/snapshots` holds the whole tables, so that a changed transition is a visible difference.
+//! `src/snapshots` holds the whole tables, so that a changed transition is a visible difference.
 
 use wire_protocol::outcome::Outcome;
 use wire_protocol::view::{WorkState, WorkerState};

@@ -28,6 +28,8 @@ pub(crate) enum Timer {
     Rebalance,
     /// Workers that held leases before a restart have had their time to come back.
     Rejoin,
+    /// Nothing is to be done; that this timer is noticed late tells that the scheduler was stalled.
+    Pulse,
 }
 
 #[derive(Default)]

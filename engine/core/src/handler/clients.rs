@@ -25,6 +25,9 @@ impl Scheduler {
         operator: bool,
         effects: &mut Effects,
     ) {
+        if self.links.contains(link) {
+            return self.close(link, "a client logs in once per connection", effects);
+        }
         let tenant = match self.tenants.by_name(tenant) {
             Some(tenant) => tenant,
             None if self.tenants.len() >= self.config.limits.tenants_max => {
@@ -54,7 +57,7 @@ impl Scheduler {
             tenant,
             operator,
             submissions: std::collections::BTreeMap::new(),
-            followed: Vec::new(),
+            followed: std::collections::BTreeSet::new(),
         };
         self.links.insert(link, Peer::Client(client));
         let welcome = Welcome {
@@ -80,9 +83,7 @@ impl Scheduler {
 
     pub(crate) fn add_follower(&mut self, link: LinkId, request: RequestId, bag: BagId) {
         let client = self.links.client_mut(link).expect("only clients follow");
-        if !client.followed.contains(&bag) {
-            client.followed.push(bag);
-        }
+        client.followed.insert(bag);
         let bag = self.bags.get_mut(bag).expect("the caller looked it up");
         bag.followers.retain(|follower| follower.link != link);
         bag.followers.push(Follower { link, request });
@@ -124,7 +125,7 @@ impl Scheduler {
             let id = bag.id;
             for follower in std::mem::take(&mut self.bags.get_mut(id).expect("just seen").followers) {
                 if let Some(client) = self.links.client_mut(follower.link) {
-                    client.followed.retain(|followed| *followed != id);
+                    client.followed.remove(&id);
                 }
             }
             return;

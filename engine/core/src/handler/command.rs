@@ -2,11 +2,11 @@
 
 use wire_protocol::client_link::{Command, CommandRequest, Selector};
 use wire_protocol::codec;
-use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::ids::{Attempt, BagId, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, BagPrioritised, Ended, Revived};
 use wire_protocol::template::{Invalid, Priority};
-use wire_protocol::view::Reply;
+use wire_protocol::view::{Reply, WorkerState};
 use wire_protocol::worker_link::{Notice, Tokens, kind, push_control};
 
 use crate::effect::Effects;
@@ -14,6 +14,7 @@ use crate::ready::{End, Run};
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent, WorkerEvent};
 use crate::table::bag::Bag;
+use crate::table::work::Work;
 
 impl Scheduler {
     pub(crate) fn on_command(&mut self, link: LinkId, request: CommandRequest, effects: &mut Effects) {
@@ -24,13 +25,22 @@ impl Scheduler {
             Command::Cordon(worker) => self.on_operator(link, worker, WorkerEvent::Cordoned, effects),
             Command::Uncordon(worker) => self.on_operator(link, worker, WorkerEvent::Uncordoned, effects),
             Command::Drain(worker) => self.on_operator(link, worker, WorkerEvent::Drained, effects),
-            Command::Snapshot => {
-                self.want_snapshot(effects);
-                Reply::Changed(0)
-            }
+            Command::Snapshot => self.on_snapshot_wanted(link, effects),
         };
         self.reply(link, request.request, reply, effects);
         self.note_done_bags();
+    }
+
+    fn on_snapshot_wanted(&mut self, link: LinkId, effects: &mut Effects) -> Reply {
+        if !self.links.client(link).expect("routed by role").operator {
+            let problem = "only an operator may ask for one".to_owned();
+            return Reply::Conflict(Invalid {
+                field: "snapshot".to_owned(),
+                problem,
+            });
+        }
+        self.want_snapshot(effects);
+        Reply::Changed(0)
     }
 
     /// The bag, if it is there and the client may see it: operators see all, others their own.
@@ -117,6 +127,10 @@ impl Scheduler {
         reason: Reason,
         effects: &mut Effects,
     ) -> u32 {
+        let open = |work: &Work| work.phase.next(WorkEvent::Ended(outcome)).is_some();
+        if !self.works.get(work).is_some_and(open) {
+            return 0;
+        }
         self.end_works(
             Ended {
                 at: self.now,
@@ -144,6 +158,7 @@ impl Scheduler {
             codec::put_control(out, &ended)
         });
         let mut changed = Vec::new();
+        let mut waited = 0;
         let mut stopped: Vec<(WorkerId, LeaseToken)> = Vec::new();
         let mut bag = None;
         for row in 0..count {
@@ -158,10 +173,8 @@ impl Scheduler {
             if work.phase.is_held() {
                 stopped.push((work.worker, self.token(id, work.epoch, work.attempt)));
                 self.take_from_worker(id);
-            } else if work.phase == Phase::Queued {
-                let key = Self::key_of(self.bags.of_work(work.bag));
-                self.ready.removed(key, 1);
             }
+            waited += u64::from(work.phase == Phase::Queued);
             assert!(self.advance(id, WorkEvent::Ended(outcome)), "looked at above");
             let work = self.works.get_mut(id).expect("looked at above");
             work.lsn = lsn;
@@ -169,6 +182,8 @@ impl Scheduler {
             changed.push(id);
         }
         if let Some(bag) = bag {
+            let key = Self::key_of(self.bags.get(bag).expect("a known work has a known bag"));
+            self.ready.removed(key, waited);
             self.tell_ended(bag, &changed, outcome, reason, effects);
         }
         self.stop_attempts(&mut stopped, reason, effects);
@@ -213,6 +228,10 @@ impl Scheduler {
                 problem,
             });
         }
+        let runs = self.revive(run);
+        if runs.is_empty() {
+            return Reply::Changed(0);
+        }
         let revived = Revived {
             at: self.now,
             first: run.first,
@@ -221,7 +240,6 @@ impl Scheduler {
         self.record(effects, record::kind::REVIVED, |out| {
             codec::put_control(out, &revived)
         });
-        let runs = self.revive(run);
         let changed = runs.iter().map(|run| run.len).sum();
         let bag = self.bags.get(bag).expect("selected above");
         let key = Self::key_of(bag);
@@ -237,7 +255,9 @@ impl Scheduler {
         let mut runs: Vec<Run> = Vec::new();
         for row in 0..run.len {
             let id = run.first.offset(row);
-            if !self.advance(id, WorkEvent::Revived) {
+            // One whose attempts cannot be counted any further stays as it is.
+            let exhausted = |work: &Work| work.attempt == Attempt(u16::MAX);
+            if self.works.get(id).is_none_or(exhausted) || !self.advance(id, WorkEvent::Revived) {
                 continue;
             }
             let work = self.works.get_mut(id).expect("just advanced");
@@ -341,6 +361,13 @@ impl Scheduler {
         let Some(worker) = self.workers.get_mut(id) else {
             return Reply::NotFound { what: id.to_string() };
         };
+        if worker.state == WorkerState::Draining && event != WorkerEvent::Drained {
+            let problem = "is leaving; wait until it is gone or has come back".to_owned();
+            return Reply::Conflict(Invalid {
+                field: id.to_string(),
+                problem,
+            });
+        }
         let cordoned_before = worker.cordoned;
         match event {
             WorkerEvent::Cordoned => worker.cordoned = true,
@@ -366,7 +393,7 @@ impl Scheduler {
             // It is away; the cordon waits for it.
             let worker = self.workers.get(id).expect("looked up above");
             let state = if worker.cordoned {
-                wire_protocol::view::WorkerState::Cordoned
+                WorkerState::Cordoned
             } else {
                 worker.state
             };
@@ -383,6 +410,9 @@ impl Scheduler {
         if changed {
             self.fill(id, effects);
             self.leave_if_drained(id, effects);
+        }
+        if event == WorkerEvent::Uncordoned && worker_link.is_none() {
+            self.arm_forgetting(id);
         }
         Reply::Changed(u32::from(changed || cordon_changed))
     }

@@ -17,12 +17,15 @@ use crate::effect::Effects;
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{TemplateRef, Templates};
-use crate::table::class::ClassId;
+use crate::table::class::{ClassId, ProfileId};
 use crate::table::worker::{TEMPLATES_PER_LINK, Worker};
 use crate::timers::Timer;
 
 /// Bytes after which a frame of assignments is ended and another begun.
 const FRAME_BYTES: usize = 128 * 1024;
+
+/// Workers in a row that are found to have their share of works ahead of time before the rest are left alone.
+const PREFILL_IN_VAIN_MAX: usize = 16;
 
 /// How long works may lie with a worker that cannot run them yet while another starves.
 const REBALANCE_AFTER: Millis = Millis(20);
@@ -33,48 +36,53 @@ const REBALANCE_WORKERS_MAX: usize = 64;
 impl Scheduler {
     /// Works of this class became ready: gives them to workers with free slots, then ahead of time.
     pub(crate) fn dispatch_class(&mut self, class: ClassId, effects: &mut Effects) {
+        self.dispatch(Some(class), effects);
+    }
+
+    /// Everything is looked at anew: the wait after a start is over.
+    pub(crate) fn dispatch_all(&mut self, effects: &mut Effects) {
+        self.dispatch(None, effects);
+    }
+
+    /// Gives works of a class, or of all, to workers with free slots, then ahead of time.
+    fn dispatch(&mut self, class: Option<ClassId>, effects: &mut Effects) {
         if self.rejoin_until.is_some() {
             return;
         }
-        for index in 0..self.classes.profiles.len() {
-            if !self.classes.profiles[index].eligible.contains(class) {
-                continue;
-            }
-            while let Some(worker) = self.classes.profiles[index].starving.first().copied() {
-                self.fill(worker, effects);
-                if self.classes.profiles[index].starving.contains(&worker) {
-                    break;
-                }
-            }
-            self.prefill(index, effects);
+        let mut from = ProfileId(0);
+        while self.ready.waits(class)
+            && let Some(profile) = self.classes.starving_from(from, class)
+        {
+            while let Some(worker) = self.classes.profile(profile).starving.first().copied()
+                && self.fill_slots(worker, effects)
+            {}
+            from = ProfileId(profile.0 + 1);
         }
+        self.prefill(class, effects);
     }
 
-    /// Gives works ahead of time to workers of a profile whose slots are all taken.
-    fn prefill(&mut self, profile: usize, effects: &mut Effects) {
-        let mut after = WorkerId(0);
-        while self.prefill_share() > 0 {
-            let roomy = &self.classes.profiles[profile].roomy;
-            let Some(worker) = roomy.range(WorkerId(after.0 + 1)..).next().copied() else {
-                break;
-            };
-            after = worker;
-            if !self.fill(worker, effects) {
-                break;
-            }
-        }
-    }
-
-    /// Everything is looked at anew: after a start, or when many workers changed at once.
-    pub(crate) fn dispatch_all(&mut self, effects: &mut Effects) {
-        for index in 0..self.classes.profiles.len() {
-            while let Some(worker) = self.classes.profiles[index].starving.first().copied() {
-                self.fill(worker, effects);
-                if self.classes.profiles[index].starving.contains(&worker) {
-                    break;
+    /// Gives works ahead of time to workers whose slots are all taken. Those who have their share already are
+    /// passed over, and when many in a row have it, the others are taken to have it too: they ask for more
+    /// whenever they report.
+    fn prefill(&mut self, class: Option<ClassId>, effects: &mut Effects) {
+        let mut in_vain = 0;
+        let mut from = ProfileId(0);
+        while self.ready.waits(class)
+            && let Some(profile) = self.classes.roomy_from(from, class)
+        {
+            let mut after = WorkerId(0);
+            while self.prefill_share() > 0
+                && in_vain < PREFILL_IN_VAIN_MAX
+                && let Some(worker) = self.classes.profile(profile).roomy_behind(after)
+            {
+                after = worker;
+                match self.fill(worker, effects) {
+                    Filled::Given => in_vain = 0,
+                    Filled::Nothing => in_vain += 1,
+                    Filled::NothingLeft => break,
                 }
             }
-            self.prefill(index, effects);
+            from = ProfileId(profile.0 + 1);
         }
     }
 
@@ -84,25 +92,32 @@ impl Scheduler {
         u32::try_from(share).unwrap_or(u32::MAX)
     }
 
-    /// Gives a worker what it may have now. `false`: nothing is left that it may run, or it takes nothing.
-    pub(crate) fn fill(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
+    /// Gives a worker what it may have now: for its slots, and its share ahead of time.
+    pub(crate) fn fill(&mut self, id: WorkerId, effects: &mut Effects) -> Filled {
         let share = self.prefill_share();
         let worker = self.workers.get(id).expect("a known worker");
-        if !worker.takes_work() || self.rejoin_until.is_some() {
-            self.list_room(id);
-            return false;
-        }
         let target = worker.offer.slots.saturating_add(worker.offer.prefill.min(share));
-        let mut more = true;
-        if worker.held_len() < target {
-            more = self.lease_upto(id, target, effects);
-        }
-        self.list_room(id);
-        more
+        self.fill_upto(id, target, effects)
     }
 
-    /// Leases works to the worker until it holds `target`. `false`: nothing is left that it may run.
-    fn lease_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> bool {
+    /// Gives a starving worker what its slots can take. `false`: nothing is left that it may run.
+    fn fill_slots(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
+        let slots = self.workers.get(id).expect("a known worker").offer.slots;
+        self.fill_upto(id, slots, effects) == Filled::Given
+    }
+
+    fn fill_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> Filled {
+        let worker = self.workers.get(id).expect("a known worker");
+        let mut filled = Filled::Nothing;
+        if worker.takes_work() && self.rejoin_until.is_none() && worker.held_len() < target {
+            filled = self.lease_upto(id, target, effects);
+        }
+        self.list_room(id);
+        filled
+    }
+
+    /// Leases works to the worker until it holds `target`.
+    fn lease_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> Filled {
         let Self {
             workers,
             works,
@@ -122,10 +137,10 @@ impl Scheduler {
         record::begin_attempts(effects.record_bytes(), self.now, id, Reason::None);
         let mut frame = Frame::None;
         let mut given = 0;
-        let mut more = true;
+        let mut left = true;
         while worker.held_len() < target {
             let Some((_, run)) = ready.take(eligible, target - worker.held_len(), works, tenants) else {
-                more = false;
+                left = false;
                 break;
             };
             let span = works.run_mut(run.first, run.len);
@@ -169,7 +184,7 @@ impl Scheduler {
             counters.works_leased += given;
             self.end_record(effects, record::kind::LEASED, record_start);
         }
-        more
+        if left { Filled::Given } else { Filled::NothingLeft }
     }
 
     /// Keeps the lists of workers with room true after a worker's load or state changed.
@@ -186,9 +201,7 @@ impl Scheduler {
         }
         if worker.listed != (starving, roomy) {
             worker.listed = (starving, roomy);
-            let profile = self.classes.profile_mut(worker.profile);
-            set(&mut profile.starving, id, starving);
-            set(&mut profile.roomy, id, roomy);
+            self.classes.list(worker.profile, id, (starving, roomy));
         }
         if starving && !self.overfull.is_empty() && !self.rebalance_armed {
             self.rebalance_armed = true;
@@ -199,13 +212,7 @@ impl Scheduler {
     /// Asks workers that hold more than they can run for works that starving ones could run at once.
     pub(crate) fn rebalance(&mut self, effects: &mut Effects) {
         self.rebalance_armed = false;
-        let starving: Vec<WorkerId> = self
-            .classes
-            .profiles
-            .iter()
-            .flat_map(|profile| profile.starving.iter().copied())
-            .take(REBALANCE_WORKERS_MAX)
-            .collect();
+        let starving: Vec<WorkerId> = self.classes.all_starving().take(REBALANCE_WORKERS_MAX).collect();
         for worker in &starving {
             self.retract_for(*worker, effects);
         }
@@ -258,12 +265,15 @@ impl Scheduler {
     }
 }
 
-fn set(set: &mut crate::table::worker::WorkerSet, worker: WorkerId, member: bool) {
-    if member {
-        set.insert(worker);
-    } else {
-        set.remove(&worker);
-    }
+/// What came of an attempt to give a worker more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Filled {
+    /// It has all that it may have now.
+    Given,
+    /// It had that before, or takes nothing.
+    Nothing,
+    /// It could take more, and nothing is left that it may run.
+    NothingLeft,
 }
 
 /// The frame of assignments that is being written.

@@ -102,9 +102,11 @@ impl Scheduler {
         let class = self.classes.get(bag.class);
         let (able, unable): (Vec<&Worker>, Vec<&Worker>) = connected
             .into_iter()
-            .partition(|worker| class.unmet(&worker.offer).is_none());
+            .partition(|worker| self.classes.profile(worker.profile).eligible.contains(bag.class));
         for worker in unable.iter().take(EXAMPLES_MAX) {
-            let unmet = class.unmet(&worker.offer).expect("partitioned by it");
+            let unmet = class
+                .unmet(&worker.offer)
+                .expect("who is not eligible misses something");
             facts.push(format!("{} cannot run it: {unmet}", worker.name));
         }
         if able.is_empty() {

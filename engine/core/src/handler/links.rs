@@ -51,7 +51,11 @@ impl Scheduler {
         let Some(client) = self.links.client_mut(link) else {
             return;
         };
-        for bag in std::mem::take(&mut client.followed) {
+        // Of bags that are done nothing is left to be sent: what was sent before will still be read.
+        let bags = &self.bags;
+        let done = |bag: &BagId| bags.get(*bag).is_none_or(crate::table::bag::Bag::is_done);
+        let open: Vec<BagId> = client.followed.extract_if(.., |bag| !done(bag)).collect();
+        for bag in open {
             self.stop_following(bag, link, Some(effects));
         }
     }

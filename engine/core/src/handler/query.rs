@@ -23,6 +23,10 @@ const RESULTS_MAX: usize = 4_096;
 /// Bytes of a value that a listing shows; the rest is cut.
 const PARAMETER_BYTES_SHOWN: usize = 256;
 
+/// Bytes after which a page is ended, whatever its limit, so that it fits a frame. Half a frame is left, because
+/// one more work or worker is far smaller than that.
+const PAGE_BYTES: usize = wire_protocol::frame::PAYLOAD_BYTES_MAX / 2;
+
 impl Scheduler {
     pub(crate) fn on_query(&mut self, link: LinkId, request: QueryRequest, effects: &mut Effects) {
         let id = request.request;
@@ -154,30 +158,38 @@ impl Scheduler {
 
     fn list_works(&self, link: LinkId, filter: &Filter, after: WorkId, limit: u32) -> Reply {
         let limit = limit.clamp(1, PAGE_LEN_MAX) as usize;
-        let mut works = Vec::new();
-        let mut scanned = 0;
+        let mut works: Vec<WorkView> = Vec::new();
+        let (mut scanned, mut bytes) = (0, 0);
         let mut last = after;
         let passes = |bag: &Bag| {
             let label = &self.templates.get(bag.template).definition.label;
-            filter.bag.is_none_or(|wanted| wanted == bag.id)
-                && filter
-                    .label
-                    .as_ref()
-                    .is_none_or(|wanted| label.contains(wanted.as_str()))
+            filter
+                .label
+                .as_ref()
+                .is_none_or(|wanted| label.contains(wanted.as_str()))
         };
-        // Bags have rising works, so the first one that matters is the one that holds the next work.
-        for bag in self
+        let from = self
             .bags
-            .iter()
-            .filter(|bag| bag.first.offset(bag.rows_total) > WorkId(after.0 + 1))
-        {
+            .reaching_behind(after)
+            .max(filter.bag.unwrap_or_default());
+        for bag in self.bags.iter_from(from) {
+            if filter.bag.is_some_and(|wanted| wanted != bag.id) {
+                break;
+            }
             if !passes(bag) || self.visible_bag(link, bag.id).is_none() {
+                if scanned >= WORKS_SCANNED_MAX {
+                    return Reply::Works {
+                        works,
+                        next: Some(last),
+                    };
+                }
                 scanned += 1;
+                last = WorkId(bag.first.offset(bag.rows_total).0 - 1);
                 continue;
             }
-            let from = WorkId((after.0 + 1).max(bag.first.0));
+            let from = WorkId(after.0.saturating_add(1).max(bag.first.0));
             for id in from.0..bag.first.offset(bag.accepted()).0 {
-                if works.len() == limit || scanned >= WORKS_SCANNED_MAX {
+                if works.len() == limit || bytes >= PAGE_BYTES || scanned >= WORKS_SCANNED_MAX {
                     return Reply::Works {
                         works,
                         next: Some(last),
@@ -194,6 +206,7 @@ impl Scheduler {
                 let right_worker = filter.worker.is_none_or(|worker| worker == work.worker);
                 if right_state && right_worker {
                     works.extend(self.work_view(last, work, bag));
+                    bytes += works.last().map_or(0, work_bytes);
                 }
             }
         }
@@ -252,7 +265,7 @@ impl Scheduler {
             first: bag.first,
             works,
             next_row,
-            open: bag.rows_total - bag.tally.done(),
+            open: bag.works_to_come(),
         })
     }
 
@@ -271,12 +284,16 @@ impl Scheduler {
     }
 
     fn list_workers(&self, after: WorkerId, limit: u32) -> Reply {
+        let mut bytes = 0;
         let page = self.workers.iter().filter(|worker| worker.id > after);
-        Reply::Workers(
-            page.take(limit.clamp(1, PAGE_LEN_MAX) as usize)
-                .map(|worker| self.worker_view(worker))
-                .collect(),
-        )
+        let page = page
+            .take(limit.clamp(1, PAGE_LEN_MAX) as usize)
+            .take_while(|worker| {
+                let fits = bytes < PAGE_BYTES;
+                bytes += worker_bytes(worker);
+                fits
+            });
+        Reply::Workers(page.map(|worker| self.worker_view(worker)).collect())
     }
 
     fn list_queues(&self) -> Vec<QueueView> {
@@ -294,4 +311,29 @@ impl Scheduler {
             })
             .collect()
     }
+}
+
+/// Bytes of a work on a page, about.
+fn work_bytes(view: &WorkView) -> usize {
+    let parameters = view
+        .parameters
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 4);
+    80 + view.label.len() + view.app.len() + parameters.sum::<usize>()
+}
+
+/// Bytes of a worker on a page, about.
+fn worker_bytes(worker: &Worker) -> usize {
+    let offer = &worker.offer;
+    let names = [&worker.uid, &worker.name, &worker.version, &offer.os, &offer.arch];
+    let lists = [&offer.executors, &offer.tags, &offer.groups]
+        .into_iter()
+        .flatten();
+    let custom = offer.custom.iter().map(|(name, _)| name.len() + 12);
+    120 + names
+        .into_iter()
+        .chain(lists)
+        .map(|name| name.len() + 2)
+        .sum::<usize>()
+        + custom.sum::<usize>()
 }

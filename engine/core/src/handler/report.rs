@@ -13,6 +13,9 @@ use crate::effect::Effects;
 use crate::scheduler::{Scheduler, Verdict};
 use crate::state::{Phase, WorkEvent};
 
+/// Bytes after which a frame of outcomes is ended and another begun: an outcome is longer than its report.
+const FRAME_BYTES: usize = 512 * 1024;
+
 /// Notices of stale reports per frame; the rest are only counted.
 const STALE_NOTICES_MAX: u32 = 4;
 
@@ -39,9 +42,16 @@ impl Scheduler {
         let empty = effects.record_bytes().len();
         let mut released = std::mem::take(&mut self.scratch.released);
         let (mut count, mut stale) = (0, 0);
-        for report in reports.iter() {
+        let mut decided = std::mem::take(&mut self.scratch.settled);
+        decided.clear();
+        for mut report in reports.iter() {
             count += 1;
-            match self.judge(id, &report, settled) {
+            if !may_be_reported(report.reason) {
+                report.reason = Reason::BadReport;
+            }
+            let judgement = self.judge(id, &report, settled);
+            decided.push(matches!(judgement, Judgement::Settled(..)));
+            match judgement {
                 Judgement::Settled(outcome, reason) => {
                     settled_item(&report, outcome, reason).put(effects.record_bytes())
                 }
@@ -69,14 +79,17 @@ impl Scheduler {
         self.record_released(id, &mut released, effects);
         effects.send(link, self.last_lsn, |out| push_recorded(out, upto));
         if any_settled {
-            self.tell_followers(id, reports, settled, effects);
+            let reports = reports.iter().zip(&decided).filter(|(_, settled)| **settled);
+            self.tell_followers(id, reports.map(|(report, _)| report), settled, effects);
         }
+        self.scratch.settled = decided;
         self.note_done_bags();
         for (_, token) in released.drain(..) {
             self.dispatch_work(token, effects);
         }
         self.scratch.released = released;
         self.fill(id, effects);
+        self.leave_if_drained(id, effects);
     }
 
     /// Applies one report to its work.
@@ -128,22 +141,19 @@ impl Scheduler {
     }
 
     /// Tells followers of what this frame of reports settled.
-    fn tell_followers(&mut self, id: WorkerId, reports: Reports<'_>, settled: Lsn, effects: &mut Effects) {
+    fn tell_followers<'a>(
+        &mut self,
+        id: WorkerId,
+        reports: impl Iterator<Item = Report<'a>>,
+        settled: Lsn,
+        effects: &mut Effects,
+    ) {
         let mut open: Option<(u32, usize)> = None;
-        for report in reports.iter() {
-            let Some(work) = self.works.get(report.token.work) else {
-                continue;
-            };
-            // Equal positions: this very frame settled it.
-            if work.lsn != settled || work.attempt != report.token.attempt || work.epoch != report.token.epoch
-            {
-                continue;
-            }
-            let Some(outcome) = work.phase.outcome() else {
-                continue;
-            };
+        for report in reports {
+            let work = self.works.get(report.token.work).expect("just settled");
+            let outcome = work.phase.outcome().expect("just settled");
             if let Some((bag, start)) = open
-                && bag != work.bag
+                && (bag != work.bag || effects.frames.len() - start > FRAME_BYTES)
             {
                 self.end_outcomes(bag, start, settled, effects);
                 open = None;
@@ -265,6 +275,20 @@ impl Scheduler {
             self.dispatch_class(class, effects);
         }
     }
+}
+
+/// A worker may say so of an attempt. Other reasons are the engine's to find.
+fn may_be_reported(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::WorkerLost
+            | Reason::LeaseAbandoned
+            | Reason::Quarantined
+            | Reason::TimeToLive
+            | Reason::ByUser
+            | Reason::ByOperator
+            | Reason::Stale
+    )
 }
 
 fn settled_item<'a>(report: &Report<'a>, outcome: Outcome, reason: Reason) -> SettledItem<'a> {

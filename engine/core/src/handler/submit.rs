@@ -91,6 +91,7 @@ impl Scheduler {
             opened: opened.at,
             expires,
             closed: false,
+            forget_at: wire_protocol::units::Instant(u64::MAX),
             tally: wire_protocol::view::Tally::default(),
             rows: RowStore::default(),
             followers: Vec::new(),
@@ -115,6 +116,14 @@ impl Scheduler {
             );
         }
         let some_done = known.tally.done() > 0;
+        let client = self.links.client(link).expect("routed by role");
+        let limits = &self.config.limits;
+        if client.submissions.len() >= limits.submissions_per_link_max
+            && !client.submissions.contains_key(&open.request)
+        {
+            let accepted = known.accepted();
+            return self.busy(link, open.request, "submissions", accepted, effects);
+        }
         let client = self.links.client_mut(link).expect("routed by role");
         client.submissions.insert(open.request, bag);
         self.accept(link, open.request, bag, effects);

@@ -23,7 +23,23 @@ impl Scheduler {
                 Timer::ForgetBag(bag) => self.forget_bag(bag, effects),
                 Timer::Rebalance => self.rebalance(effects),
                 Timer::Rejoin => self.end_rejoin(effects),
+                Timer::Pulse => self.pulse(),
             }
+        }
+    }
+
+    /// Keeps a deadline every heartbeat while there are leases or workers that may get some.
+    pub(crate) fn arm_pulse(&mut self) {
+        if !self.pulse_armed {
+            self.pulse_armed = true;
+            self.timers.at(self.now + self.config.heartbeat, Timer::Pulse);
+        }
+    }
+
+    fn pulse(&mut self) {
+        self.pulse_armed = false;
+        if self.counters.workers_connected + self.counters.works_leased > 0 {
+            self.arm_pulse();
         }
     }
 
@@ -59,27 +75,34 @@ impl Scheduler {
     /// Bags whose last work ended in this event are remembered for a while, then forgotten.
     pub(crate) fn note_done_bags(&mut self) {
         let mut bags = std::mem::take(&mut self.scratch.bags);
-        for bag in bags.drain(..) {
-            self.done_bags.push_back(bag);
-            self.timers
-                .at(self.now + self.config.retention, Timer::ForgetBag(bag));
+        for id in bags.drain(..) {
+            let Some(bag) = self.bags.get_mut(id) else {
+                continue;
+            };
+            bag.forget_at = self.now + self.config.retention;
+            self.done_bags.push_back(id);
+            self.timers.at(bag.forget_at, Timer::ForgetBag(id));
         }
         self.scratch.bags = bags;
         // Over the bound, those that have been done longest go before their time.
         while self.counters.works_done > self.config.limits.works_done_max
-            && let Some(bag) = self.done_bags.pop_front()
+            && let Some(id) = self.done_bags.pop_front()
         {
-            self.timers.at(self.now, Timer::ForgetBag(bag));
-            let works = self.bags.get(bag).map_or(0, |bag| u64::from(bag.accepted()));
-            if works > 0 {
+            let Some(bag) = self.bags.get_mut(id).filter(|bag| bag.is_done()) else {
+                continue;
+            };
+            bag.forget_at = self.now;
+            self.timers.at(self.now, Timer::ForgetBag(id));
+            if bag.accepted() > 0 {
                 break;
             }
         }
     }
 
     fn forget_bag(&mut self, bag: BagId, effects: &mut Effects) {
-        // A bag that was revived meanwhile is noted again when it is done again.
-        if !self.bags.get(bag).is_some_and(crate::table::bag::Bag::is_done) {
+        // A bag that was revived meanwhile is noted again when it is done again, for another time.
+        let due = |bag: &crate::table::bag::Bag| bag.is_done() && bag.forget_at <= self.now;
+        if !self.bags.get(bag).is_some_and(due) {
             return;
         }
         self.record(effects, record::kind::BAG_FORGOTTEN, |out| {
@@ -98,7 +121,7 @@ impl Scheduler {
         self.counters.works_done -= u64::from(bag.tally.done());
         for follower in &bag.followers {
             if let Some(client) = self.links.client_mut(follower.link) {
-                client.followed.retain(|followed| *followed != id);
+                client.followed.remove(&id);
             }
         }
     }

@@ -10,13 +10,19 @@ use wire_protocol::worker_link::{Join, Notice, Refused, RefusedCode, Welcome, ki
 
 use crate::effect::Effects;
 use crate::scheduler::Scheduler;
-use crate::state::{WorkEvent, WorkerEvent, next_worker_state};
+use crate::state::{Phase, WorkEvent, WorkerEvent, next_worker_state};
 use crate::table::link::Peer;
 use crate::table::worker::Worker;
 use crate::timers::Timer;
 
+/// Attempts at one work whose records a crash may lose: it loses milliseconds. More are a lie.
+const ATTEMPTS_FORGOTTEN_MAX: u16 = 64;
+
 impl Scheduler {
     pub(crate) fn on_worker_joined(&mut self, link: LinkId, join: &Join, effects: &mut Effects) {
+        if self.links.contains(link) {
+            return self.close(link, "a worker joins once per connection", effects);
+        }
         let known = self.workers.by_uid(&join.uid);
         if known.is_none() && self.workers.len() >= self.config.limits.workers_max {
             let refused = Refused {
@@ -79,8 +85,8 @@ impl Scheduler {
             };
             effects.send(link, Lsn(0), |out| push_control(out, kind::NOTICE, &notice));
         }
-        self.timers
-            .at(self.now + self.config.lease_timeout, Timer::Lease(id));
+        self.arm_lease(id);
+        self.arm_pulse();
         self.rejoining.remove(&id);
         self.list_room(id);
         if self.rejoin_until.is_some() && self.rejoining.is_empty() {
@@ -100,9 +106,7 @@ impl Scheduler {
             worker.version = joined.version;
             worker.offer = joined.offer;
             if listed != (false, false) {
-                let old = self.classes.profile_mut(old);
-                old.starving.remove(&joined.worker);
-                old.roomy.remove(&joined.worker);
+                self.classes.list(old, joined.worker, (false, false));
             }
             return self.classes.leave_profile(old);
         }
@@ -123,33 +127,48 @@ impl Scheduler {
             finished: 0,
             retracting: false,
             listed: (false, false),
+            lease_armed: false,
+            forget_armed: false,
             templates: Vec::new(),
             template_turn: 0,
         });
     }
 
     /// Compares the leases that the worker presents with those that are recorded: what both know goes on; what
-    /// only the engine knows is over; what only the worker knows goes on if a crash can have forgotten it.
+    /// only the engine knows is over; what only the worker knows goes on if a crash can have forgotten it. Of
+    /// those that it still holds it gets no more than it may hold; those that it has finished come on top.
     fn resume_leases(&mut self, id: WorkerId, join: &Join, effects: &mut Effects) -> Vec<LeaseToken> {
         let presented = || join.held.iter().chain(&join.unacknowledged).copied();
         let mut forgotten: Vec<LeaseToken> = presented().filter(|token| self.was_forgotten(*token)).collect();
-        forgotten.sort_unstable();
+        // Of two forgotten attempts at one work the newer replaced the other.
+        forgotten.sort_unstable_by(|a, b| b.cmp(a));
         forgotten.dedup_by_key(|token| token.work);
+        forgotten.reverse();
+        let mut finished = join.unacknowledged.clone();
+        finished.sort_unstable();
+        let worker = self.workers.get(id).expect("just inserted");
+        let mut room = worker.credit().saturating_sub(worker.held_len());
+        forgotten.retain(|token| {
+            let fits = room > 0 || finished.binary_search(token).is_ok();
+            room = room.saturating_sub(1);
+            fits
+        });
         self.adopt(id, &forgotten, effects);
-        let adopted: Vec<LeaseToken> = presented()
+        let mut adopted: Vec<LeaseToken> = presented()
             .filter(|token| self.leased(id, *token).is_some())
             .collect();
-        let started: Vec<LeaseToken> = join
-            .running
-            .iter()
-            .copied()
-            .filter(|token| adopted.contains(token))
-            .collect();
+        adopted.sort_unstable();
+        adopted.dedup();
+        let mut started = join.running.clone();
+        started.sort_unstable();
+        started.dedup();
+        started.retain(|token| {
+            adopted.binary_search(token).is_ok() && self.phase_of(token.work) == Phase::Leased
+        });
         for token in &started {
             self.advance(token.work, WorkEvent::Started);
         }
-        let mut kept: Vec<WorkId> = adopted.iter().map(|token| token.work).collect();
-        kept.sort_unstable();
+        let kept: Vec<WorkId> = adopted.iter().map(|token| token.work).collect();
         let worker = self.workers.get(id).expect("just inserted");
         let abandoned: Vec<LeaseToken> = worker
             .held
@@ -185,6 +204,7 @@ impl Scheduler {
                 && token.epoch < self.epoch
                 && token.epoch >= bag.epoch
                 && token.attempt > work.attempt
+                && token.attempt.0 <= work.attempt.0.saturating_add(ATTEMPTS_FORGOTTEN_MAX)
         })
     }
 
@@ -194,7 +214,7 @@ impl Scheduler {
         }
         for token in tokens {
             let work = self.works.get(token.work).expect("found a moment ago");
-            if work.phase == crate::state::Phase::Queued {
+            if work.phase == Phase::Queued {
                 let key = Self::key_of(self.bags.of_work(work.bag));
                 self.ready.removed(key, 1);
             }
@@ -232,13 +252,31 @@ impl Scheduler {
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);
         self.overfull.remove(&id);
         self.list_room(id);
-        let worker = self.workers.get(id).expect("still known");
-        self.timers.at(
-            worker.last_seen.max(self.lease_floor) + self.config.lease_timeout,
-            Timer::Lease(id),
-        );
-        self.timers
-            .at(self.now + self.config.worker_retention, Timer::ForgetWorker(id));
+        self.arm_lease(id);
+        self.arm_forgetting(id);
+    }
+
+    /// When the worker's leases end, if nothing more is heard of it.
+    fn lease_over(&self, worker: &Worker) -> Instant {
+        worker.last_seen.max(self.lease_floor) + self.config.lease_timeout
+    }
+
+    /// Sees to it that the worker's leases are looked at in time. One timer a worker, however often it reconnects.
+    pub(crate) fn arm_lease(&mut self, id: WorkerId) {
+        let over = self.lease_over(self.workers.get(id).expect("a known worker"));
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        if !std::mem::replace(&mut worker.lease_armed, true) {
+            self.timers.at(over, Timer::Lease(id));
+        }
+    }
+
+    /// Sees to it that a worker that is away is forgotten in time. One timer a worker.
+    pub(crate) fn arm_forgetting(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        if !std::mem::replace(&mut worker.forget_armed, true) {
+            let due = worker.last_seen + self.config.worker_retention;
+            self.timers.at(due, Timer::ForgetWorker(id));
+        }
     }
 
     /// Makes a worker's transition and records it. `false`: the event means nothing now.
@@ -282,13 +320,15 @@ impl Scheduler {
 
     /// The worker's lease may be over.
     pub(crate) fn check_lease(&mut self, id: WorkerId, effects: &mut Effects) {
-        let Some(worker) = self.workers.get(id) else {
+        let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let over = worker.last_seen.max(self.lease_floor) + self.config.lease_timeout;
-        if over > self.now {
-            if worker.is_connected() || !worker.held.is_empty() {
-                self.timers.at(over, Timer::Lease(id));
+        worker.lease_armed = false;
+        let watched = worker.is_connected() || !worker.held.is_empty();
+        let worker = self.workers.get(id).expect("just seen");
+        if self.lease_over(worker) > self.now {
+            if watched {
+                self.arm_lease(id);
             }
             return;
         }
@@ -300,6 +340,7 @@ impl Scheduler {
             );
         }
         self.release_all(id, Reason::WorkerLost, effects);
+        self.arm_forgetting(id);
     }
 
     fn release_all(&mut self, id: WorkerId, reason: Reason, effects: &mut Effects) {
@@ -321,15 +362,16 @@ impl Scheduler {
 
     /// The worker has been away for long: it is forgotten, unless it is back or still holds leases.
     pub(crate) fn forget_worker(&mut self, id: WorkerId, effects: &mut Effects) {
-        let Some(worker) = self.workers.get(id) else {
+        let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
+        worker.forget_armed = false;
+        // The end of its connection, of its leases and of its cordon each set the timer anew.
         if worker.is_connected() || !worker.held.is_empty() || worker.cordoned {
             return;
         }
-        let due: Instant = worker.last_seen + self.config.worker_retention;
-        if due > self.now {
-            return self.timers.at(due, Timer::ForgetWorker(id));
+        if worker.last_seen + self.config.worker_retention > self.now {
+            return self.arm_forgetting(id);
         }
         self.record(effects, record::kind::WORKER_FORGOTTEN, |out| {
             codec::put_control(out, &id)

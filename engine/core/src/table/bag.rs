@@ -34,6 +34,8 @@ pub(crate) struct Bag {
     pub(crate) expires: Option<Instant>,
     /// It takes no more rows, although fewer than announced came: it was cancelled or has expired.
     pub(crate) closed: bool,
+    /// Done: when it is forgotten.
+    pub(crate) forget_at: Instant,
     pub(crate) tally: Tally,
     pub(crate) rows: RowStore,
     pub(crate) followers: Vec<Follower>,
@@ -59,6 +61,16 @@ impl Bag {
 
     pub(crate) fn open_works(&self) -> u32 {
         self.accepted() - self.tally.done()
+    }
+
+    /// Works that are not done, with those whose rows may still come.
+    pub(crate) fn works_to_come(&self) -> u32 {
+        let rows = if self.closed {
+            self.accepted()
+        } else {
+            self.rows_total
+        };
+        rows - self.tally.done()
     }
 
     pub(crate) fn row_of(&self, work: WorkId) -> u32 {
@@ -262,12 +274,31 @@ impl Bags {
     }
 
     pub(crate) fn iter_after(&self, after: BagId) -> impl Iterator<Item = &Bag> {
-        let skip = (after.0 + 1).saturating_sub(self.base);
+        self.iter_from(BagId(after.0.saturating_add(1)))
+    }
+
+    pub(crate) fn iter_from(&self, from: BagId) -> impl Iterator<Item = &Bag> {
+        let skip = usize::try_from(from.0.saturating_sub(self.base)).unwrap_or(usize::MAX);
         self.bags
-            .iter()
-            .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+            .range(skip.min(self.bags.len())..)
             .flatten()
             .map(|bag| &**bag)
+    }
+
+    /// A bag from which on all have works behind this one; none before it has. Bags have rising works.
+    pub(crate) fn reaching_behind(&self, work: WorkId) -> BagId {
+        let (mut low, mut high) = (0, self.bags.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let known = (middle..high).find_map(|index| Some((index, self.bags[index].as_deref()?)));
+            match known {
+                Some((index, bag)) if bag.first.offset(bag.rows_total).0 <= work.0.saturating_add(1) => {
+                    low = index + 1;
+                }
+                _ => high = middle,
+            }
+        }
+        BagId(self.base + low as u64)
     }
 }
 

@@ -3,11 +3,15 @@
 //! Which workers may run which works is decided once per (class, profile), when either is first seen, and kept
 //! as a bit. Choosing a work for a worker then looks at bits, however many works and workers there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::template::{Offer, Requirements, Unmet, WorkTemplate};
 
 use super::worker::WorkerSet;
+use wire_protocol::ids::WorkerId;
+
+/// Bytes of the description of a class: a thousand of them fit an answer.
+const DESCRIPTION_BYTES_MAX: usize = 400;
 
 /// Number of a class.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -87,7 +91,7 @@ impl Class {
         self.requirements.unmet(&self.executor, offer)
     }
 
-    /// In words.
+    /// In words, cut where they are too many to read.
     pub(crate) fn describe(&self) -> String {
         let Requirements {
             os,
@@ -119,7 +123,12 @@ impl Class {
         words.extend(tags.iter().map(|tag| format!("tag:{tag}")));
         words.extend(group.iter().map(|group| format!("group:{group}")));
         words.extend(custom.iter().map(|(name, n)| format!("{name}≥{n}")));
-        words.join(" ")
+        let mut text = words.join(" ");
+        if text.len() > DESCRIPTION_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(DESCRIPTION_BYTES_MAX));
+            text.push('…');
+        }
+        text
     }
 }
 
@@ -141,13 +150,25 @@ pub(crate) struct Profile {
     workers: u32,
 }
 
+impl Profile {
+    /// The next roomy worker.
+    pub(crate) fn roomy_behind(&self, worker: WorkerId) -> Option<WorkerId> {
+        self.roomy.range(WorkerId(worker.0 + 1)..).next().copied()
+    }
+}
+
 /// All classes and profiles.
 #[derive(Default)]
 pub(crate) struct Classes {
     classes: Vec<Entry>,
     by_class: BTreeMap<Class, ClassId>,
-    pub(crate) profiles: Vec<Profile>,
+    profiles: Vec<Profile>,
     free_profiles: Vec<ProfileId>,
+    /// Offers, as they are written down, of profiles that some worker has.
+    by_offer: BTreeMap<Vec<u8>, ProfileId>,
+    /// Profiles with starving workers, and with roomy ones.
+    starving: BTreeSet<ProfileId>,
+    roomy: BTreeSet<ProfileId>,
 }
 
 struct Entry {
@@ -164,8 +185,50 @@ impl Classes {
         &self.profiles[profile.0 as usize]
     }
 
-    pub(crate) fn profile_mut(&mut self, profile: ProfileId) -> &mut Profile {
-        &mut self.profiles[profile.0 as usize]
+    /// Lists a worker of the profile as starving and as roomy, or no longer.
+    pub(crate) fn list(&mut self, id: ProfileId, worker: WorkerId, (starving, roomy): (bool, bool)) {
+        let profile = &mut self.profiles[id.0 as usize];
+        for (workers, profiles, member) in [
+            (&mut profile.starving, &mut self.starving, starving),
+            (&mut profile.roomy, &mut self.roomy, roomy),
+        ] {
+            if member {
+                workers.insert(worker);
+                profiles.insert(id);
+            } else {
+                workers.remove(&worker);
+                if workers.is_empty() {
+                    profiles.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// The first profile from this one on that has starving workers who may run works of the class (any class,
+    /// if none is given).
+    pub(crate) fn starving_from(&self, from: ProfileId, class: Option<ClassId>) -> Option<ProfileId> {
+        self.able_from(&self.starving, from, class)
+    }
+
+    /// As [`Self::starving_from`], with roomy workers.
+    pub(crate) fn roomy_from(&self, from: ProfileId, class: Option<ClassId>) -> Option<ProfileId> {
+        self.able_from(&self.roomy, from, class)
+    }
+
+    fn able_from(
+        &self,
+        profiles: &BTreeSet<ProfileId>,
+        from: ProfileId,
+        class: Option<ClassId>,
+    ) -> Option<ProfileId> {
+        let able = |id: &&ProfileId| class.is_none_or(|class| self.profile(**id).eligible.contains(class));
+        profiles.range(from..).find(able).copied()
+    }
+
+    /// All starving workers, by profile.
+    pub(crate) fn all_starving(&self) -> impl Iterator<Item = WorkerId> {
+        let profiles = self.starving.iter();
+        profiles.flat_map(|profile| self.profile(*profile).starving.iter().copied())
     }
 
     /// The class has a number, or there is room to give it one.
@@ -224,13 +287,11 @@ impl Classes {
             prefill: 0,
             ..offer.clone()
         };
-        let known = self
-            .profiles
-            .iter()
-            .position(|profile| profile.workers > 0 && profile.offer == offer);
-        if let Some(index) = known {
-            self.profiles[index].workers += 1;
-            return ProfileId(index as u32);
+        let mut bytes = Vec::new();
+        wire_protocol::codec::put_control(&mut bytes, &offer);
+        if let Some(id) = self.by_offer.get(&bytes) {
+            self.profiles[id.0 as usize].workers += 1;
+            return *id;
         }
         let mut eligible = ClassSet::default();
         for (index, entry) in self.classes.iter().enumerate() {
@@ -245,7 +306,7 @@ impl Classes {
             roomy: WorkerSet::default(),
             workers: 1,
         };
-        match self.free_profiles.pop() {
+        let id = match self.free_profiles.pop() {
             Some(id) => {
                 self.profiles[id.0 as usize] = profile;
                 id
@@ -254,7 +315,9 @@ impl Classes {
                 self.profiles.push(profile);
                 ProfileId(self.profiles.len() as u32 - 1)
             }
-        }
+        };
+        self.by_offer.insert(bytes, id);
+        id
     }
 
     /// One worker less has it.
@@ -262,6 +325,9 @@ impl Classes {
         let entry = &mut self.profiles[profile.0 as usize];
         entry.workers -= 1;
         if entry.workers == 0 {
+            let mut bytes = Vec::new();
+            wire_protocol::codec::put_control(&mut bytes, &entry.offer);
+            self.by_offer.remove(&bytes);
             self.free_profiles.push(profile);
         }
     }

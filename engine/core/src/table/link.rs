@@ -1,6 +1,6 @@
 //! Links: which peer is at the other end, and what it has under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::client_link::RequestId;
 use wire_protocol::ids::{BagId, LinkId, TenantId, WorkerId};
@@ -18,7 +18,7 @@ pub(crate) struct Client {
     /// Submissions whose rows may still come.
     pub(crate) submissions: BTreeMap<RequestId, BagId>,
     /// Bags that it follows.
-    pub(crate) followed: Vec<BagId>,
+    pub(crate) followed: BTreeSet<BagId>,
 }
 
 /// All links with a peer that joined or logged in.
@@ -34,6 +34,11 @@ impl Links {
 
     pub(crate) fn remove(&mut self, link: LinkId) -> Option<Peer> {
         self.peers.remove(&link)
+    }
+
+    /// The link has a peer.
+    pub(crate) fn contains(&self, link: LinkId) -> bool {
+        self.peers.contains_key(&link)
     }
 
     pub(crate) fn worker(&self, link: LinkId) -> Option<WorkerId> {

@@ -44,6 +44,10 @@ pub(crate) struct Worker {
     pub(crate) retracting: bool,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
+    /// A timer looks at its leases.
+    pub(crate) lease_armed: bool,
+    /// A timer looks whether it is to be forgotten.
+    pub(crate) forget_armed: bool,
     /// What this connection has defined: template and the generation of its slot.
     pub(crate) templates: Vec<(TemplateRef, u32)>,
     pub(crate) template_turn: usize,

@@ -1,0 +1,18 @@
+//! The scheduler, proved: stories by family, then random histories against invariants, replays and a model.
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod cancelling;
+mod deadlines;
+mod dispatch;
+mod draining;
+mod following;
+mod hostile;
+mod joining;
+mod leases;
+mod queries;
+mod replaying;
+mod report;
+mod retry;
+mod submit;

@@ -1,0 +1,185 @@
+//! Replay and snapshots: the same records lead to the same state, and damage is loud.
+
+use engine_core::{Config, Event, ReplayError, RestoreError, Scheduler};
+use wire_protocol::client_link::{Command, Selector};
+use wire_protocol::ids::{Lsn, Shard};
+use wire_protocol::outcome::Reason;
+use wire_protocol::template::Priority;
+use wire_protocol::units::{Bytes, Instant, Millis};
+
+use crate::kit::{Pool, null, snapshot, tokens};
+
+/// A pool with a bit of everything in its journal.
+fn eventful() -> Pool {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let ant = pool.worker("ant", 3, 1);
+    let bag = pool.submit(operator, null(), 8);
+    let held = tokens(&pool.leases(ant));
+    pool.started(ant, &held[..1]);
+    pool.report(ant, &held[1..2], Reason::ExitCode);
+    pool.finish(ant, &held[2..3]);
+    let bee = pool.worker("bee", 1, 0);
+    pool.command(operator, Command::Cordon(wire_protocol::ids::WorkerId(2)));
+    pool.command(operator, Command::Prioritise(bag.bag, Priority(7)));
+    pool.command(operator, Command::Cancel(Selector::Work(bag.first.offset(7))));
+    pool.command(operator, Command::Retry(Selector::Work(bag.first.offset(7))));
+    pool.close(bee);
+    pool.advance(Millis(50));
+    pool.ignore_all();
+    pool
+}
+
+#[test]
+fn a_restored_snapshot_is_the_same_snapshot() {
+    let pool = eventful();
+    let bytes = pool.snapshot();
+    assert_eq!(bytes, pool.snapshot(), "the same state gives the same bytes");
+    let mut restored = Scheduler::new(pool.config.clone());
+    restored.restore(&bytes).expect("a good snapshot");
+    restored.check();
+    assert_eq!(snapshot(&restored), bytes);
+    assert_eq!(restored.last_lsn(), pool.lsn());
+    assert_eq!(restored.epoch(), pool.scheduler.epoch());
+}
+
+#[test]
+fn every_prefix_of_the_journal_can_be_started_from() {
+    let pool = eventful();
+    for kept in 0..=pool.journal.len() {
+        let mut scheduler = Scheduler::new(pool.config.clone());
+        for (index, (kind, payload)) in pool.journal.iter().take(kept).enumerate() {
+            scheduler
+                .replay(Lsn(index as u64 + 1), *kind, payload)
+                .expect("a good record");
+        }
+        scheduler.check();
+        let mut effects = engine_core::Effects::default();
+        scheduler.start(pool.now, &mut effects);
+        scheduler.check();
+        scheduler.handle(pool.now, Event::Tick, &mut effects);
+        scheduler.check();
+    }
+}
+
+#[test]
+fn a_record_that_is_missing_repeated_or_strange_stops_the_replay() {
+    let pool = eventful();
+    let (kind, payload) = &pool.journal[0];
+    let mut scheduler = Scheduler::new(pool.config.clone());
+    assert!(matches!(
+        scheduler.replay(Lsn(2), *kind, payload),
+        Err(ReplayError::Gap { .. })
+    ));
+    scheduler
+        .replay(Lsn(1), *kind, payload)
+        .expect("the first record");
+    assert!(matches!(
+        scheduler.replay(Lsn(1), *kind, payload),
+        Err(ReplayError::Gap { .. })
+    ));
+    assert!(matches!(
+        scheduler.replay(Lsn(2), 200, payload),
+        Err(ReplayError::Malformed { .. })
+    ));
+    assert!(matches!(
+        scheduler.replay(Lsn(2), *kind, payload),
+        Err(ReplayError::Contradiction { .. })
+    ));
+}
+
+#[test]
+fn no_record_that_is_out_of_place_brings_the_replay_down() {
+    // Each record at the place of each other: refused or harmless, never a panic.
+    let pool = eventful();
+    for at in 0..pool.journal.len() {
+        for (kind, payload) in &pool.journal {
+            let mut scheduler = Scheduler::new(pool.config.clone());
+            for (index, (kind, payload)) in pool.journal.iter().take(at).enumerate() {
+                scheduler
+                    .replay(Lsn(index as u64 + 1), *kind, payload)
+                    .expect("a good record");
+            }
+            if scheduler.replay(Lsn(at as u64 + 1), *kind, payload).is_ok() {
+                scheduler.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_or_at_least_consistent() {
+    let pool = eventful();
+    let bytes = pool.snapshot();
+    for cut in 0..bytes.len() {
+        let mut scheduler = Scheduler::new(pool.config.clone());
+        assert!(scheduler.restore(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    let mut other = Scheduler::new(Config {
+        shard: Shard(3),
+        ..Config::default()
+    });
+    assert!(matches!(other.restore(&bytes), Err(RestoreError::Shard { .. })));
+    let mut later = bytes.clone();
+    later[4] = 9;
+    let mut scheduler = Scheduler::new(pool.config.clone());
+    assert!(matches!(
+        scheduler.restore(&later),
+        Err(RestoreError::Format { found: 9 })
+    ));
+}
+
+#[test]
+fn a_snapshot_is_asked_for_after_enough_records_and_once_at_a_time() {
+    let config = Config {
+        snapshot_every: Bytes(20_000),
+        ..Config::default()
+    };
+    let mut pool = Pool::with(config);
+    let operator = pool.operator();
+    while pool.snapshots_asked == 0 {
+        pool.submit(operator, null(), 100);
+    }
+    for _ in 0..100 {
+        pool.submit(operator, null(), 100);
+    }
+    assert_eq!(pool.snapshots_asked, 1);
+    pool.handle(Event::SnapshotDone);
+    pool.submit(operator, null(), 1);
+    assert_eq!(std::mem::take(&mut pool.snapshots_asked), 2);
+    pool.command(operator, Command::Snapshot);
+    assert_eq!(pool.snapshots_asked, 0, "one is under way");
+    pool.handle(Event::SnapshotDone);
+    pool.command(operator, Command::Snapshot);
+    assert_eq!(std::mem::take(&mut pool.snapshots_asked), 1);
+}
+
+#[test]
+fn the_clock_never_goes_back_across_a_restart() {
+    let pool = eventful();
+    let mut scheduler = Scheduler::new(pool.config.clone());
+    for (index, (kind, payload)) in pool.journal.iter().enumerate() {
+        scheduler
+            .replay(Lsn(index as u64 + 1), *kind, payload)
+            .expect("a good record");
+    }
+    let floor = scheduler.clock_floor();
+    assert!(floor > Instant(0) && floor <= pool.now);
+    let mut restored = Scheduler::new(pool.config.clone());
+    restored.restore(&pool.snapshot()).expect("a good snapshot");
+    assert_eq!(restored.clock_floor(), floor);
+    let mut effects = engine_core::Effects::default();
+    scheduler.start(Instant(1), &mut effects);
+    scheduler.handle(Instant(1), Event::Tick, &mut effects);
+    assert!(scheduler.clock_floor() >= floor);
+}
+
+#[test]
+fn what_the_settings_say_may_change_between_two_starts() {
+    let mut pool = eventful();
+    pool.config.kills_max = 1;
+    pool.config.limits.classes_max = 1;
+    pool.config.limits.workers_max = 1;
+    pool.restart();
+    pool.silence(Millis::from_secs(20));
+}
