@@ -60,7 +60,9 @@ pub(crate) fn deny() -> Result<()> {
         return run(program(&deny, "--workspace --all-features check").env("CARGO_TERM_COLOR", "always"));
     }
     let config = offline_advisories(&bundle)?;
-    run(program(&deny, "--workspace --all-features --offline check --config").arg(config))
+    run(program(&deny, "--workspace --all-features --offline --config")
+        .arg(config)
+        .arg("check"))
 }
 
 /// Unpacks the bundle once and writes a copy of `deny.toml` that uses it, however old it is.
@@ -69,7 +71,7 @@ fn offline_advisories(bundle: &Path) -> Result<PathBuf> {
     let database = databases.join(ADVISORY_DB);
     if !database.exists() {
         fs::create_dir_all(&databases)?;
-        run(program("git", "clone --quiet").args([bundle, database.as_path()]))?;
+        run(program("git", "-c init.defaultBranch=main clone --quiet").args([bundle, database.as_path()]))?;
     }
     let config = fs::read_to_string(root().join("deny.toml")).context("deny.toml")?;
     let with_database = format!(
