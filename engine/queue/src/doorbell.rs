@@ -68,7 +68,7 @@ impl Doorbell {
 
     /// For producers, *after* what they put in is published: wakes the consumer if it sleeps.
     ///
-    /// Costs a fence (~5–10 ns) when the consumer is awake: once per batch, not per item.
+    /// Costs a fence (~2–10 ns) when the consumer is awake: once per batch, not per item.
     #[inline]
     pub fn ring(&self) {
         // What was put in comes before the reading of the flag: see the module.

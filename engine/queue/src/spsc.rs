@@ -11,8 +11,12 @@
 //! across the wrap, because the capacity is a power of two. Each side owns its position and keeps a
 //! *copy of the other's* that may be old. An old copy errs on the safe side: the producer thinks that
 //! the ring is fuller than it is, the consumer that it is emptier. So the other side's cache line is
-//! fetched only when the copy says full or empty, which is what makes an item cost ~1.4 ns rather than
-//! a cache miss; and one publication stands for a whole batch.
+//! fetched only when the copy says full or empty, and one publication stands for a whole batch.
+//!
+//! Between two cores that makes ~2 ns an item of 8 bytes in batches of 16 to 256, and ~15 ns one of 64 bytes.
+//! One item at a time, with a consumer that is close behind, the line of `tail` travels for every item
+//! and it costs ~45 ns, no better than crossbeam's queue (~28 ns): so use the batch calls
+//! (`cargo bench -p engine-queue -- across`).
 //!
 //! # The atomics
 //!
