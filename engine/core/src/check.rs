@@ -119,6 +119,12 @@ impl Scheduler {
                 "{} knows whether it is listed",
                 worker.id
             );
+            let overfull = worker.is_connected() && worker.held_len() > worker.offer.slots;
+            assert!(
+                worker.overfull == overfull && self.overfull.contains(&worker.id) == overfull,
+                "{} is listed as overfull iff it holds more than its slots",
+                worker.id
+            );
             if let Some(link) = worker.link {
                 assert_eq!(self.links.worker(link), Some(worker.id), "links name workers");
                 let has_slot = worker.takes_work() && worker.held_len() < worker.offer.slots;

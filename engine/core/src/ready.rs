@@ -14,7 +14,7 @@
 //! says is a hint, the work's phase is the truth. The counts are exact all the same, because whoever takes a
 //! work out of the queue in another way says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wire_protocol::ids::{TenantId, WorkId};
 use wire_protocol::template::Priority;
@@ -55,6 +55,8 @@ pub(crate) enum End {
 #[derive(Default)]
 struct Queue {
     runs: VecDeque<Run>,
+    /// Where its first run begins, or began when it was last looked at: under this id the queue is listed.
+    head: WorkId,
     /// Works in phase `Queued` that belong here.
     len: u64,
 }
@@ -64,6 +66,8 @@ struct TenantQueues {
     queues: BTreeMap<ClassId, Queue>,
     /// Classes with works.
     ready: ClassSet,
+    /// The same, oldest first by the heads of their queues.
+    heads: BTreeSet<(WorkId, ClassId)>,
     deficit: i64,
     in_ring: bool,
 }
@@ -110,6 +114,11 @@ impl Ready {
             End::Front => queue.runs.push_front(run),
             End::Back => queue.runs.push_back(run),
         }
+        if queue.len == 0 || end == End::Front {
+            tenant.heads.remove(&(queue.head, key.class));
+            queue.head = queue.runs[0].first;
+            tenant.heads.insert((queue.head, key.class));
+        }
         queue.len += u64::from(run.len);
         level.len += u64::from(run.len);
         self.len += u64::from(run.len);
@@ -136,15 +145,16 @@ impl Ready {
     /// Takes out the runs that lie within `span`; `count` works that waited go with them.
     pub(crate) fn remove_span(&mut self, key: QueueKey, span: Run, count: u64) {
         let level = &mut self.levels[usize::from(key.priority.0)];
-        if let Some(queue) = level
-            .tenants
-            .get_mut(&key.tenant)
-            .and_then(|tenant| tenant.queues.get_mut(&key.class))
+        if let Some(tenant) = level.tenants.get_mut(&key.tenant)
+            && let Some(queue) = tenant.queues.get_mut(&key.class)
         {
             let end = span.first.offset(span.len);
             queue
                 .runs
                 .retain(|run| run.first < span.first || run.first >= end);
+            tenant.heads.remove(&(queue.head, key.class));
+            queue.head = queue.runs.front().map_or(WorkId(0), |run| run.first);
+            tenant.heads.insert((queue.head, key.class));
         }
         self.removed(key, count);
     }
@@ -275,20 +285,22 @@ impl Level {
 }
 
 impl TenantQueues {
-    /// The class, among those that the worker may run, whose first work is the oldest.
+    /// The class, among those that the worker may run, whose first work is the oldest. A queue may be listed
+    /// under a work that it has lost meanwhile, but never under a younger one than its first: so the list is
+    /// put right on the way.
     fn oldest(&mut self, eligible: &ClassSet, works: &Works) -> Option<ClassId> {
-        let Self { queues, ready, .. } = self;
-        let mut oldest = None;
-        for class in ready.both(eligible) {
-            let head = queues
-                .get_mut(&class)
-                .expect("ready classes have queues")
-                .head(works);
-            if oldest.is_none_or(|(first, _)| head < first) {
-                oldest = Some((head, class));
+        let Self { queues, heads, .. } = self;
+        loop {
+            let (listed, class) = *heads.iter().find(|(_, class)| eligible.contains(*class))?;
+            let queue = queues.get_mut(&class).expect("listed classes have queues");
+            let head = queue.first(works);
+            if head == listed {
+                return Some(class);
             }
+            heads.remove(&(listed, class));
+            heads.insert((head, class));
+            queue.head = head;
         }
-        oldest.map(|(_, class)| class)
     }
 
     fn take_run(&mut self, class: ClassId, max: u32, works: &Works) -> Run {
@@ -296,7 +308,7 @@ impl TenantQueues {
             .queues
             .get_mut(&class)
             .expect("the class was chosen for its works");
-        let run = queue.runs.front_mut().expect("head found a work");
+        let run = queue.runs.front_mut().expect("a first work was found");
         let span = works.run(run.first, run.len.min(max));
         let len = span.iter().take_while(|work| work.phase == Phase::Queued).count();
         let len = u32::try_from(len).expect("bounded by max");
@@ -317,6 +329,7 @@ impl TenantQueues {
         let queue = self.queues.get_mut(&class).expect("works waited here");
         queue.len -= count;
         if queue.len == 0 {
+            self.heads.remove(&(queue.head, class));
             self.queues.remove(&class);
             self.ready.remove(class);
         }
@@ -325,7 +338,7 @@ impl TenantQueues {
 
 impl Queue {
     /// The first work that really waits. There is one: the queue's length counts only those.
-    fn head(&mut self, works: &Works) -> WorkId {
+    fn first(&mut self, works: &Works) -> WorkId {
         loop {
             let run = self
                 .runs

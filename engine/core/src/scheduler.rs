@@ -331,10 +331,34 @@ impl Scheduler {
         true
     }
 
+    /// Settles a work whose lease is live: what [`Self::take_from_worker`] and [`Self::advance`] do, in one go,
+    /// because every work passes here.
+    #[inline]
+    pub(crate) fn settle(&mut self, id: WorkId, outcome: Outcome, reason: Reason, lsn: Lsn) {
+        let work = self.works.get_mut(id).expect("a live lease is of a known work");
+        let before = work.phase;
+        assert!(work.advance(WorkEvent::Settled(outcome)), "{id} was held");
+        work.lsn = lsn;
+        work.reason = reason;
+        let (after, low, holder, at) = (work.phase, work.bag, work.worker, work.held_at as usize);
+        self.unlist(id, holder, at);
+        let bag = self.bags.of_work_mut(low);
+        bag.count(before, after);
+        if bag.is_done() {
+            self.scratch.bags.push(bag.id);
+        }
+        self.counters.moved(before, after);
+    }
+
     /// Takes a work off its worker's list. Its phase is the caller's to change.
     pub(crate) fn take_from_worker(&mut self, id: WorkId) {
         let work = self.works.get(id).expect("only known works are held");
         let (holder, at) = (work.worker, work.held_at as usize);
+        self.unlist(id, holder, at);
+    }
+
+    #[inline]
+    fn unlist(&mut self, id: WorkId, holder: WorkerId, at: usize) {
         let worker = self
             .workers
             .get_mut(holder)

@@ -194,10 +194,14 @@ impl Scheduler {
         let held = worker.held_len();
         let starving = takes && held < worker.offer.slots;
         let roomy = takes && held < worker.credit();
-        if held > worker.offer.slots && worker.is_connected() {
-            self.overfull.insert(id);
-        } else if !self.overfull.is_empty() {
-            self.overfull.remove(&id);
+        let overfull = held > worker.offer.slots && worker.is_connected();
+        if worker.overfull != overfull {
+            worker.overfull = overfull;
+            if overfull {
+                self.overfull.insert(id);
+            } else {
+                self.overfull.remove(&id);
+            }
         }
         if worker.listed != (starving, roomy) {
             worker.listed = (starving, roomy);

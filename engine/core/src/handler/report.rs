@@ -95,11 +95,10 @@ impl Scheduler {
     /// Applies one report to its work.
     #[inline]
     fn judge(&mut self, id: WorkerId, report: &Report<'_>, settled: Lsn) -> Judgement {
-        let Some(work) = self.leased(id, report.token) else {
+        if self.leased(id, report.token).is_none() {
             return Judgement::Stale;
-        };
+        }
         let (outcome, reason) = if report.reason == Reason::None {
-            work.reason = Reason::None;
             (Outcome::Succeeded, Reason::None)
         } else {
             match self.charge(report.token.work, report.reason) {
@@ -111,12 +110,7 @@ impl Scheduler {
                 }
             }
         };
-        self.take_from_worker(report.token.work);
-        assert!(
-            self.advance(report.token.work, WorkEvent::Settled(outcome)),
-            "a live lease can be settled"
-        );
-        self.works.get_mut(report.token.work).expect("just settled").lsn = settled;
+        self.settle(report.token.work, outcome, reason, settled);
         Judgement::Settled(outcome, reason)
     }
 

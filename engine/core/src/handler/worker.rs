@@ -127,6 +127,7 @@ impl Scheduler {
             finished: 0,
             retracting: false,
             listed: (false, false),
+            overfull: false,
             lease_armed: false,
             forget_armed: false,
             templates: Vec::new(),
@@ -250,7 +251,6 @@ impl Scheduler {
         self.counters.workers_connected -= 1;
         self.counters.slots -= u64::from(worker.offer.slots);
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);
-        self.overfull.remove(&id);
         self.list_room(id);
         self.arm_lease(id);
         self.arm_forgetting(id);

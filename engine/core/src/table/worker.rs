@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) retracting: bool,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
+    /// It holds more than its slots, and is listed for that.
+    pub(crate) overfull: bool,
     /// A timer looks at its leases.
     pub(crate) lease_armed: bool,
     /// A timer looks whether it is to be forgotten.

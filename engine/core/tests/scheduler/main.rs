@@ -12,6 +12,7 @@ mod hostile;
 mod joining;
 mod leases;
 mod queries;
+mod random;
 mod replaying;
 mod report;
 mod retry;
