@@ -322,15 +322,17 @@ impl Scheduler {
                 first: bag.first,
                 len: bag.accepted(),
             };
-            if done {
-                self.done_bags.push_back(id);
-                self.timers.at(self.now + retention, Timer::ForgetBag(id));
-                continue;
-            }
-            if let Some(at) = bag.expires {
+            // Also of a bag that is done: it may be revived before its time is over.
+            if let Some(at) = bag.expires.filter(|at| !done || *at > self.now) {
                 let ttl = Millis(at.since(bag.opened).0 / 10);
                 self.timers.at(at - ttl, Timer::Urgent(id));
                 self.timers.at(at, Timer::Expire(id));
+            }
+            if done {
+                self.bags.get_mut(id).expect("just listed").forget_at = self.now + retention;
+                self.done_bags.push_back(id);
+                self.timers.at(self.now + retention, Timer::ForgetBag(id));
+                continue;
             }
             for run in self.waiting_runs(span) {
                 self.ready.push(key, run, End::Back);

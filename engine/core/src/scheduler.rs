@@ -165,7 +165,7 @@ impl Scheduler {
         let records_before = effects.records_len();
         match event {
             Event::WorkerJoined { link, join } => self.on_worker_joined(link, join, effects),
-            Event::WorkerSaid { link, message } => self.on_worker_said(link, message, effects),
+            Event::WorkerSaid { link, message } => self.on_worker_said(link, &message, effects),
             Event::ClientJoined {
                 link,
                 tenant,

@@ -51,36 +51,27 @@ impl Scheduler {
             .filter(|bag| client.operator || bag.tenant == client.tenant)
     }
 
-    /// The bag and the run of works that a selector names.
-    fn select(&self, link: LinkId, selector: &Selector) -> Result<(BagId, Run), Reply> {
-        let found = match selector {
+    /// The bag and the run of works that a selector names, if they are there and the client may see them.
+    fn select(&self, link: LinkId, selector: &Selector) -> Option<(BagId, Run)> {
+        match selector {
             Selector::Bag(bag) => self.visible_bag(link, *bag).map(|bag| {
-                (
-                    bag.id,
-                    Run {
-                        first: bag.first,
-                        len: bag.rows_total,
-                    },
-                )
+                let run = Run {
+                    first: bag.first,
+                    len: bag.rows_total,
+                };
+                (bag.id, run)
             }),
-            Selector::Work(work) => self
-                .works
-                .get(*work)
-                .and_then(|found| self.visible_bag(link, self.bags.id_of(found.bag)))
-                .map(|bag| (bag.id, Run { first: *work, len: 1 })),
-        };
-        found.ok_or_else(|| Reply::NotFound {
-            what: match selector {
-                Selector::Bag(bag) => bag.to_string(),
-                Selector::Work(work) => work.to_string(),
-            },
-        })
+            Selector::Work(work) => {
+                let bag = self.bags.id_of(self.works.get(*work)?.bag);
+                let run = Run { first: *work, len: 1 };
+                self.visible_bag(link, bag).map(|bag| (bag.id, run))
+            }
+        }
     }
 
     fn cancel(&mut self, link: LinkId, selector: &Selector, effects: &mut Effects) -> Reply {
-        let (bag, run) = match self.select(link, selector) {
-            Ok(selected) => selected,
-            Err(reply) => return reply,
+        let Some((bag, run)) = self.select(link, selector) else {
+            return not_found(selector);
         };
         let changed = match selector {
             Selector::Bag(_) => self.end_bag(bag, Outcome::Cancelled, Reason::ByUser, effects),
@@ -212,9 +203,8 @@ impl Scheduler {
     }
 
     fn retry(&mut self, link: LinkId, selector: &Selector, effects: &mut Effects) -> Reply {
-        let (bag, run) = match self.select(link, selector) {
-            Ok(selected) => selected,
-            Err(reply) => return reply,
+        let Some((bag, run)) = self.select(link, selector) else {
+            return not_found(selector);
         };
         let past_deadline = self
             .bags
@@ -415,5 +405,14 @@ impl Scheduler {
             self.arm_forgetting(id);
         }
         Reply::Changed(u32::from(changed || cordon_changed))
+    }
+}
+
+fn not_found(selector: &Selector) -> Reply {
+    Reply::NotFound {
+        what: match selector {
+            Selector::Bag(bag) => bag.to_string(),
+            Selector::Work(work) => work.to_string(),
+        },
     }
 }

@@ -9,16 +9,16 @@ use crate::scheduler::Scheduler;
 use crate::table::link::Peer;
 
 impl Scheduler {
-    pub(crate) fn on_worker_said(&mut self, link: LinkId, message: FromWorker<'_>, effects: &mut Effects) {
+    pub(crate) fn on_worker_said(&mut self, link: LinkId, message: &FromWorker<'_>, effects: &mut Effects) {
         let Some(worker) = self.links.worker(link) else {
             return effects.close(link, "a worker joins before it says anything else");
         };
         self.saw(worker);
         match message {
             FromWorker::Join(_) => self.close(link, "a worker joins once per connection", effects),
-            FromWorker::Finished(reports) => self.on_finished(link, worker, reports, effects),
-            FromWorker::Started(tokens) => self.on_started(worker, tokens, effects),
-            FromWorker::Retracted(tokens) => self.on_retracted(worker, tokens, effects),
+            FromWorker::Finished(reports) => self.on_finished(link, worker, *reports, effects),
+            FromWorker::Started(tokens) => self.on_started(worker, *tokens, effects),
+            FromWorker::Retracted(tokens) => self.on_retracted(worker, *tokens, effects),
             FromWorker::Ping => effects.send(link, wire_protocol::ids::Lsn(0), |out| {
                 push_empty(out, wire_protocol::worker_link::kind::PONG);
             }),

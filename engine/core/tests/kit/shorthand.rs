@@ -63,20 +63,21 @@ pub(crate) fn rows(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
 
 impl Pool {
     /// A worker joins on a link of its own; what it hears is the caller's to look at.
+    #[expect(clippy::needless_pass_by_value, reason = "a test makes it in place")]
     pub(crate) fn join(&mut self, join: Join) -> LinkId {
         let link = self.new_link();
-        self.join_on(link, join);
+        self.join_on(link, &join);
         link
     }
 
-    pub(crate) fn join_on(&mut self, link: LinkId, join: Join) {
+    pub(crate) fn join_on(&mut self, link: LinkId, join: &Join) {
         let worker = FakeWorker {
             templates: std::collections::BTreeMap::new(),
             heard: Vec::new(),
             reports: 0,
         };
         self.workers.insert(link, worker);
-        self.handle(Event::WorkerJoined { link, join: &join });
+        self.handle(Event::WorkerJoined { link, join });
     }
 
     /// A worker joins and is welcome.

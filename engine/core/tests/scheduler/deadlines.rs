@@ -62,6 +62,36 @@ fn a_deadline_survives_a_restart_and_passes_while_the_engine_is_away() {
 }
 
 #[test]
+fn a_bag_that_is_retried_after_a_restart_still_has_its_deadline() {
+    let mut pool = Pool::new();
+    let client = pool.client("alice");
+    let bag = pool.submit(client, living(100), 1);
+    pool.command(client, Command::Cancel(Selector::Bag(bag.bag)));
+    pool.told(client);
+    pool.restart();
+    let client = pool.client("alice");
+    assert_eq!(
+        pool.command(client, Command::Retry(Selector::Bag(bag.bag))),
+        Reply::Changed(1)
+    );
+    pool.silence(Millis::from_secs(101));
+    assert_eq!(pool.state(client, bag.first), WorkState::Done(Outcome::Expired));
+}
+
+#[test]
+fn a_bag_that_was_done_before_a_restart_is_forgotten_after_it() {
+    let mut pool = Pool::new();
+    let client = pool.client("alice");
+    let bag = pool.submit(client, null(), 1);
+    pool.command(client, Command::Cancel(Selector::Bag(bag.bag)));
+    pool.told(client);
+    pool.restart();
+    pool.silence(Millis::from_secs(24 * 3_600 + 1));
+    let client = pool.client("alice");
+    assert_eq!(pool.status(client).bags, 0);
+}
+
+#[test]
 fn a_submission_whose_rows_did_not_come_in_time_takes_no_more() {
     let mut pool = Pool::new();
     let client = pool.client("alice");

@@ -2,7 +2,10 @@
 
 #[path = "../kit/mod.rs"]
 mod kit;
+#[path = "../model/mod.rs"]
+mod model;
 
+mod agreement;
 mod cancelling;
 mod deadlines;
 mod dispatch;

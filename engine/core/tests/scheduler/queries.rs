@@ -252,10 +252,7 @@ fn every_cause_of_waiting_is_explained() {
     let mut template = null();
     template.requirements.gpus = 1;
     let bag = pool.submit(operator, template, 3);
-    let why = |pool: &mut Pool, client, row| {
-        let explanation = pool.explain(client, Query::ExplainWork(bag.first.offset(row)));
-        explanation
-    };
+    let why = |pool: &mut Pool, client, row| pool.explain(client, Query::ExplainWork(bag.first.offset(row)));
     assert!(why(&mut pool, operator, 0).starts_with("no worker is connected"));
     let _plain = pool.worker("plain", 1, 0);
     let text = why(&mut pool, operator, 0);

@@ -113,7 +113,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n.clone().prop_map(|client| Act::Full { client }),
         3 => (n.clone(), 0..5_usize, any::<usize>())
             .prop_map(|(client, command, which)| Act::Command { client, command, which }),
-        1 => (0..3_usize, n.clone()).prop_map(|(command, worker)| Act::Operate { command, worker }),
+        1 => (0..3_usize, n).prop_map(|(command, worker)| Act::Operate { command, worker }),
         5 => (jump.clone(), prop::bool::weighted(0.7)).prop_map(|(ms, alive)| Act::Time { ms, alive }),
         1 => jump.prop_map(|ms| Act::Stall { ms }),
         1 => (0..3_usize).prop_map(Act::Pressure),
@@ -152,7 +152,7 @@ struct World {
 
 const TENANTS: [&str; 3] = ["alice", "bob", "carol"];
 
-fn template(which: usize) -> WorkTemplate {
+pub(crate) fn template(which: usize) -> WorkTemplate {
     let mut template = null();
     template.retry.attempts_max = [1, 2, 3, 1_000][which % 4];
     template.retry.backoff_min = Millis([0, 100][which % 2]);
@@ -162,7 +162,7 @@ fn template(which: usize) -> WorkTemplate {
     template
 }
 
-fn offer_of(worker: usize) -> Join {
+pub(crate) fn offer_of(worker: usize) -> Join {
     let mut join = join(
         &format!("hand {worker}"),
         [1, 2, 3, 1][worker],
