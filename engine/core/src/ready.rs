@@ -291,10 +291,12 @@ impl TenantQueues {
     fn oldest(&mut self, eligible: &ClassSet, works: &Works) -> Option<ClassId> {
         let Self { queues, heads, .. } = self;
         loop {
-            let (listed, class) = *heads.iter().find(|(_, class)| eligible.contains(*class))?;
+            let mut able = heads.iter().filter(|(_, class)| eligible.contains(*class));
+            let (listed, class) = *able.next()?;
+            let rival = able.next().map(|(listed, _)| *listed);
             let queue = queues.get_mut(&class).expect("listed classes have queues");
             let head = queue.first(works);
-            if head == listed {
+            if rival.is_none_or(|rival| head <= rival) {
                 return Some(class);
             }
             heads.remove(&(listed, class));

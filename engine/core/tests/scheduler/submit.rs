@@ -297,13 +297,6 @@ fn submissions_of_one_link_are_bounded_also_when_they_are_reopened() {
     assert_eq!(busy(&mut pool, client).0, "submissions");
     pool.open(client, &keyed(4, 5));
     assert_eq!(busy(&mut pool, client).0, "submissions");
-    pool.open(client, &keyed(1, 5));
-    assert_eq!(
-        pool.accepted(client)
-            .expect("the request is under way already")
-            .rows,
-        0
-    );
 }
 
 #[test]
