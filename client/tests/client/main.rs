@@ -1,0 +1,7 @@
+//! The client against a played engine on the real link.
+
+mod cli;
+mod engine;
+mod following;
+mod requests;
+mod submitting;
