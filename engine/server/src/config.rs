@@ -112,9 +112,9 @@ pub struct Options {
     #[arg(long, env = "POOL_SNAPSHOT_MIB", default_value_t = 256, value_name = "MIB",
           value_parser = clap::value_parser!(u64).range(1..=65_536))]
     snapshot_mib: u64,
-    /// Megabytes of one journal segment (1 to 1 024)
+    /// Mebibytes of one journal segment (2 to 1 024); one holds at least the largest record
     #[arg(long, env = "POOL_SEGMENT_MIB", default_value_t = 64, value_name = "MIB",
-          value_parser = clap::value_parser!(u64).range(1..=1_024))]
+          value_parser = clap::value_parser!(u64).range(2..=1_024))]
     segment_mib: u64,
     /// Largest UDP payload that is tried; up to 65 527 where the path carries it (loopback, jumbo frames)
     #[arg(long, env = "POOL_MTU_MAX", default_value_t = 1_452, value_name = "BYTES",

@@ -45,6 +45,12 @@ const CAUGHT_UP_BYTES: u64 = 1 << 20;
 /// How often numbers are published, in nanoseconds of pool time.
 const PUBLISH_EVERY_NS: u64 = 10_000_000;
 
+/// What a record may add to a batch beside its payload: its own header, and the padding to a whole sector.
+const RECORD_OVERHEAD_BYTES: u64 = 1024;
+
+/// How often a start looks whether its first record is durable.
+const START_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// Letters taken from the mailbox per turn.
 const MAIL_PER_TURN: usize = 256;
 
@@ -144,6 +150,11 @@ impl Shell {
         assert!(self.effects.list.is_empty(), "nobody is connected yet");
         self.effects.clear();
         self.commit();
+        // Nobody may hear of an epoch that a crash could forget: the next start would use its number again, and
+        // the leases of both would look alike.
+        while self.shared.durable() < self.core.last_lsn() && self.shared.failed.get().is_none() {
+            std::thread::sleep(START_PAUSE);
+        }
     }
 
     /// How long a turn may wait. The main loop shows itself alive at least once a second.
@@ -225,22 +236,34 @@ impl Shell {
         }
     }
 
-    /// Puts the records of the effects into the batch.
+    /// Puts the records of the effects into the batch, and into the next one where they do not fit.
     fn keep_records(&mut self) {
         let count = self.effects.records_len() as u64;
         if count == 0 {
             return;
         }
-        if self.batch.records.is_empty() {
-            self.batch.first = Lsn(self.core.last_lsn().0 - count + 1);
-        }
-        for (kind, payload) in self.effects.records() {
+        let mut lsn = Lsn(self.core.last_lsn().0 - count + 1);
+        let effects = std::mem::take(&mut self.effects);
+        for (kind, payload) in effects.records() {
+            self.make_room(payload.len() as u64 + RECORD_OVERHEAD_BYTES);
+            if self.batch.records.is_empty() {
+                self.batch.first = lsn;
+            }
             self.batch.records.push(kind, payload);
         }
-        // A batch has to fit a segment. Submissions are refused long before; if all workers report at once and
-        // the disk stands still, the only way left is to wait for it.
-        while self.batch.records.bytes() > self.batch_bytes_max / 2 && self.shared.failed.get().is_none() {
+        self.effects = effects;
+    }
+
+    /// A batch has to fit a segment. Submissions are refused long before it gets so far; if all workers report at
+    /// once and the disk stands still, the only way left is to wait for it.
+    fn make_room(&mut self, bytes: u64) {
+        while !self.batch.records.is_empty() && self.batch.records.bytes() + bytes > self.batch_bytes_max {
+            if self.shared.failed.get().is_some() {
+                // Nothing is written any more, and the main loop ends with its next turn.
+                return self.batch.records.clear();
+            }
             self.commit();
+            lsn = lsn.next();
             std::thread::yield_now();
         }
     }
