@@ -175,6 +175,11 @@ impl Shell {
             && self.shared.failed.get().is_none()
     }
 
+    /// Everything up to this record is durable, and whatever waited for it is told.
+    pub(crate) fn has_told(&self, upto: Lsn) -> bool {
+        self.durable >= upto
+    }
+
     /// Everything that was handled is durable and told.
     pub(crate) fn is_settled(&self) -> bool {
         self.batch.records.is_empty()
@@ -327,7 +332,9 @@ impl Shell {
             let FromClient::Login(login) = self.parsed(FromClient::parse(kind, payload))? else {
                 return Err(self.out_of_place("a client logs in before it says anything else"));
             };
-            self.admit(links, link, from, Role::Operator, &login.login, &login.password)?;
+            if !self.admit(links, link, from, Role::Operator, &login.login, &login.password) {
+                return Ok(());
+            }
             self.set_speaker(link, Speaker::Client);
             tracing::debug!(%link, %from, agent = login.agent, "a client logged in");
             self.handle(
@@ -342,7 +349,9 @@ impl Shell {
             let FromWorker::Join(join) = self.parsed(FromWorker::parse(kind, payload))? else {
                 return Err(self.out_of_place("a worker joins before it says anything else"));
             };
-            self.admit(links, link, from, Role::Worker, &join.login, &join.password)?;
+            if !self.admit(links, link, from, Role::Worker, &join.login, &join.password) {
+                return Ok(());
+            }
             self.set_speaker(link, Speaker::Worker);
             tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
             self.handle(links, Event::WorkerJoined { link, join: &join });
@@ -350,6 +359,7 @@ impl Shell {
         Ok(())
     }
 
+    /// Whether this login may go on; if not, it is told why and closed.
     fn admit(
         &mut self,
         links: &mut Links,
@@ -358,19 +368,21 @@ impl Shell {
         role: Role,
         login: &str,
         password: &str,
-    ) -> Result<(), Close> {
+    ) -> bool {
         let now = self.now();
         match self.auth.check(now, from.ip(), role, login, password) {
             Ok(()) => {
                 links.authenticated(link);
-                Ok(())
+                true
             }
             Err(refused) => {
                 self.numbers.refused_logins += 1;
                 tracing::debug!(%link, %from, login, reason = refused.reason, "refused");
                 self.refuse(links, link, role, &refused);
-                // The frame goes out before the close.
-                Err(Close::new(close::CREDENTIALS, refused.reason))
+                // Unlike an error of `on_frame`, this lets the frame arrive before the close.
+                links.close(link, close::CREDENTIALS, &refused.reason);
+                self.set_speaker(link, Speaker::Closed);
+                false
             }
         }
     }
