@@ -246,19 +246,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Refuses what is new, makes durable and tells what was taken, snapshots, and closes.
+    /// Refuses what is new, makes durable and tells what was taken, snapshots, and closes. Workers go on reporting
+    /// until their links are closed, so only what was there at the beginning is waited for before that.
     fn stop(mut self) -> Result<(), EngineError> {
-        let deadline = Instant::now() + STOP_DEADLINE;
         tracing::info!("stopping: finishing what was taken");
+        let taken = self.shell.core.last_lsn();
         self.shell.announce_stop(self.server.links_mut());
-        while !self.shell.is_settled() && Instant::now() < deadline {
+        while !self.shell.has_told(taken) {
             self.turn()?;
         }
         self.server.close_all(code::DONE, "the engine is shutting down");
-        while !self.server.is_quiet() && Instant::now() < deadline {
-            self.turn()?;
-        }
-        while !self.shell.is_settled() && Instant::now() < deadline {
+        while !self.server.is_quiet() || !self.shell.is_settled() {
             self.turn()?;
         }
         self.shell.finish();
@@ -345,7 +343,8 @@ fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> 
     Server::bind(server)
 }
 
-/// The first signal stops in good order, the second at once.
+/// The first signal stops in good order, the second, or too long a wait for the disk or a peer, at once: the
+/// journal has everything that was promised.
 fn listen_to_signals(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let failed = |source| EngineError::Io {
         step: "cannot listen to signals".to_owned(),
@@ -359,6 +358,7 @@ fn listen_to_signals(shared: &Arc<Shared>) -> Result<(), EngineError> {
                 std::process::exit(i32::from(exit::FAILED));
             }
             shared.stop();
+            std::thread::spawn(give_up_in_time);
         }
     };
     std::thread::Builder::new()
@@ -366,4 +366,10 @@ fn listen_to_signals(shared: &Arc<Shared>) -> Result<(), EngineError> {
         .spawn(work)
         .map_err(failed)?;
     Ok(())
+}
+
+fn give_up_in_time() {
+    std::thread::sleep(STOP_DEADLINE);
+    tracing::error!("what was taken could not be finished in time; it was not acknowledged, and is given up");
+    std::process::exit(i32::from(exit::FAILED));
 }

@@ -255,6 +255,7 @@ impl Shell {
                 self.batch.first = lsn;
             }
             self.batch.records.push(kind, payload);
+            lsn = lsn.next();
         }
         self.effects = effects;
     }
@@ -268,7 +269,6 @@ impl Shell {
                 return self.batch.records.clear();
             }
             self.commit();
-            lsn = lsn.next();
             std::thread::yield_now();
         }
     }
