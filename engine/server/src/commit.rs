@@ -65,8 +65,7 @@ pub(crate) fn spawn(
             }
             last = Instant::now();
             commits.record(last - started);
-            let roomy = journal.headroom().intake_ok;
-            shared.set_disk(if roomy { DiskState::Roomy } else { DiskState::Full });
+            shared.set_disk(DiskState::of(journal.headroom()));
             batches.give_back(batch);
             // The feed's readers are served next time if this fails; nothing is lost.
             drop(feed.wake());

@@ -97,6 +97,14 @@ enum ReplayFailure {
 /// Shortest time between two commits under load; see [`commit`].
 const COMMIT_FLOOR: Duration = Duration::from_micros(500);
 
+/// Zeroed segments that are kept ahead hold at least this much, so that small ones do not run out between two
+/// rounds of upkeep.
+const AHEAD_BYTES: u64 = 16 << 20;
+
+/// Room in the journal below which submissions are refused; half a segment where segments are small, so that a
+/// fresh journal takes some before the first segments ahead are prepared.
+const INTAKE_MARGIN_BYTES: u64 = 4 << 20;
+
 /// Batches on their way to the journal thread.
 const BATCHES: usize = 2;
 
@@ -285,6 +293,8 @@ fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineError> {
     let journal = engine_journal::Config {
         shard: config.scheduler.shard,
         segment_bytes: config.segment_bytes,
+        ahead_segments: u32::try_from(AHEAD_BYTES.div_ceil(config.segment_bytes)).expect("a few"),
+        intake_margin_bytes: INTAKE_MARGIN_BYTES.min(config.segment_bytes / 2),
         ..engine_journal::Config::default()
     };
     let (journal, recovery) =
@@ -303,6 +313,7 @@ fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineError> {
     }
     let after_ms = started.elapsed().as_millis() as u64;
     tracing::info!(
+        snapshot = recovery.snapshot.as_ref().map_or(0, |snapshot| snapshot.lsn.0),
         lsn = recovery.last_lsn.0,
         epoch = core.epoch().0,
         after_ms,

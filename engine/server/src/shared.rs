@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use engine_journal::JournalError;
+use engine_journal::{Headroom, JournalError};
 use engine_queue::doorbell::Doorbell;
 use engine_queue::published::Watermark;
 use wire_protocol::ids::{LinkId, Lsn};
@@ -36,6 +36,16 @@ pub(crate) struct Shared {
 pub(crate) enum DiskState {
     Roomy = 0,
     Full = 1,
+}
+
+impl DiskState {
+    pub(crate) fn of(headroom: Headroom) -> Self {
+        if headroom.intake_ok {
+            Self::Roomy
+        } else {
+            Self::Full
+        }
+    }
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use engine_journal::{Janitor, JournalError, JournalReader, SnapshotWriter, Upkee
 use engine_queue::mailbox::Sender;
 use wire_protocol::ids::Lsn;
 
-use crate::shared::{Mail, Shared};
+use crate::shared::{DiskState, Mail, Shared};
 
 /// A snapshot to be made durable.
 pub(crate) struct Snapshot {
@@ -62,6 +62,9 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
+        // Nothing is committed while submissions are refused and nothing runs, so the journal thread alone would
+        // never see that there is room again.
+        shared.set_disk(DiskState::of(tools.reader.headroom()));
         wait = match tools.janitor.step() {
             Ok(Upkeep::Working) => Duration::ZERO,
             Ok(_) => ROUND,
