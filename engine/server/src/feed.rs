@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_journal::{JournalError, JournalReader};
 use wire_feed::{BindError, FeedEvent, FeedServer, FeedWaker, ReadError, RecordSource};
@@ -21,6 +21,8 @@ use crate::shared::Shared;
 pub(crate) const SOCKET: &str = "feed.sock";
 /// Where acknowledged positions are kept.
 const POSITIONS: &str = "feed.positions.json";
+/// How often they are written there at most. An old one only keeps more records than needed.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
 /// Bytes of payloads read from the journal at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -98,6 +100,7 @@ impl Feed {
 
     /// Starts the thread; it ends when the engine stops.
     pub(crate) fn spawn(self, reader: JournalReader, shared: Arc<Shared>) -> JoinHandle<()> {
+        publish(&self.server, &shared);
         let work = move || {
             let source = Source {
                 reader,
@@ -116,7 +119,7 @@ impl Feed {
 
 fn serve(mut feed: Feed, source: &Source, shared: &Shared) -> io::Result<()> {
     let mut happened = Vec::new();
-    publish(&feed.server, shared);
+    let (mut unsaved, mut saved_at) = (false, Instant::now());
     while !shared.is_stopping() {
         feed.server
             .turn(source, Some(Duration::from_millis(500)), &mut happened)?;
@@ -124,21 +127,49 @@ fn serve(mut feed: Feed, source: &Source, shared: &Shared) -> io::Result<()> {
             log(&event);
         }
         if feed.server.take_positions_changed() {
-            let positions: BTreeMap<&str, Lsn> = feed.server.positions().collect();
-            let temporary = feed.positions.with_extension("tmp");
-            fs::write(&temporary, serde_json::to_vec(&positions)?)?;
-            fs::rename(&temporary, &feed.positions)?;
-            publish(&feed.server, shared);
+            unsaved = true;
+            // What a new subscriber needs is kept from now on; what one has acknowledged, until that is saved.
+            hold(&feed.server, shared);
+        }
+        if unsaved && saved_at.elapsed() >= SAVE_EVERY {
+            saved_at = Instant::now();
+            match save(&feed) {
+                Ok(()) => {
+                    unsaved = false;
+                    publish(&feed.server, shared);
+                }
+                // Until it succeeds, records are kept as far as the positions of before ask for.
+                Err(error) => tracing::warn!(%error, "the positions of subscribers could not be saved"),
+            }
         }
     }
+    let saved = if unsaved { save(&feed) } else { Ok(()) };
     feed.server.close("the engine is shutting down", source);
-    Ok(())
+    saved
+}
+
+/// Replaces the file as a whole. It is synced before it gets its name: an empty one would let go of records that a
+/// subscriber still needs.
+fn save(feed: &Feed) -> io::Result<()> {
+    let positions: BTreeMap<&str, Lsn> = feed.server.positions().collect();
+    let temporary = feed.positions.with_extension("tmp");
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(&positions)?)?;
+    file.sync_data()?;
+    fs::rename(&temporary, &feed.positions)
+}
+
+/// Where records behind which somebody wants them begin; never a later place than before.
+fn hold(server: &FeedServer, shared: &Shared) {
+    shared.feed_floor.fetch_min(floor(server), Ordering::Relaxed);
 }
 
 fn publish(server: &FeedServer, shared: &Shared) {
-    shared
-        .feed_floor
-        .store(server.floor().map_or(u64::MAX, |lsn| lsn.0), Ordering::Relaxed);
+    shared.feed_floor.store(floor(server), Ordering::Relaxed);
+}
+
+fn floor(server: &FeedServer) -> u64 {
+    server.floor().map_or(u64::MAX, |lsn| lsn.0)
 }
 
 fn log(event: &FeedEvent) {
