@@ -9,14 +9,32 @@ use wire_protocol::units::{Bytes, Millis};
 
 use crate::log::{LogConfig, LogFormat};
 
+const AFTER_HELP: &str = "\
+Example:
+  A pool on this machine, and a worker for it:
+    pool-engine --data data/engine --certs data/certs \\
+      --admin-password-file secrets/admin --worker-password-file secrets/worker
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --allow python3
+
+SIGTERM or SIGINT stops in good order: new work is refused, what was taken is made durable and acknowledged, a
+snapshot is written; within 10 s. A second signal stops at once. Neither loses anything that was acknowledged, nor
+does kill -9: start the engine again on the same folder and workers go on with what they run.
+
+Exit codes:
+  0  stopped in good order
+  1  failed, or stopped before it could finish
+  2  wrong usage
+  3  the configuration cannot be used; all problems are printed
+  4  an address is taken, or the certificate cannot be used
+  5  the journal is damaged, or the folder is in use or of another pool; nothing was changed
+  6  the disk failed; the next start reads back what was acknowledged";
+
 /// The pool's engine: accepts works, gives them to workers over QUIC, keeps what it promised in a journal.
 ///
-/// It needs a folder and four secrets; everything else has a default. `pool dev` starts one for you.
-///
-/// Exit codes: 0 stopped in good order · 1 failed · 2 usage · 3 configuration · 4 address or certificate ·
-/// 5 journal damaged, locked or foreign · 6 disk failed.
+/// It needs two passwords, the administrator's and the workers'; everything else has a default. `pool dev` starts
+/// an engine with workers for you.
 #[derive(Parser, Debug)]
-#[command(name = "pool-engine", version, max_term_width = 110)]
+#[command(name = "pool-engine", version, max_term_width = 110, after_long_help = AFTER_HELP)]
 pub struct Options {
     /// Folder of the journal, the feed's socket and the engine's own files
     #[arg(
@@ -102,13 +120,13 @@ pub struct Options {
         value_name = "N"
     )]
     works_open_max: u64,
-    /// Megabytes of parameters kept in memory; more are answered `busy`
+    /// Mebibytes of parameters kept in memory; more are answered `busy`
     #[arg(long, env = "POOL_ROWS_MIB_MAX", default_value_t = 4_096, value_name = "MIB")]
     rows_mib_max: u64,
     /// Hours for which finished works are remembered
     #[arg(long, env = "POOL_RETENTION_HOURS", default_value_t = 24, value_name = "H")]
     retention_hours: u64,
-    /// Megabytes of journal between two snapshots (1 to 65 536)
+    /// Mebibytes of journal between two snapshots (1 to 65 536)
     #[arg(long, env = "POOL_SNAPSHOT_MIB", default_value_t = 256, value_name = "MIB",
           value_parser = clap::value_parser!(u64).range(1..=65_536))]
     snapshot_mib: u64,
