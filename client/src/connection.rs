@@ -216,13 +216,12 @@ impl Client {
     pub(crate) async fn up(&self, patience: Duration) -> Result<Connection, ClientError> {
         let mut state = self.shared.state.subscribe();
         let wait = state.wait_for(|state| !matches!(state, State::Down { .. }));
-        match timeout(patience, wait).await {
-            Ok(Ok(state)) => match &*state {
+        if let Ok(Ok(state)) = timeout(patience, wait).await {
+            match &*state {
                 State::Up(connection) => return Ok(connection.clone()),
                 State::Closed(error) => return Err(error.clone()),
                 State::Down { .. } => {}
-            },
-            Ok(Err(_)) | Err(_) => {}
+            }
         }
         Err(self.away(patience))
     }

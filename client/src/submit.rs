@@ -45,7 +45,7 @@ const _: () =
     assert!(CHUNK_ROWS_MAX <= UNACKNOWLEDGED_ROWS_MAX && CHUNK_BYTES_MAX <= UNACKNOWLEDGED_BYTES_MAX);
 
 /// What a caller may choose about a submission.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SubmitOptions {
     /// Recognises a repetition of the whole program: with the key of an earlier submission, rows that were
     /// accepted then are not taken again. `None`: a random one, which still covers everything that happens

@@ -136,7 +136,7 @@ impl Engine {
     pub(crate) async fn refusal(&self, change: impl FnOnce(&mut ConnectOptions)) -> ClientError {
         let mut options = self.options();
         change(&mut options);
-        Client::connect(options).await.err().expect("refused")
+        Client::connect(options).await.expect_err("refused")
     }
 
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {

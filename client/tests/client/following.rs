@@ -95,7 +95,7 @@ async fn outcomes_come_although_the_first_open_failed() {
 async fn a_repeated_submission_brings_the_outcomes_of_the_first() {
     let engine = Engine::start(Script::default());
     let options = SubmitOptions { key: Some([9; 16]) };
-    submit_and_follow(&engine, 5_000, options.clone()).await;
+    submit_and_follow(&engine, 5_000, options).await;
     submit_and_follow(&engine, 5_000, options).await;
     assert_eq!(engine.script().bags.len(), 1);
 }

@@ -96,7 +96,7 @@ async fn a_port_where_nobody_listens_is_told_at_once() {
     options.connect_timeout = Duration::from_secs(3_600);
     options.addr = free;
     let asked = tokio::time::timeout(Duration::from_secs(30), Client::connect(options));
-    let error = asked.await.expect("not by a timeout").err().expect("refused");
+    let error = asked.await.expect("not by a timeout").expect_err("refused");
     assert!(
         matches!(error, ClientError::NobodyListens { addr } if addr == free),
         "{error:?}"

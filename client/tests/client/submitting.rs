@@ -42,8 +42,7 @@ async fn submit(engine: &Engine, count: u32) -> Vec<SubmitEvent> {
         "no row is lost, none comes twice"
     );
     drop(script);
-    let events = events.lock().unwrap().clone();
-    events
+    std::mem::take(&mut *events.lock().unwrap())
 }
 
 #[tokio::test]
@@ -158,10 +157,7 @@ async fn a_key_makes_two_submissions_one() {
     let engine = Engine::start(Script::default());
     let client = engine.client().await;
     let options = SubmitOptions { key: Some([7; 16]) };
-    let once = client
-        .submit(template(), rows(20_000), options.clone())
-        .await
-        .unwrap();
+    let once = client.submit(template(), rows(20_000), options).await.unwrap();
     let twice = client.submit(template(), rows(20_000), options).await.unwrap();
     assert_eq!(once, twice);
     assert_eq!(engine.script().bags.len(), 1);

@@ -1,0 +1,355 @@
+//! Bags, workers, queues and the pool itself.
+
+use serde::Serialize;
+use wire_protocol::template::Offer;
+use wire_protocol::view::{BagView, QueueView, StatusView, Tally, WorkerView};
+
+use crate::cli::output::{Show, fields};
+use crate::cli::quantity::timestamp;
+
+#[derive(Serialize)]
+pub(crate) struct BagJson<'a> {
+    bag: u64,
+    first_work: u64,
+    works: u32,
+    #[serde(flatten)]
+    tally: Tally,
+    done: u32,
+    priority: u8,
+    tenant: &'a str,
+    label: &'a str,
+    app: &'a str,
+    submitted: String,
+}
+
+impl Show for BagView {
+    const KIND: &'static str = "bag";
+    type Json<'a> = BagJson<'a>;
+    const COLUMNS: &'static [&'static str] = &[
+        "bag",
+        "works",
+        "queued",
+        "leased",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "expired",
+        "priority",
+        "label",
+        "submitted",
+    ];
+
+    fn json(&self) -> BagJson<'_> {
+        BagJson {
+            bag: self.bag.0,
+            first_work: self.first.0,
+            works: self.rows_total,
+            tally: self.tally,
+            done: self.tally.done(),
+            priority: self.priority.0,
+            tenant: &self.tenant,
+            label: &self.label,
+            app: &self.app,
+            submitted: timestamp(self.submitted),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Tally {
+            queued,
+            leased,
+            succeeded,
+            failed,
+            cancelled,
+            expired,
+        } = self.tally;
+        let counts = [
+            self.rows_total,
+            queued,
+            leased,
+            succeeded,
+            failed,
+            cancelled,
+            expired,
+        ];
+        let mut cells = vec![self.bag.to_string()];
+        cells.extend(counts.iter().map(u32::to_string));
+        cells.extend([
+            self.priority.0.to_string(),
+            self.label.clone(),
+            timestamp(self.submitted),
+        ]);
+        cells
+    }
+
+    fn text(&self) -> String {
+        let Tally {
+            queued,
+            leased,
+            succeeded,
+            failed,
+            cancelled,
+            expired,
+        } = self.tally;
+        let last = self.first.offset(self.rows_total.saturating_sub(1));
+        fields(&[
+            ("bag", format!("{} of {}", self.bag, self.tenant)),
+            ("label", self.label.clone()),
+            ("works", format!("{}: {} to {last}", self.rows_total, self.first)),
+            ("waiting", format!("{queued} queued, {leased} with workers")),
+            (
+                "done",
+                format!("{succeeded} succeeded, {failed} failed, {cancelled} cancelled, {expired} expired"),
+            ),
+            ("app", self.app.clone()),
+            ("priority", self.priority.0.to_string()),
+            ("submitted", timestamp(self.submitted)),
+        ])
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct WorkerJson<'a> {
+    worker: u32,
+    name: &'a str,
+    uid: &'a str,
+    state: String,
+    held: u32,
+    finished: u64,
+    silent_ms: u64,
+    version: &'a str,
+    offer: &'a Offer,
+}
+
+impl Show for WorkerView {
+    const KIND: &'static str = "worker";
+    type Json<'a> = WorkerJson<'a>;
+    const COLUMNS: &'static [&'static str] = &[
+        "worker",
+        "name",
+        "state",
+        "slots",
+        "held",
+        "finished",
+        "cores",
+        "memory",
+        "executors",
+        "silent",
+    ];
+
+    fn json(&self) -> WorkerJson<'_> {
+        WorkerJson {
+            worker: self.worker.0,
+            name: &self.name,
+            uid: &self.uid,
+            state: self.state.to_string(),
+            held: self.held,
+            finished: self.finished,
+            silent_ms: self.silent_for.0,
+            version: &self.version,
+            offer: &self.offer,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.worker.to_string(),
+            self.name.clone(),
+            self.state.to_string(),
+            self.offer.slots.to_string(),
+            self.held.to_string(),
+            self.finished.to_string(),
+            self.offer.cores.to_string(),
+            self.offer.memory.to_string(),
+            self.offer.executors.join(","),
+            self.silent_for.to_string(),
+        ]
+    }
+
+    fn text(&self) -> String {
+        let Offer {
+            executors,
+            os,
+            arch,
+            cores,
+            memory,
+            disk,
+            gpus,
+            tags,
+            groups,
+            custom,
+            slots,
+            prefill,
+        } = &self.offer;
+        let custom = custom
+            .iter()
+            .map(|(name, amount)| format!("{amount} {name}"))
+            .collect::<Vec<_>>();
+        fields(&[
+            ("worker", format!("{} {}", self.worker, self.name)),
+            ("uid", self.uid.clone()),
+            (
+                "state",
+                format!("{}, last heard of {} ago", self.state, self.silent_for),
+            ),
+            (
+                "works",
+                format!(
+                    "{} held, {} finished since the engine started",
+                    self.held, self.finished
+                ),
+            ),
+            ("slots", format!("{slots}, and {prefill} works ahead")),
+            (
+                "machine",
+                format!("{os} {arch}, {cores} cores, {memory} of memory, {disk} free, {gpus} GPUs"),
+            ),
+            ("executors", executors.join(", ")),
+            ("tags", tags.join(", ")),
+            ("groups", groups.join(", ")),
+            ("resources", custom.join(", ")),
+            ("version", self.version.clone()),
+        ])
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct QueueJson<'a> {
+    tenant: &'a str,
+    priority: u8,
+    class: &'a str,
+    queued: u64,
+    workers_eligible: u32,
+}
+
+impl Show for QueueView {
+    const KIND: &'static str = "queue";
+    type Json<'a> = QueueJson<'a>;
+    const COLUMNS: &'static [&'static str] = &["tenant", "priority", "queued", "workers", "class"];
+
+    fn json(&self) -> QueueJson<'_> {
+        QueueJson {
+            tenant: &self.tenant,
+            priority: self.priority.0,
+            class: &self.class,
+            queued: self.queued,
+            workers_eligible: self.workers_eligible,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.tenant.clone(),
+            self.priority.0.to_string(),
+            self.queued.to_string(),
+            self.workers_eligible.to_string(),
+            self.class.clone(),
+        ]
+    }
+
+    fn text(&self) -> String {
+        self.cells().join("  ")
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct StatusJson<'a> {
+    shard: u16,
+    epoch: u32,
+    version: &'a str,
+    uptime_ms: u64,
+    works_queued: u64,
+    works_leased: u64,
+    works_done: u64,
+    works_max: u64,
+    accepted_total: u64,
+    finished_total: u64,
+    bags: u64,
+    workers_connected: u32,
+    slots: u64,
+    lsn: u64,
+    rows_bytes: u64,
+    rejoin_wait_ms: u64,
+}
+
+impl Show for StatusView {
+    const KIND: &'static str = "status";
+    type Json<'a> = StatusJson<'a>;
+    const COLUMNS: &'static [&'static str] = &["queued", "leased", "done", "workers", "slots"];
+
+    fn json(&self) -> StatusJson<'_> {
+        StatusJson {
+            shard: self.shard.0,
+            epoch: self.epoch.0,
+            version: &self.version,
+            uptime_ms: self.uptime.0,
+            works_queued: self.works_queued,
+            works_leased: self.works_leased,
+            works_done: self.works_done,
+            works_max: self.works_max,
+            accepted_total: self.accepted_total,
+            finished_total: self.finished_total,
+            bags: self.bags,
+            workers_connected: self.workers_connected,
+            slots: self.slots,
+            lsn: self.lsn.0,
+            rows_bytes: self.rows_bytes.0,
+            rejoin_wait_ms: self.rejoin_wait.0,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        [
+            self.works_queued,
+            self.works_leased,
+            self.works_done,
+            u64::from(self.workers_connected),
+            self.slots,
+        ]
+        .iter()
+        .map(u64::to_string)
+        .collect()
+    }
+
+    fn text(&self) -> String {
+        let rejoin = match self.rejoin_wait.0 {
+            0 => String::new(),
+            _ => format!("{} more for workers that it knows", self.rejoin_wait),
+        };
+        fields(&[
+            (
+                "engine",
+                format!("{} shard {} epoch {}", self.version, self.shard.0, self.epoch.0),
+            ),
+            ("up for", self.uptime.to_string()),
+            (
+                "workers",
+                format!("{} connected, {} slots", self.workers_connected, self.slots),
+            ),
+            ("waits", rejoin),
+            (
+                "works",
+                format!(
+                    "{} queued, {} with workers, {} done",
+                    self.works_queued, self.works_leased, self.works_done
+                ),
+            ),
+            (
+                "since start",
+                format!(
+                    "{} accepted, {} finished",
+                    self.accepted_total, self.finished_total
+                ),
+            ),
+            ("bags", self.bags.to_string()),
+            (
+                "rows",
+                format!(
+                    "{} in memory, room for {} open works",
+                    self.rows_bytes, self.works_max
+                ),
+            ),
+            ("journal", format!("at record {}", self.lsn.0)),
+        ])
+    }
+}
