@@ -3,9 +3,11 @@
 //!
 //! The scheduler decides *what* is sent; reading is the shell's part, on a thread where it may block.
 
+use std::collections::BTreeMap;
+
 use wire_protocol::client_link::{Answer, OutcomeItem, Outcomes, RequestId, kind};
 use wire_protocol::ids::{Attempt, BagId, LinkId, Lsn, WorkId, WorkerId};
-use wire_protocol::record::Record;
+use wire_protocol::record::{Record, SettledItem};
 use wire_protocol::template::Invalid;
 use wire_protocol::view::{Reply, WorkDetail};
 use wire_protocol::worker_link::push_control;
@@ -66,8 +68,9 @@ fn complete_detail(
     out: &mut Vec<u8>,
 ) {
     let mut payload = Vec::new();
-    let record = read(lsn, &mut payload);
-    let reply = match find(record, &payload, detail.work.work) {
+    let record = read(lsn, &mut payload).and_then(|kind| Record::parse(kind, &payload).ok());
+    let work = detail.work.work;
+    let reply = match outcomes(record, &[(work, lsn)]).get(&work) {
         Some(item) => {
             detail.exit_code = item.exit_code;
             detail.elapsed_us = item.elapsed_us;
@@ -91,25 +94,23 @@ fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<
         open,
     } = results;
     let mut payload = Vec::new();
-    let mut at = None;
-    let mut record = None;
     frame::push(out, kind::OUTCOMES, |out| {
         let started = out.len();
         Outcomes::begin(out, request, bag);
-        for (work, lsn) in works {
-            if at != Some(lsn) {
-                payload.clear();
-                record = read(lsn, &mut payload);
-                at = Some(lsn);
-            }
-            let item = find(record, &payload, work);
-            if out.len() - started > RESULTS_BYTES_MAX {
-                // Cut short: the asker goes on at the first work that was left out.
-                next_row = u32::try_from(work.0 - first.0).expect("works of one bag");
-                break;
-            }
-            if let Some(item) = item {
-                item.put(out);
+        // Works that were settled together stand together, so a record is read and searched once for all of them.
+        for group in works.chunk_by(|(_, a), (_, b)| a == b) {
+            payload.clear();
+            let record = read(group[0].1, &mut payload).and_then(|kind| Record::parse(kind, &payload).ok());
+            let found = outcomes(record, group);
+            for (work, _) in group {
+                if out.len() - started > RESULTS_BYTES_MAX {
+                    // Cut short: the asker goes on at the first work that was left out.
+                    next_row = u32::try_from(work.0 - first.0).expect("works of one bag");
+                    return;
+                }
+                if let Some(item) = found.get(work) {
+                    item.put(out);
+                }
             }
         }
     });
@@ -123,26 +124,37 @@ fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<
     );
 }
 
-/// The outcome of `work` in a record.
-fn find(record: Option<u8>, payload: &[u8], work: WorkId) -> Option<OutcomeItem<'_>> {
-    match Record::parse(record?, payload).ok()? {
-        Record::Settled(settled) => settled
+/// The outcomes that a record holds of works, given in order of their ids.
+fn outcomes<'a>(record: Option<Record<'a>>, works: &[(WorkId, Lsn)]) -> BTreeMap<WorkId, OutcomeItem<'a>> {
+    let (Some((first, _)), Some((last, _))) = (works.first(), works.last()) else {
+        return BTreeMap::new();
+    };
+    let span = *first..=*last;
+    match record {
+        Some(Record::Settled(settled)) => settled
             .iter()
-            .find(|item| item.work == work)
-            .map(|item| OutcomeItem {
-                work,
-                outcome: item.outcome,
-                reason: item.reason,
-                attempt: item.attempt,
-                exit_code: item.exit_code,
-                elapsed_us: item.elapsed_us,
-                worker: settled.worker,
-                result: item.result,
-            }),
-        Record::Ended(ended) if work >= ended.first && work < ended.first.offset(ended.count) => {
-            Some(ended_item(work, ended.outcome, ended.reason))
-        }
-        _ => None,
+            .filter(|item| span.contains(&item.work))
+            .map(|item| (item.work, settled_item(settled.worker, &item)))
+            .collect(),
+        Some(Record::Ended(ended)) => works
+            .iter()
+            .filter(|(work, _)| *work >= ended.first && *work < ended.first.offset(ended.count))
+            .map(|(work, _)| (*work, ended_item(*work, ended.outcome, ended.reason)))
+            .collect(),
+        _ => BTreeMap::new(),
+    }
+}
+
+fn settled_item<'a>(worker: WorkerId, item: &SettledItem<'a>) -> OutcomeItem<'a> {
+    OutcomeItem {
+        work: item.work,
+        outcome: item.outcome,
+        reason: item.reason,
+        attempt: item.attempt,
+        exit_code: item.exit_code,
+        elapsed_us: item.elapsed_us,
+        worker,
+        result: item.result,
     }
 }
 

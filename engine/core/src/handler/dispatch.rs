@@ -30,6 +30,9 @@ const PREFILL_IN_VAIN_MAX: usize = 16;
 /// How long works may lie with a worker that cannot run them yet while another starves.
 const REBALANCE_AFTER: Millis = Millis(20);
 
+/// How long a worker has to give works back before it is asked for others.
+const ASK_AGAIN_AFTER: Millis = Millis(200);
+
 /// Workers looked at per round of rebalancing, on either side.
 const REBALANCE_WORKERS_MAX: usize = 64;
 
@@ -231,8 +234,9 @@ impl Scheduler {
         let wanted = (worker.offer.slots - worker.held_len()) as usize;
         let eligible = &self.classes.profile(worker.profile).eligible;
         // Whoever reported a moment ago is about to run what it has.
-        let patient =
-            |victim: &&Worker| !victim.retracting && self.now.since(victim.last_report) >= Millis(5);
+        let patient = |victim: &&Worker| {
+            self.now >= victim.ask_again_at && self.now.since(victim.last_report) >= Millis(5)
+        };
         let victims = self.overfull.iter().take(REBALANCE_WORKERS_MAX);
         let victim = victims
             .filter_map(|id| self.workers.get(*id))
@@ -261,7 +265,7 @@ impl Scheduler {
         }
         let victim = victim.id;
         let victim = self.workers.get_mut(victim).expect("just seen");
-        victim.retracting = true;
+        victim.ask_again_at = self.now + ASK_AGAIN_AFTER;
         let link = victim.link.expect("overfull workers are connected");
         effects.send(link, Lsn(0), |out| {
             Tokens::push(out, kind::RETRACT, Reason::Retracted, tokens)

@@ -243,7 +243,7 @@ impl Scheduler {
     /// Attempts that the worker gives back. Of stale ones nothing is taken.
     pub(crate) fn on_retracted(&mut self, id: WorkerId, tokens: Tokens<'_>, effects: &mut Effects) {
         let worker = self.workers.get_mut(id).expect("linked workers are known");
-        worker.retracting = false;
+        worker.ask_again_at = self.now;
         // A worker may say why it gives works back, but only with a reason that does not blame the work.
         let reason = if tokens.reason().is_workers_fault() {
             tokens.reason()

@@ -116,12 +116,8 @@ impl Scheduler {
             );
         }
         let some_done = known.tally.done() > 0;
-        let client = self.links.client(link).expect("routed by role");
-        let limits = &self.config.limits;
-        if client.submissions.len() >= limits.submissions_per_link_max
-            && !client.submissions.contains_key(&open.request)
-        {
-            let accepted = known.accepted();
+        let accepted = known.accepted();
+        if self.submissions_under_way(link) >= self.config.limits.submissions_per_link_max {
             return self.busy(link, open.request, "submissions", accepted, effects);
         }
         let client = self.links.client_mut(link).expect("routed by role");
@@ -254,10 +250,20 @@ impl Scheduler {
         effects.send(link, self.last_lsn, |out| {
             push_control(out, kind::ACCEPTED, &accepted)
         });
-        if accepted.rows == accepted.rows_total {
-            let client = self.links.client_mut(link).expect("routed by role");
-            client.submissions.remove(&request);
+    }
+
+    /// How many submissions of a link count against its bound. Complete ones are kept beyond their end, so that rows
+    /// that are sent twice are recognised, until there are too many of all.
+    fn submissions_under_way(&mut self, link: LinkId) -> usize {
+        let client = self.links.client_mut(link).expect("routed by role");
+        if client.submissions.len() >= self.config.limits.submissions_per_link_max {
+            let bags = &self.bags;
+            client.submissions.retain(|_, bag| {
+                bags.get(*bag)
+                    .is_some_and(|bag| bag.accepted() < bag.rows_total && !bag.closed)
+            });
         }
+        client.submissions.len()
     }
 
     fn reject(&mut self, link: LinkId, request: RequestId, invalid: Invalid, effects: &mut Effects) {
@@ -280,9 +286,9 @@ impl Scheduler {
     }
 
     /// The limit that keeps a submission from being opened.
-    fn full_for(&self, link: LinkId, open: &Open, class: &Class) -> Option<&'static str> {
+    fn full_for(&mut self, link: LinkId, open: &Open, class: &Class) -> Option<&'static str> {
+        let under_way = self.submissions_under_way(link);
         let limits = &self.config.limits;
-        let client = self.links.client(link).expect("routed by role");
         match self.pressure {
             Pressure::DiskFull => return Some("disk"),
             Pressure::Behind => return Some("journal"),
@@ -294,7 +300,7 @@ impl Scheduler {
         if self.bags.len() as u64 >= limits.bags_max {
             return Some("bags");
         }
-        if client.submissions.len() >= limits.submissions_per_link_max {
+        if under_way >= limits.submissions_per_link_max {
             return Some("submissions");
         }
         (!self.classes.has_room(class, limits.classes_max)).then_some("classes")

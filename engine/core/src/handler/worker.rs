@@ -54,7 +54,7 @@ impl Scheduler {
         let worker = self.workers.get_mut(id).expect("just inserted");
         worker.link = Some(link);
         worker.reports = 0;
-        worker.retracting = false;
+        worker.ask_again_at = self.now;
         worker.templates.clear();
         worker.template_turn = 0;
         worker.last_seen = self.now;
@@ -125,7 +125,7 @@ impl Scheduler {
             last_seen: joined.at,
             last_report: joined.at,
             finished: 0,
-            retracting: false,
+            ask_again_at: Instant(0),
             listed: (false, false),
             overfull: false,
             lease_armed: false,
@@ -247,7 +247,7 @@ impl Scheduler {
     pub(crate) fn on_worker_link_closed(&mut self, id: WorkerId, effects: &mut Effects) {
         let worker = self.workers.get_mut(id).expect("linked workers are known");
         worker.link = None;
-        worker.retracting = false;
+        worker.ask_again_at = self.now;
         self.counters.workers_connected -= 1;
         self.counters.slots -= u64::from(worker.offer.slots);
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);

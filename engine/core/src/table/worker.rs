@@ -40,8 +40,9 @@ pub(crate) struct Worker {
     pub(crate) last_report: Instant,
     /// Attempts that it reported since the engine started.
     pub(crate) finished: u64,
-    /// It was asked to give works back and has not answered.
-    pub(crate) retracting: bool,
+    /// It was asked to give works back, and is not asked again before this: what has started meanwhile it keeps,
+    /// and says nothing of.
+    pub(crate) ask_again_at: Instant,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
     /// It holds more than its slots, and is listed for that.

@@ -77,6 +77,9 @@ pub(super) fn read<H: Handler>(
     let Some(stop) = take_chunks(conn, chunks) else {
         return;
     };
+    // What was read makes room for more, and the peer has to hear of it: also when this was the rest of an
+    // earlier turn's input, and nothing else is to be sent.
+    links.queue_flush(slot);
     let mut reader = links.take_reader(slot);
     'chunks: for chunk in chunks.iter() {
         let mut input = &chunk[..];
@@ -140,7 +143,7 @@ fn take_chunks(conn: &mut Conn, chunks: &mut Vec<Bytes>) -> Option<Stop> {
             Err(ReadError::Reset(_)) => break Stop::Reset,
         }
     };
-    // New flow-control credit leaves with the flush, which every touched link gets.
+    // New flow-control credit leaves with the flush, which every link gets that was read.
     let _ = source.finalize();
     Some(stop)
 }
