@@ -118,7 +118,7 @@ const GREETING_BYTES: usize = 256 << 10;
 ///
 /// # Errors
 /// What it could not do, with the exit code for it.
-pub fn run(config: Config) -> Result<(), Failure> {
+pub fn run(config: &Config) -> Result<(), Failure> {
     Engine::start(config).and_then(Engine::serve).map_err(|error| {
         let exit = match &error {
             EngineError::Journal { .. } => exit::JOURNAL,
@@ -142,11 +142,11 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(config: Config) -> Result<Self, EngineError> {
+    fn start(config: &Config) -> Result<Self, EngineError> {
         let started = Instant::now();
-        let (mut journal, core) = recover(&config)?;
-        let identity = ServerIdentity::load_or_create(&config.certs, &names(&config))?;
-        let server = bind(&config, identity)?;
+        let (mut journal, core) = recover(config)?;
+        let identity = ServerIdentity::load_or_create(&config.certs, &names(config))?;
+        let server = bind(config, identity)?;
         let feed = Feed::bind(&config.data, config.scheduler.shard)?;
 
         let waker = server.waker();

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         }
     };
     engine_server::log::init(&config.log);
-    match run(config) {
+    match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("pool-engine: {:#}", anyhow::Error::from(failure.error));

@@ -49,7 +49,7 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
         match snapshots.recv_timeout(wait) {
             Ok(snapshot) => {
                 let lsn = snapshot.lsn;
-                match write(&tools, snapshot, shared) {
+                match write(&tools, &snapshot, shared) {
                     Ok(()) => tracing::info!(%lsn, "a snapshot is durable"),
                     Err(error) => {
                         tracing::error!(%lsn, error = &error as &dyn std::error::Error, "no snapshot was made");
@@ -80,7 +80,7 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
 }
 
 /// Waits until the records that the snapshot includes are durable, then writes it.
-fn write(tools: &Tools, snapshot: Snapshot, shared: &Shared) -> Result<(), JournalError> {
+fn write(tools: &Tools, snapshot: &Snapshot, shared: &Shared) -> Result<(), JournalError> {
     while shared.durable() < snapshot.lsn && shared.failed.get().is_none() {
         thread::sleep(Duration::from_millis(1));
     }
