@@ -1,0 +1,166 @@
+//! Workers: real processes, and agents inside the test for works that need none.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+
+use client::protocol::template::Offer;
+use tokio::sync::oneshot;
+use worker_agent::{AgentConfig, Settings, Trust};
+
+use super::{Engine, WORKER_PASSWORD, wait_for};
+
+/// A `pool-worker` process. Dropped, it is killed.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// Starts a worker of this name that may run `allow`.
+    pub(crate) fn start(engine: &Engine, name: &str, slots: u32, allow: &str) -> Self {
+        let log = engine.folder().join(format!("{name}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
+        let child = Command::new(program())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("POOL_ENGINE", engine.ready().workers.to_string())
+            .env("SCHEDULER_DOMAIN", "localhost")
+            .env("POOL_CA", engine.ca())
+            .env("WORKERPASSWORD", WORKER_PASSWORD)
+            .env("WORKERUID", name)
+            .env("POOL_WORKER_FOLDER", engine.folder().join(name))
+            .args(["--name", name, "--slots", &slots.to_string(), "--allow", allow])
+            .stdin(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("a worker can be started");
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_for(&mut self.child).unwrap_or_else(|| panic!("{} does not end", self.name))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            eprintln!("--- log of {}\n{log}", self.name);
+        }
+    }
+}
+
+/// The worker's program. Cargo builds it for the tests of its own package, not for ours; if it is not there, this
+/// builds it, once.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let program = Path::new(env!("CARGO_BIN_EXE_pool-engine")).with_file_name("pool-worker");
+        if !program.exists() {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut build = Command::new(cargo);
+            build.args(["build", "--package", "worker-agent"]);
+            if !cfg!(debug_assertions) {
+                build.arg("--release");
+            }
+            let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+            assert!(status.expect("cargo runs").success(), "pool-worker is built");
+        }
+        program
+    })
+}
+
+/// Agents in a thread of their own that run works of `null`. Dropped, they are gone without a word.
+pub(crate) struct NullWorkers {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl NullWorkers {
+    pub(crate) fn start(engine: &Engine, names: &[&str], slots: u32) -> Self {
+        let configs: Vec<AgentConfig> = names.iter().map(|name| config(engine, name, slots)).collect();
+        let (stop, stopped) = oneshot::channel();
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let mut agents = tokio::task::JoinSet::new();
+                let local = tokio::task::LocalSet::new();
+                for config in configs {
+                    agents.spawn_local_on(worker_agent::run(config, std::future::pending()), &local);
+                }
+                tokio::select! {
+                    ended = local.run_until(agents.join_next()) => panic!("an agent has ended: {ended:?}"),
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new()
+            .name("null workers".to_owned())
+            .spawn(work);
+        Self {
+            stop: Some(stop),
+            thread: Some(thread.expect("a thread")),
+        }
+    }
+}
+
+impl Drop for NullWorkers {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().expect("joined once").join();
+        assert!(
+            ended.is_ok() || std::thread::panicking(),
+            "null workers work to the end"
+        );
+    }
+}
+
+/// An offer of nothing but `null`.
+pub(crate) fn offer(slots: u32) -> Offer {
+    Offer {
+        executors: vec!["null".to_owned()],
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        slots,
+        prefill: slots * 2,
+        ..Offer::default()
+    }
+}
+
+fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
+    AgentConfig {
+        engine: engine.ready().workers.to_string(),
+        server_name: "localhost".to_owned(),
+        trust: Trust::Ca(engine.ca()),
+        settings: Settings {
+            login: "vworker".to_owned(),
+            password: WORKER_PASSWORD.to_owned(),
+            uid: name.to_owned(),
+            name: name.to_owned(),
+            version: "test".to_owned(),
+            offer: offer(slots),
+        },
+        executors: Vec::new(),
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine as its users meet it: real processes, real sockets, a real disk.
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod crash;
+mod feed;
+mod flood;
+mod health;
+mod hostile;
+mod jobs;
+mod limits;
+mod stop;
