@@ -41,7 +41,8 @@ const PASSWORD: &str = "bench";
 
 impl Engine {
     pub(crate) fn start(arguments: &EngineArguments) -> Result<Self> {
-        fs::create_dir_all(&arguments.data).context("cannot make the folder for the engine's files (--data)")?;
+        fs::create_dir_all(&arguments.data)
+            .context("cannot make the folder for the engine's files (--data)")?;
         let folder = tempfile::tempdir_in(&arguments.data)?;
         let program = sibling("pool-engine")?;
         let ready_file = folder.path().join("ready.json");
@@ -51,8 +52,18 @@ impl Engine {
             .arg(folder.path().join("engine"))
             .arg("--certs")
             .arg(folder.path().join("certs"))
-            .args(["--listen-workers", "127.0.0.1:0", "--listen-clients", "127.0.0.1:0"])
-            .args(["--listen-health", "127.0.0.1:0", "--mtu-max", &arguments.mtu.to_string()])
+            .args([
+                "--listen-workers",
+                "127.0.0.1:0",
+                "--listen-clients",
+                "127.0.0.1:0",
+            ])
+            .args([
+                "--listen-health",
+                "127.0.0.1:0",
+                "--mtu-max",
+                &arguments.mtu.to_string(),
+            ])
             .arg("--ready-file")
             .arg(&ready_file)
             .env("ADMINPASSWORD", PASSWORD)
@@ -61,8 +72,15 @@ impl Engine {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut engine =
-            Self { child, folder, ready: Ready { workers: ([0; 4], 0).into(), clients: ([0; 4], 0).into() }, mtu: arguments.mtu };
+        let mut engine = Self {
+            child,
+            folder,
+            ready: Ready {
+                workers: ([0; 4], 0).into(),
+                clients: ([0; 4], 0).into(),
+            },
+            mtu: arguments.mtu,
+        };
         engine.ready = engine.wait_until_ready(&ready_file)?;
         Ok(engine)
     }
@@ -103,13 +121,21 @@ impl Engine {
     pub(crate) async fn connect(&self) -> Result<Client> {
         let mut options = ConnectOptions::new(self.ready.clients, self.trust(), "admin", PASSWORD);
         options.mtu_max = self.mtu;
-        Client::connect(options).await.context("cannot connect to the engine")
+        Client::connect(options)
+            .await
+            .context("cannot connect to the engine")
     }
 
     /// Bytes of the engine's journal and snapshots.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let files = fs::read_dir(self.folder.path().join("engine")).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+        let files = fs::read_dir(self.folder.path().join("engine"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum()
     }
 }
 
@@ -126,7 +152,10 @@ fn sibling(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let path = here.with_file_name(name);
     if !path.exists() {
-        bail!("{} is missing; build it with `cargo build --release`", path.display());
+        bail!(
+            "{} is missing; build it with `cargo build --release`",
+            path.display()
+        );
     }
     Ok(path)
 }

@@ -68,13 +68,20 @@ struct Times {
 pub(crate) fn run(arguments: &Latency) -> Result<()> {
     let engine = Engine::start(&arguments.engine)?;
     let workers = Workers::start(&engine, arguments.workers, arguments.slots, arguments.slots, 1)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let times = runtime.block_on(async {
         let client = engine.connect().await?;
         all_connected(&client, arguments.workers).await?;
         let warm_up = Duration::from_secs(u64::from(arguments.seconds)) / 10;
         offer(&client, arguments, warm_up).await?;
-        offer(&client, arguments, Duration::from_secs(u64::from(arguments.seconds))).await
+        offer(
+            &client,
+            arguments,
+            Duration::from_secs(u64::from(arguments.seconds)),
+        )
+        .await
     })?;
     drop(workers);
     let report = Report {
@@ -100,8 +107,15 @@ pub(crate) fn run(arguments: &Latency) -> Result<()> {
 }
 
 async fn offer(client: &Client, arguments: &Latency, span: Duration) -> Result<Times> {
-    let times = Arc::new(Mutex::new(Times { accepted: Histogram::new(3)?, outcome: Histogram::new(3)? }));
-    let template = WorkTemplate { app: "null".to_owned(), columns: vec!["n".to_owned()], ..WorkTemplate::default() };
+    let times = Arc::new(Mutex::new(Times {
+        accepted: Histogram::new(3)?,
+        outcome: Histogram::new(3)?,
+    }));
+    let template = WorkTemplate {
+        app: "null".to_owned(),
+        columns: vec!["n".to_owned()],
+        ..WorkTemplate::default()
+    };
     let row = "x".repeat(arguments.row_bytes);
     let step = Duration::from_secs(1) / arguments.rate;
     let count = (span.as_nanos() / step.as_nanos().max(1)) as u32;
@@ -110,7 +124,8 @@ async fn offer(client: &Client, arguments: &Latency, span: Duration) -> Result<T
     for index in 0..count {
         let due = started + step * index;
         tokio::time::sleep_until(due.into()).await;
-        let (client, template, row, times) = (client.clone(), template.clone(), row.clone(), Arc::clone(&times));
+        let (client, template, row, times) =
+            (client.clone(), template.clone(), row.clone(), Arc::clone(&times));
         under_way.spawn(async move {
             let (upload, mut follow) = client.submit_followed(template, 1, SubmitOptions::default())?;
             let accepted = async {

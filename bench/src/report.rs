@@ -17,7 +17,11 @@ impl Machine {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo")
             .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()))
+            .find_map(|line| {
+                line.strip_prefix("model name")?
+                    .split_once(": ")
+                    .map(|(_, name)| name.to_owned())
+            })
             .unwrap_or_default();
         let commit = std::process::Command::new("git")
             .args(["describe", "--always", "--dirty", "--abbrev=12"])
@@ -50,8 +54,16 @@ impl Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
-        Self { median, least: values[0], greatest: values[values.len() - 1] }
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values[middle - 1] + values[middle]) / 2.0
+        };
+        Self {
+            median,
+            least: values[0],
+            greatest: values[values.len() - 1],
+        }
     }
 }
 

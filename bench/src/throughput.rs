@@ -90,12 +90,21 @@ pub(crate) fn run(arguments: &Throughput) -> Result<()> {
         arguments.prefill,
         arguments.worker_threads,
     )?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let runs = runtime.block_on(async {
         let client = engine.connect().await?;
         all_connected(&client, arguments.workers).await?;
         let bar = bar(u64::from(arguments.works) * u64::from(arguments.runs));
-        measure(&client, &engine, arguments, (arguments.works / 10).max(1), &ProgressBar::hidden()).await?;
+        measure(
+            &client,
+            &engine,
+            arguments,
+            (arguments.works / 10).max(1),
+            &ProgressBar::hidden(),
+        )
+        .await?;
         let mut runs = Vec::new();
         for _ in 0..arguments.runs {
             let run = measure(&client, &engine, arguments, arguments.works, &bar).await?;
@@ -152,13 +161,22 @@ pub(crate) async fn all_connected(client: &Client, workers: u32) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("only {} of {workers} workers connected within 30 s", status.workers_connected);
+            bail!(
+                "only {} of {workers} workers connected within 30 s",
+                status.workers_connected
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn measure(client: &Client, engine: &Engine, arguments: &Throughput, works: u32, bar: &ProgressBar) -> Result<Run> {
+async fn measure(
+    client: &Client,
+    engine: &Engine,
+    arguments: &Throughput,
+    works: u32,
+    bar: &ProgressBar,
+) -> Result<Run> {
     let (cpu_engine, cpu_bench) = (cpu::used(engine.pid()), cpu::used(std::process::id()));
     let started = Instant::now();
     let mut left = works;
@@ -169,7 +187,10 @@ async fn measure(client: &Client, engine: &Engine, arguments: &Throughput, works
             left -= rows;
             under_way.spawn(submit(client.clone(), arguments.clone(), rows, bar.clone()));
         }
-        under_way.join_next().await.context("something is under way")???;
+        under_way
+            .join_next()
+            .await
+            .context("something is under way")???;
     }
     let seconds = started.elapsed().as_secs_f64();
     let micros = |before: Duration, after: Duration| (after - before).as_secs_f64() * 1e6 / f64::from(works);
@@ -183,7 +204,11 @@ async fn measure(client: &Client, engine: &Engine, arguments: &Throughput, works
 /// Submits an array and waits for all of its outcomes.
 async fn submit(client: Client, arguments: Throughput, rows: u32, bar: ProgressBar) -> Result<()> {
     let template = WorkTemplate {
-        app: if arguments.result_bytes == 0 { "null".to_owned() } else { format!("null:{}", arguments.result_bytes) },
+        app: if arguments.result_bytes == 0 {
+            "null".to_owned()
+        } else {
+            format!("null:{}", arguments.result_bytes)
+        },
         columns: vec!["n".to_owned()],
         ..WorkTemplate::default()
     };
@@ -198,7 +223,11 @@ async fn submit(client: Client, arguments: Throughput, rows: u32, bar: ProgressB
         loop {
             let recv = follow.recv(|item| succeeded += u32::from(item.outcome == Outcome::Succeeded));
             let Ok(count) = tokio::time::timeout(STALLED_AFTER, recv).await else {
-                bail!("a bag stalled with {} of {} outcomes", follow.done(), follow.total());
+                bail!(
+                    "a bag stalled with {} of {} outcomes",
+                    follow.done(),
+                    follow.total()
+                );
             };
             let count = count?;
             if count == 0 {

@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
-use worker_agent::{AgentConfig, Settings};
 use wire_protocol::template::Offer;
+use worker_agent::{AgentConfig, Settings};
 
 use crate::engine::Engine;
 
@@ -27,9 +27,16 @@ impl Workers {
                 .collect();
             let stopped = stopped.clone();
             let work = move || serve(configs, &stopped);
-            handles.push(std::thread::Builder::new().name(format!("workers-{thread}")).spawn(work)?);
+            handles.push(
+                std::thread::Builder::new()
+                    .name(format!("workers-{thread}"))
+                    .spawn(work)?,
+            );
         }
-        Ok(Self { stop, threads: handles })
+        Ok(Self {
+            stop,
+            threads: handles,
+        })
     }
 }
 
@@ -44,7 +51,10 @@ impl Drop for Workers {
 }
 
 fn serve(configs: Vec<AgentConfig>, stopped: &watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut agents = tokio::task::JoinSet::new();
         let local = tokio::task::LocalSet::new();

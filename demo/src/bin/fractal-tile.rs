@@ -29,7 +29,9 @@ const WIDTH: f64 = 0.000_4;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let Arguments { tile, tiles, size, .. } = arguments;
+    let Arguments {
+        tile, tiles, size, ..
+    } = arguments;
     if tiles == 0 || tile >= tiles * tiles || !size.is_multiple_of(tiles) {
         eprintln!("fractal-tile: tile {tile} of {tiles} × {tiles} tiles of {size} pixels does not exist");
         return ExitCode::from(2);
@@ -46,13 +48,20 @@ fn main() -> ExitCode {
 
 fn render(arguments: &Arguments) -> Vec<u8> {
     let side = arguments.size / arguments.tiles;
-    let (left, top) = (arguments.tile % arguments.tiles * side, arguments.tile / arguments.tiles * side);
+    let (left, top) = (
+        arguments.tile % arguments.tiles * side,
+        arguments.tile / arguments.tiles * side,
+    );
     let pixel = WIDTH / f64::from(arguments.size);
     let mut out = Vec::with_capacity((side * side * 3) as usize);
     for y in top..top + side {
         for x in left..left + side {
             let offset = |at: u32| (f64::from(at) - f64::from(arguments.size) / 2.0) * pixel;
-            out.extend(colour(escape(CENTRE.0 + offset(x), CENTRE.1 - offset(y), arguments.steps)));
+            out.extend(colour(escape(
+                CENTRE.0 + offset(x),
+                CENTRE.1 - offset(y),
+                arguments.steps,
+            )));
         }
     }
     out

@@ -112,7 +112,17 @@ const BATCHES: usize = 2;
 const MAIL: usize = 1_024;
 
 /// Payload that a worker's join may have: it lists the leases that the worker holds.
-const GREETING_BYTES: usize = 256 << 10;
+const GREETING_BYTES: usize = 512 << 10;
+
+/// Outcomes that wait for one client before it is told to ask for results instead: a burst of works that ended
+/// together goes through, a client that does not read does not hold memory for long.
+const OUT_BYTES_SOFT: usize = 8 << 20;
+
+/// What may wait on one link at most. Beyond the soft bound only what the journal released at once is added.
+const OUT_BYTES_HARD: usize = 128 << 20;
+
+/// What may wait on all links together.
+const OUT_BYTES_TOTAL: usize = 512 << 20;
 
 /// Runs an engine until it is asked to stop (SIGTERM, SIGINT) or cannot go on.
 ///
@@ -349,6 +359,9 @@ fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> 
     server.limits = Limits {
         greeting_payload_bytes_max: GREETING_BYTES,
         greeting_window_bytes: GREETING_BYTES as u32 + 1024,
+        out_bytes_soft: OUT_BYTES_SOFT,
+        out_bytes_hard: OUT_BYTES_HARD,
+        buffered_bytes_max: OUT_BYTES_TOTAL,
         ..Limits::default()
     };
     Server::bind(server)

@@ -553,8 +553,10 @@ impl Handler for Shell {
     }
 
     fn on_close(&mut self, links: &mut Links, link: LinkId, reason: &str) {
-        if self.speaker(link) == Speaker::Worker {
-            tracing::info!(%link, reason, "a worker's link ended");
+        match self.speaker(link) {
+            Speaker::Worker => tracing::info!(%link, reason, "a worker's link ended"),
+            Speaker::Client => tracing::info!(%link, reason, "a client's link ended"),
+            Speaker::Unknown(_) | Speaker::Closed => {}
         }
         self.set_speaker(link, Speaker::Closed);
         self.handle(links, Event::LinkClosed { link });
