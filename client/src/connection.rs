@@ -91,6 +91,9 @@ impl fmt::Debug for ConnectOptions {
 const FRAMES_QUEUED_MAX: usize = 64;
 /// Bytes that the writer gives to the link in one piece, unless a single frame is longer.
 const WRITE_BYTES: usize = 256 << 10;
+/// A sign of life after this long without traffic. A restarted engine answers it with a reset, so a follower that
+/// only waits finds out within this time that it must connect again.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Wait before the first reconnection; each further one waits twice as long.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait.
@@ -160,6 +163,7 @@ impl Client {
     pub async fn connect(options: ConnectOptions) -> Result<Self, ClientError> {
         let mut config = ClientConfig::new(options.trust.clone(), ALPN);
         config.connect_timeout = options.connect_timeout;
+        config.keep_alive = Some(KEEP_ALIVE);
         config.mtu_max = options.mtu_max;
         let connector = Connector::new(config).map_err(|error| ClientError::Config(Arc::new(error)))?;
         let session = tokio::select! {

@@ -136,7 +136,6 @@ struct RecordJson {
     lsn: u64,
     epoch: u32,
     wall_us: u64,
-    #[serde(flatten)]
     record: Value,
 }
 
@@ -332,5 +331,53 @@ impl Show for Measured {
             ("on disk", Bytes(stats.bytes).to_string()),
             ("snapshots at", snapshots.join(", ")),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire_protocol::ids::{Attempt, WorkId, WorkerId};
+    use wire_protocol::outcome::Outcome;
+    use wire_protocol::record::{SettledItem, begin_settled, kind};
+    use wire_protocol::units::Instant;
+
+    #[test]
+    fn a_record_is_told_with_its_position_kind_and_fields() {
+        let mut payload = Vec::new();
+        begin_settled(&mut payload, Instant(5), WorkerId(2));
+        let item = SettledItem {
+            work: WorkId(7),
+            attempt: Attempt(1),
+            outcome: Outcome::Failed,
+            reason: Reason::ExitCode,
+            exit_code: 3,
+            elapsed_us: 40,
+            result: b"told\xff",
+        };
+        item.put(&mut payload);
+        let record = json_of(&Record::parse(kind::SETTLED, &payload).unwrap());
+        let line = json_line(
+            "journal-record",
+            RecordJson {
+                lsn: 9,
+                epoch: 1,
+                wall_us: 8,
+                record,
+            },
+        );
+        insta::assert_snapshot!(line, @r#"{"schema":"workerpool/v1/journal-record","lsn":9,"epoch":1,"wall_us":8,"record":{"at":5,"kind":"settled","worker":2,"works":[{"attempt":1,"elapsed_us":40,"exit_code":3,"outcome":"failed","reason":"exit-code","result":"told�","work":7}]}}"#);
+    }
+
+    #[test]
+    fn a_new_journal_is_sound_and_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = OsStorage::open(folder.path()).unwrap();
+        let mut out = Vec::new();
+        let exit = export(&storage, Lsn(1), Lsn(u64::MAX), Format::Json, &mut out).unwrap();
+        assert_eq!(
+            (exit, String::from_utf8(out).unwrap().as_str()),
+            (Exit::Ok, "[]\n")
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! Every JSON object says what it is in `schema`, as `workerpool/v1/<kind>`. Within a version fields are added,
 //! never renamed or removed.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde::Serialize;
@@ -101,7 +101,8 @@ impl<T: Show> List<'_, T> {
         if items.is_empty() {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
+        // Standard output writes every line by itself, which costs more than making it.
+        let mut out = BufWriter::new(io::stdout().lock());
         match self.output.format {
             Format::Table => writeln!(out, "{}", table(items, self.output.colour))?,
             Format::Jsonl => items
@@ -115,7 +116,7 @@ impl<T: Show> List<'_, T> {
             }
         }
         self.empty = false;
-        Ok(())
+        out.flush()
     }
 
     pub(crate) fn end(self) -> io::Result<()> {
