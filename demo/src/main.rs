@@ -159,7 +159,10 @@ async fn render(
                     tally.attempts += u64::from(item.attempt.0);
                     tally.repeated += u64::from(item.attempt.0 > 1);
                     tally.failed += u64::from(item.outcome != Outcome::Succeeded);
-                    tally.run_us.saturating_record(u64::from(item.elapsed_us));
+                    tally
+                        .run_us
+                        .record(u64::from(item.elapsed_us))
+                        .expect("the histogram grows");
                     arrived.push((
                         item.work,
                         Output::parse(item.result).map(|output| output.stdout.to_vec()),

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::mem;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wire_protocol::codec::DecodeError;
@@ -86,7 +86,7 @@ pub struct Agent {
     held: Held,
     reports: Reports,
     /// Templates of this connection.
-    templates: HashMap<u32, Known>,
+    templates: BTreeMap<u32, Known>,
     /// The highest epoch seen of each shard.
     epochs: Vec<(Shard, Epoch)>,
     /// Until when the leases that it holds are its own, as far as it can know.
@@ -173,7 +173,7 @@ impl Agent {
             link: Link::Waiting { at: Instant(0) },
             held,
             reports: Reports::new(),
-            templates: HashMap::new(),
+            templates: BTreeMap::new(),
             epochs: Vec::new(),
             leases_until: Instant(0),
             draining: false,
