@@ -70,7 +70,7 @@ fn complete_detail(
     let mut payload = Vec::new();
     let record = read(lsn, &mut payload).and_then(|kind| Record::parse(kind, &payload).ok());
     let work = detail.work.work;
-    let reply = match outcomes(record, &[(work, lsn)]).get(&work) {
+    let reply = match outcomes(record.as_ref(), &[(work, lsn)]).get(&work) {
         Some(item) => {
             detail.exit_code = item.exit_code;
             detail.elapsed_us = item.elapsed_us;
@@ -101,7 +101,7 @@ fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<
         for group in works.chunk_by(|(_, a), (_, b)| a == b) {
             payload.clear();
             let record = read(group[0].1, &mut payload).and_then(|kind| Record::parse(kind, &payload).ok());
-            let found = outcomes(record, group);
+            let found = outcomes(record.as_ref(), group);
             for (work, _) in group {
                 if out.len() - started > RESULTS_BYTES_MAX {
                     // Cut short: the asker goes on at the first work that was left out.
@@ -125,7 +125,7 @@ fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<
 }
 
 /// The outcomes that a record holds of works, given in order of their ids.
-fn outcomes<'a>(record: Option<Record<'a>>, works: &[(WorkId, Lsn)]) -> BTreeMap<WorkId, OutcomeItem<'a>> {
+fn outcomes<'a>(record: Option<&Record<'a>>, works: &[(WorkId, Lsn)]) -> BTreeMap<WorkId, OutcomeItem<'a>> {
     let (Some((first, _)), Some((last, _))) = (works.first(), works.last()) else {
         return BTreeMap::new();
     };

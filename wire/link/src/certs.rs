@@ -376,7 +376,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CertsError> {
             .mode(mode)
             .open(&temporary)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        file.sync_data()?;
         fs::rename(&temporary, path)
     };
     write().map_err(|source| file_error("write", path, source))
