@@ -66,7 +66,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     (
         "bench",
         &["client", "worker-agent", "wire-protocol", "wire-link", "wire-feed"],
-        "the harness is a client and runs real agents; the engine it measures is a process of its own",
+        "the harness is a black-box client with real agents",
     ),
 ];
 
