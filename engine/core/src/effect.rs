@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use wire_protocol::frame::HEADER_BYTES;
 use wire_protocol::ids::{LinkId, Lsn};
+use wire_protocol::limits::RECORD_BYTES_MAX;
 
 use crate::fetch::Fetch;
 
@@ -84,7 +85,7 @@ impl Effects {
     pub(crate) fn record(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.record_bytes.len();
         write(&mut self.record_bytes);
-        self.records.push((kind, start..self.record_bytes.len()));
+        self.end_record(kind, start);
     }
 
     /// Begins a record whose items are written one by one through [`Self::record_bytes`].
@@ -97,7 +98,13 @@ impl Effects {
     }
 
     pub(crate) fn end_record(&mut self, kind: u8, start: usize) {
-        self.records.push((kind, start..self.record_bytes.len()));
+        let span = start..self.record_bytes.len();
+        assert!(
+            span.len() <= RECORD_BYTES_MAX,
+            "a record of kind {kind} has {} bytes: no feed carries it",
+            span.len()
+        );
+        self.records.push((kind, span));
     }
 
     /// Drops what was written since [`Self::begin_record`].
