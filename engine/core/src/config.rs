@@ -38,7 +38,7 @@ pub struct Config {
 /// Bounds of what the scheduler keeps in memory. Over a bound, submissions are answered `Busy`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Works that are not done. Default 20 million (32 bytes each and their rows).
+    /// Works that are not done. Default 20 million (32 bytes each and their rows). A larger bag is rejected.
     pub works_open_max: u64,
     /// Works that are done and remembered; over it the bags that have been done longest are forgotten early.
     /// Default 4 million.

@@ -30,7 +30,7 @@ impl Scheduler {
         {
             return self.reopen(link, &open, bag, effects);
         }
-        if let Err(invalid) = check_open(&open) {
+        if let Err(invalid) = check_open(&open, self.config.limits.works_open_max) {
             return self.reject(link, request, invalid, effects);
         }
         let class = Class::of(&open.template);
@@ -327,9 +327,11 @@ impl Scheduler {
     }
 }
 
-fn check_open(open: &Open) -> Result<(), Invalid> {
-    if open.rows_total == 0 || open.rows_total > BAG_ROWS_MAX {
-        let problem = format!("is {}; 1 to {BAG_ROWS_MAX} are allowed", open.rows_total);
+fn check_open(open: &Open, works_open_max: u64) -> Result<(), Invalid> {
+    // A bag that this pool can never hold as a whole is not busy but wrong: waiting would not help.
+    let max = works_open_max.min(u64::from(BAG_ROWS_MAX));
+    if open.rows_total == 0 || u64::from(open.rows_total) > max {
+        let problem = format!("is {}; 1 to {max} are allowed", open.rows_total);
         return Err(Invalid {
             field: "rows_total".to_owned(),
             problem,

@@ -283,6 +283,16 @@ fn every_limit_answers_busy_with_its_name_and_room_lets_works_in_again() {
 }
 
 #[test]
+fn a_bag_that_the_pool_can_never_hold_is_rejected_because_waiting_would_not_help() {
+    let mut pool = limited(|limits| limits.works_open_max = 10);
+    let client = pool.client("alice");
+    pool.open(client, &keyed(1, 11));
+    assert_eq!(rejected(&mut pool, client).0, "rows_total");
+    pool.open(client, &keyed(2, 10));
+    pool.accepted(client).expect("it fits");
+}
+
+#[test]
 fn submissions_of_one_link_are_bounded_also_when_they_are_reopened() {
     let mut pool = limited(|limits| limits.submissions_per_link_max = 2);
     let client = pool.client("alice");
