@@ -237,6 +237,6 @@ async fn summarise(
     println!(
         "  target/release/pool --data {data} dev               the same pool again, with all its results"
     );
-    println!("  target/release/pool --help                          everything else");
+    println!("  target/release/pool --help                             everything else");
     Ok(())
 }

@@ -246,12 +246,15 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn want_snapshot(&mut self, effects: &mut Effects) {
-        if !self.snapshot_wanted {
-            self.snapshot_wanted = true;
-            self.record_bytes_since_snapshot = 0;
-            effects.list.push(Effect::Snapshot);
+    /// Asks for a snapshot. `false`: one is being taken already.
+    pub(crate) fn want_snapshot(&mut self, effects: &mut Effects) -> bool {
+        if self.snapshot_wanted {
+            return false;
         }
+        self.snapshot_wanted = true;
+        self.record_bytes_since_snapshot = 0;
+        effects.list.push(Effect::Snapshot);
+        true
     }
 
     /// Emits a record and returns its position.

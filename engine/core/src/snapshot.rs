@@ -102,6 +102,8 @@ impl Scheduler {
     ///
     /// Cost: about as many bytes as the scheduler uses memory, copied once.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
+        // Growing by doubling would copy, and touch anew, several times what the snapshot takes.
+        out.reserve(self.snapshot_bytes());
         put_part(
             out,
             &Header {
@@ -133,6 +135,18 @@ impl Scheduler {
         for bag in self.bags.iter() {
             self.put_bag(out, bag);
         }
+    }
+
+    /// About how many bytes a snapshot takes now, rather too many than too few.
+    fn snapshot_bytes(&self) -> usize {
+        const BAG_BYTES: u64 = 256;
+        const WORKER_BYTES: u64 = 256;
+        let works = self.open_works() + self.counters.works_done;
+        let bytes = works * WORK_BYTES as u64
+            + self.counters.rows_bytes
+            + self.bags.len() as u64 * BAG_BYTES
+            + self.workers.len() as u64 * WORKER_BYTES;
+        usize::try_from(bytes).unwrap_or(0)
     }
 
     fn put_bag(&self, out: &mut Vec<u8>, bag: &Bag) {

@@ -156,6 +156,7 @@ impl Engine {
         let started = Instant::now();
         let (mut journal, core) = recover(config)?;
         let identity = ServerIdentity::load_or_create(&config.certs, &names(config))?;
+        let fingerprint = identity.fingerprint();
         let server = bind(config, identity)?;
         let feed = Feed::bind(&config.data, config.scheduler.shard)?;
 
@@ -221,7 +222,7 @@ impl Engine {
         };
         tracing::info!(
             workers = %ready.workers, clients = %ready.clients, health = %ready.health, epoch = ready.epoch,
-            lsn = shell.core.last_lsn().0, after_ms = started.elapsed().as_millis() as u64, "ready",
+            %fingerprint, lsn = shell.core.last_lsn().0, after_ms = started.elapsed().as_millis() as u64, "ready",
         );
         let ready = match &config.ready_file {
             None => None,

@@ -39,8 +39,7 @@ impl Scheduler {
                 problem,
             });
         }
-        self.want_snapshot(effects);
-        Reply::Changed(0)
+        Reply::Changed(u32::from(self.want_snapshot(effects)))
     }
 
     /// The bag, if it is there and the client may see it: operators see all, others their own.
