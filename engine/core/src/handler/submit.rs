@@ -31,7 +31,7 @@ impl Scheduler {
             return self.reopen(link, &open, bag, effects);
         }
         if let Err(invalid) = check_open(&open, self.config.limits.works_open_max) {
-            return self.reject(link, request, invalid, effects);
+            return self.reject(link, request, &invalid.field, invalid.problem, effects);
         }
         let class = Class::of(&open.template);
         if let Some(limit) = self.full_for(link, &open, &class) {
@@ -105,15 +105,7 @@ impl Scheduler {
             && known.rows_total == open.rows_total;
         if !same {
             let problem = format!("was used for {bag}, which has another template or number of rows");
-            return self.reject(
-                link,
-                open.request,
-                Invalid {
-                    field: "key".to_owned(),
-                    problem,
-                },
-                effects,
-            );
+            return self.reject(link, open.request, "key", problem, effects);
         }
         let some_done = known.tally.done() > 0;
         let accepted = known.accepted();
@@ -146,41 +138,17 @@ impl Scheduler {
             .and_then(|bag| self.bags.get(*bag))
         else {
             let problem = "names no submission that is open on this link".to_owned();
-            return self.reject(
-                link,
-                request,
-                Invalid {
-                    field: "request".to_owned(),
-                    problem,
-                },
-                effects,
-            );
+            return self.reject(link, request, "request", problem, effects);
         };
         let accepted = bag.accepted();
         if bag.closed {
             let problem = format!("{} was cancelled or has expired and takes no more rows", bag.id);
-            return self.reject(
-                link,
-                request,
-                Invalid {
-                    field: "rows".to_owned(),
-                    problem,
-                },
-                effects,
-            );
+            return self.reject(link, request, "rows", problem, effects);
         }
         let end = u64::from(chunk.first_row) + u64::from(chunk.rows.len());
         if end > u64::from(bag.rows_total) {
             let problem = format!("reach to row {end}; the submission announced {}", bag.rows_total);
-            return self.reject(
-                link,
-                request,
-                Invalid {
-                    field: "rows".to_owned(),
-                    problem,
-                },
-                effects,
-            );
+            return self.reject(link, request, "rows", problem, effects);
         }
         if chunk.first_row > accepted {
             // What lies between was not taken, for want of room; so neither is this.
@@ -194,15 +162,7 @@ impl Scheduler {
         if let Some(index) = rows.iter().position(|row| !fits(columns, row)) {
             let row = accepted as usize + index;
             let problem = format!("row {row} does not hold exactly {columns} values");
-            return self.reject(
-                link,
-                request,
-                Invalid {
-                    field: "rows".to_owned(),
-                    problem,
-                },
-                effects,
-            );
+            return self.reject(link, request, "rows", problem, effects);
         }
         if let Some(limit) = self.full_for_rows(rows) {
             return self.busy(link, request, limit, accepted, effects);
@@ -266,7 +226,18 @@ impl Scheduler {
         client.submissions.len()
     }
 
-    fn reject(&mut self, link: LinkId, request: RequestId, invalid: Invalid, effects: &mut Effects) {
+    fn reject(
+        &mut self,
+        link: LinkId,
+        request: RequestId,
+        field: &str,
+        problem: String,
+        effects: &mut Effects,
+    ) {
+        let invalid = Invalid {
+            field: field.to_owned(),
+            problem,
+        };
         let rejected = Rejected { request, invalid };
         effects.send(link, Lsn(0), |out| push_control(out, kind::REJECTED, &rejected));
     }
