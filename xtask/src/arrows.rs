@@ -65,7 +65,13 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "bench",
-        &["client", "worker-agent", "wire-protocol", "wire-link", "wire-feed"],
+        &[
+            "client",
+            "worker-agent",
+            "wire-protocol",
+            "wire-link",
+            "wire-feed",
+        ],
         "the harness is a black-box client with real agents",
     ),
 ];

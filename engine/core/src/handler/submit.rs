@@ -109,6 +109,10 @@ impl Scheduler {
         }
         let some_done = known.tally.done() > 0;
         let accepted = known.accepted();
+        // On a link that has it open already it goes on under the new number: one that asks again and again must not
+        // use up what its link may have.
+        let client = self.links.client_mut(link).expect("routed by role");
+        client.submissions.retain(|_, opened| *opened != bag);
         if self.submissions_under_way(link) >= self.config.limits.submissions_per_link_max {
             return self.busy(link, open.request, "submissions", accepted, effects);
         }

@@ -305,8 +305,27 @@ fn submissions_of_one_link_are_bounded_also_when_they_are_reopened() {
     };
     pool.open(client, &second);
     assert_eq!(busy(&mut pool, client).0, "submissions");
-    pool.open(client, &keyed(4, 5));
-    assert_eq!(busy(&mut pool, client).0, "submissions");
+    let other = pool.client("alice");
+    for _ in 0..2 {
+        pool.open_bag(other, null(), 5);
+        pool.accepted(other);
+    }
+    pool.open(other, &keyed(4, 5));
+    assert_eq!(busy(&mut pool, other).0, "submissions");
+}
+
+#[test]
+fn a_submission_that_is_opened_again_on_its_link_goes_on_under_the_new_number() {
+    let mut pool = limited(|limits| limits.submissions_per_link_max = 1);
+    let client = pool.client("alice");
+    for request in 1..10 {
+        pool.open(client, &keyed(request, 5));
+        pool.accepted(client).expect("it is the same submission");
+    }
+    pool.rows(client, 1, 0, &[vec![0; 4]]);
+    assert_eq!(rejected(&mut pool, client).0, "request");
+    pool.rows(client, 9, 0, &[vec![0; 4]]);
+    assert_eq!(pool.accepted(client).expect("the new number is the one").rows, 1);
 }
 
 #[test]
