@@ -204,7 +204,8 @@ impl Scheduler {
     }
 
     /// The oldest record that may still be asked for (results of remembered works). Older ones may go, as far as
-    /// a snapshot and the sidecars allow.
+    /// a snapshot and the sidecars allow, and only once [`Self::last_lsn`] of this moment is durable: a crash could
+    /// forget that a bag was forgotten, and then its results are asked for again.
     #[must_use]
     pub fn oldest_needed(&self) -> Lsn {
         self.bags
