@@ -44,7 +44,7 @@ impl Engine {
         fs::create_dir_all(&arguments.data)
             .context("cannot make the folder for the engine's files (--data)")?;
         let folder = tempfile::tempdir_in(&arguments.data)?;
-        let program = sibling("pool-engine")?;
+        let program = sibling("pool-engine", "engine-server")?;
         let ready_file = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("engine.log"))?;
         let child = Command::new(&program)
@@ -147,13 +147,22 @@ impl Drop for Engine {
     }
 }
 
-/// A program beside this one.
-fn sibling(name: &str) -> Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    let path = here.with_file_name(name);
+/// A program beside this one. Run by cargo, it is built first, so that what is measured is what is in the sources.
+fn sibling(name: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let release = path.parent().is_some_and(|folder| folder.ends_with("release"));
+        let mut build = Command::new(cargo);
+        build
+            .args(["build", "--quiet", "--locked", "--package", package])
+            .args(release.then_some("--release"));
+        if !build.status().context("cannot run cargo")?.success() {
+            bail!("{name} could not be built");
+        }
+    }
     if !path.exists() {
         bail!(
-            "{} is missing; build it with `cargo build --release`",
+            "{} is missing; build it with `cargo build --release --workspace --bins`",
             path.display()
         );
     }
