@@ -23,6 +23,7 @@
 mod certs;
 mod client;
 mod close;
+mod congestion;
 mod frames;
 mod limits;
 mod server;

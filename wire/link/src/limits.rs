@@ -159,11 +159,18 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 16;
 /// Bytes read from one link.
 pub(crate) const READ_BYTES_PER_TURN: usize = 256 << 10;
 /// Bytes transmitted for one link.
-pub(crate) const TRANSMIT_BYTES_PER_TURN: usize = 512 << 10;
+pub(crate) const TRANSMIT_BYTES_PER_TURN: usize = 256 << 10;
 /// Bytes given to one `sendmsg`: the kernel segments at most one 64 KiB datagram, headers included.
 pub(crate) const GSO_BYTES: usize = 64_000;
 /// Datagrams given to one `sendmsg`; the kernel takes at most 64.
 pub(crate) const GSO_SEGMENTS: usize = 44;
+
+/// Time for which a full congestion window holds back an acknowledgement: a round trip, within these
+/// bounds. The upper one is what QUIC promises the peer, which takes it out of the round trip times that
+/// it measures; what is longer, it would take for distance.
+pub(crate) const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
+/// See [`ACK_DELAY_MAX`]. On loopback a round trip is shorter than a turn.
+pub(crate) const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
 
 const _: () = assert!(RECEIVE_CALLS_PER_TURN > 0 && ACCEPTS_PER_TURN > 0);
 const _: () = assert!(GSO_BYTES + 1452 <= 65_535 + 1452 && GSO_SEGMENTS <= 64);

@@ -1,6 +1,6 @@
 //! QUIC transport parameters, both ends.
 
-use quinn_proto::congestion::CubicConfig;
+use crate::congestion::{self, Gate};
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,24 +19,18 @@ pub(crate) struct Common {
 /// second; a worker that is farther away than this only repeats its first packet once.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// The congestion window at first, in bytes. QUIC recommends ten packets; a pool's links are long
-/// lived and few per path, and a batch of assignments should not take three round trips.
-const INITIAL_WINDOW_BYTES: u64 = 64 * 1200;
-
 /// Packets after which the other end acknowledges, instead of every second, so that most
 /// acknowledgements ride on answers: a quarter more round trips per second in `examples/echo_rate`. The
 /// other end still waits no longer than its 25 ms, and not at all when a packet is missing.
 const ACK_EVERY: u32 = 10;
 
 impl Common {
-    /// A transport without datagrams and without streams of the peer's.
-    pub(crate) fn transport(&self) -> TransportConfig {
+    /// A transport without datagrams and without streams of the peer's, which obeys `gate`.
+    pub(crate) fn transport(&self, gate: &Arc<Gate>) -> TransportConfig {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(self.mtu_max);
         let mut acks = AckFrequencyConfig::default();
         acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
-        let mut congestion = CubicConfig::default();
-        congestion.initial_window(INITIAL_WINDOW_BYTES);
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -49,7 +43,7 @@ impl Common {
             .receive_window(VarInt::from_u32(self.stream_window))
             .send_window(self.send_window)
             .mtu_discovery_config(Some(discovery))
-            .congestion_controller_factory(Arc::new(congestion))
+            .congestion_controller_factory(congestion::controllers(gate))
             .ack_frequency_config(Some(acks))
             .allow_spin(false);
         transport

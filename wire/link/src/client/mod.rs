@@ -100,6 +100,11 @@ struct Sockets {
     v6: Option<Endpoint>,
 }
 
+/// Packets up to this size may be given to the kernel in batches. `quinn` gives it ten at once, whatever
+/// their size, and the kernel takes at most 64 KiB: it would refuse every batch of larger packets, which
+/// to QUIC are then lost.
+const SEGMENT_BYTES_MAX: u16 = 6_400;
+
 /// Asked of the kernel for both directions; it may give less.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
@@ -133,7 +138,9 @@ impl Connector {
             stream_window: config.receive_window,
         };
         let mut quic = quinn::ClientConfig::new(Arc::new(tls));
-        quic.transport_config(Arc::new(common.transport()));
+        let mut transport = common.transport(&Arc::default());
+        transport.enable_segmentation_offload(config.mtu_max <= SEGMENT_BYTES_MAX);
+        quic.transport_config(Arc::new(transport));
         let mut endpoint = EndpointConfig::default();
         endpoint
             .max_udp_payload_size(config.mtu_max.max(1472))

@@ -3,7 +3,7 @@
 use super::{ListenerId, Peer};
 use crate::close::Close;
 use crate::frames::FrameReader;
-use quinn_proto::{Connection, ConnectionHandle, StreamId};
+use quinn_proto::{Connection, ConnectionHandle, FrameStats, StreamId};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,6 +70,10 @@ pub(crate) struct Conn {
     pub(crate) deadline: Option<Instant>,
     /// Where the timer stands.
     pub(crate) armed: Option<Instant>,
+    /// Acknowledgements as last looked at.
+    acks: Acks,
+    /// When what the peer has sent is to be acknowledged, window or not.
+    pub(crate) ack_by: Option<Instant>,
     /// Receive window given beyond that of a greeting.
     pub(crate) window: u64,
     /// The handshake was completed.
@@ -108,6 +112,8 @@ impl Conn {
             full: false,
             deadline: None,
             armed: None,
+            acks: Acks::default(),
+            ack_by: None,
             window: 0,
             established: false,
             life: 0,
@@ -169,13 +175,18 @@ impl Conn {
     /// QUIC frames received so far, all kinds that a living peer sends.
     pub(crate) fn frames_received(&self) -> u64 {
         let rx = self.quic.stats().frame_rx;
-        rx.acks
-            + rx.ping
-            + rx.stream
-            + rx.max_data
-            + rx.max_stream_data
-            + rx.path_response
-            + rx.path_challenge
+        rx.acks + eliciting(&rx)
+    }
+
+    /// Looks whether the peer has sent something since the last acknowledgement left. To be asked
+    /// whenever packets were sent, before others are received.
+    pub(crate) fn owes_ack(&mut self) -> bool {
+        let stats = self.quic.stats();
+        let eliciting = eliciting(&stats.frame_rx);
+        if std::mem::replace(&mut self.acks.sent, stats.frame_tx.acks) != stats.frame_tx.acks {
+            self.acks.eliciting = eliciting;
+        }
+        self.acks.eliciting != eliciting
     }
 
     fn give_back(&mut self, spare: &mut Vec<Vec<u8>>) {
@@ -186,6 +197,26 @@ impl Conn {
             spare.push(out);
         }
     }
+}
+
+/// Acknowledgements, of which QUIC tells only how many frames it has seen.
+#[derive(Default)]
+struct Acks {
+    /// Acknowledgements sent.
+    sent: u64,
+    /// Frames received, up to the last acknowledgement, that have to be acknowledged.
+    eliciting: u64,
+}
+
+/// Frames that a living peer sends and that have to be acknowledged.
+fn eliciting(rx: &FrameStats) -> u64 {
+    rx.ping
+        + rx.immediate_ack
+        + rx.stream
+        + rx.max_data
+        + rx.max_stream_data
+        + rx.path_response
+        + rx.path_challenge
 }
 
 /// Buffers kept for the next link that sends: as many as are in use in one turn of a busy server, so

@@ -13,7 +13,8 @@ use super::listener::{Listener, proto_ecn};
 use super::{Handler, Links, Server, Turn, WAKER};
 use crate::close::{Close, code};
 use crate::limits::{
-    ACCEPTS_PER_TURN, GSO_BYTES, GSO_SEGMENTS, RECEIVE_CALLS_PER_TURN, TRANSMIT_BYTES_PER_TURN,
+    ACCEPTS_PER_TURN, ACK_DELAY_MAX, ACK_DELAY_MIN, GSO_BYTES, GSO_SEGMENTS, RECEIVE_CALLS_PER_TURN,
+    TRANSMIT_BYTES_PER_TURN,
 };
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming, VarInt};
@@ -271,19 +272,20 @@ impl Server {
             let (index, handle) = (conn.listener, conn.handle);
             write(&mut self.links, slot);
             let listener = &mut self.listeners[index];
-            let more = transmit(&mut self.links, slot, listener, &mut self.transmit, turn);
+            let outcome = transmit(&mut self.links, slot, listener, &mut self.transmit, turn);
+            acknowledge(&mut self.links, slot, listener, &mut self.transmit, outcome, turn);
             let drained = forward_events(&mut self.links, slot, listener);
             if let Some(event) = drained {
                 forget(listener, &mut self.links, slot, handle, event);
                 continue;
             }
-            if more {
+            if outcome == Transmitted::Share {
                 self.links.queue_flush(slot);
             }
             let Some((conn, _, timers)) = self.links.conn_to_flush(slot) else {
                 continue;
             };
-            let wanted = min_some(conn.quic.poll_timeout(), conn.deadline);
+            let wanted = min_some(conn.quic.poll_timeout(), min_some(conn.deadline, conn.ack_by));
             timers.arm(slot, &mut conn.armed, wanted);
         }
         for listener in self.listeners.iter_mut().filter(|listener| listener.is_blocked()) {
@@ -359,22 +361,33 @@ fn write(links: &mut Links, slot: u32) {
     }
 }
 
-/// Sends a link's packets; whether some are left for the next turn.
+/// Why transmitting ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transmitted {
+    /// There is nothing more to send.
+    All,
+    /// What is left waits for the congestion window or the pace.
+    Window,
+    /// What is left waits for the next turn, or for the socket.
+    Share,
+}
+
+/// Sends a link's packets.
 fn transmit(
     links: &mut Links,
     slot: u32,
     listener: &mut Listener,
     buffer: &mut Vec<u8>,
     turn: &mut Turn,
-) -> bool {
+) -> Transmitted {
     let now = links.now;
     let Some(conn) = links.conn(slot) else {
-        return false;
+        return Transmitted::All;
     };
     let mut share = TRANSMIT_BYTES_PER_TURN;
     loop {
         if listener.is_blocked() || share == 0 {
-            return true;
+            return Transmitted::Share;
         }
         let mtu = usize::from(conn.quic.current_mtu());
         let segments = listener
@@ -383,12 +396,47 @@ fn transmit(
             .min(GSO_BYTES / mtu)
             .max(1);
         buffer.clear();
-        let Some(transmit) = conn.quic.poll_transmit(now, segments, buffer) else {
-            return false;
-        };
-        share = share.saturating_sub(transmit.size);
+        let built = listener
+            .gate
+            .watch(|| conn.quic.poll_transmit(now, segments, buffer));
+        match built {
+            (Some(transmit), _) => {
+                share = share.saturating_sub(transmit.size);
+                listener.send(transmit, buffer, turn);
+            }
+            (None, true) => return Transmitted::Window,
+            (None, false) => return Transmitted::All,
+        }
+    }
+}
+
+/// Sends an acknowledgement that the congestion window has held back for a round trip, or for
+/// [`ACK_DELAY_MAX`]; see `congestion` for what else would happen. It takes data along, a packet full, so
+/// a link exceeds its window by one packet in that time at most.
+fn acknowledge(
+    links: &mut Links,
+    slot: u32,
+    listener: &mut Listener,
+    buffer: &mut Vec<u8>,
+    outcome: Transmitted,
+    turn: &mut Turn,
+) {
+    let now = links.now;
+    let Some(conn) = links.conn(slot) else { return };
+    if !conn.owes_ack() || outcome != Transmitted::Window {
+        conn.ack_by = None;
+        return;
+    }
+    let delay = conn.quic.rtt().clamp(ACK_DELAY_MIN, ACK_DELAY_MAX);
+    if *conn.ack_by.get_or_insert(now + delay) > now || listener.is_blocked() {
+        return;
+    }
+    conn.ack_by = None;
+    buffer.clear();
+    if let Some(transmit) = listener.gate.pass(|| conn.quic.poll_transmit(now, 1, buffer)) {
         listener.send(transmit, buffer, turn);
     }
+    conn.owes_ack();
 }
 
 /// Carries events between a connection and its endpoint. `Some`: the connection has drained.

@@ -1,6 +1,7 @@
 //! One UDP socket with its QUIC endpoint: datagrams in batches, both ways.
 
 use super::{BindError, ListenerId, Turn};
+use crate::congestion::Gate;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_proto::{ConnectionHandle, EcnCodepoint, Endpoint, EndpointConfig, Transmit};
@@ -21,6 +22,8 @@ pub(crate) struct Listener {
     pub(crate) id: ListenerId,
     pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
+    /// Past the congestion windows of the endpoint's connections.
+    pub(crate) gate: Arc<Gate>,
     /// Which slot of the links each of the endpoint's connections has.
     pub(crate) slots: Vec<Option<u32>>,
     /// The socket may hold more: it was not read until it was empty.
@@ -40,6 +43,7 @@ impl Listener {
         address: SocketAddr,
         endpoint: EndpointConfig,
         server: quinn_proto::ServerConfig,
+        gate: Arc<Gate>,
     ) -> Result<Self, BindError> {
         let bind_error = |source| BindError::Socket { address, source };
         let mut socket = UdpSocket::from_std(open(address).map_err(bind_error)?);
@@ -58,6 +62,7 @@ impl Listener {
             id,
             address,
             endpoint,
+            gate,
             slots: Vec::new(),
             readable: true,
             socket,

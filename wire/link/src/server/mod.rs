@@ -54,6 +54,7 @@ pub use links::{Links, slot};
 
 use crate::certs::ServerIdentity;
 use crate::close::Close;
+use crate::congestion::Gate;
 use crate::limits::{Limits, LimitsError};
 use crate::transport::Common;
 use bytes::Bytes;
@@ -282,7 +283,8 @@ impl Server {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(BindError::Poll)?);
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for (index, listener) in config.listeners.iter().enumerate() {
-            let server = quic_server(&config, listener)?;
+            let gate = Arc::default();
+            let server = quic_server(&config, listener, &gate)?;
             let endpoint = quic_endpoint(&config)?;
             let token = Token(index);
             let (id, address) = (listener.listener, listener.address);
@@ -293,6 +295,7 @@ impl Server {
                 address,
                 endpoint,
                 server,
+                gate,
             )?);
         }
         Ok(Self {
@@ -373,6 +376,7 @@ fn check_listeners(listeners: &[ListenerConfig]) -> Result<(), BindError> {
 fn quic_server(
     config: &ServerConfig,
     listener: &ListenerConfig,
+    gate: &Arc<Gate>,
 ) -> Result<quinn_proto::ServerConfig, BindError> {
     let limits = &config.limits;
     let common = Common {
@@ -382,7 +386,7 @@ fn quic_server(
         send_window: u64::from(limits.greeting_window_bytes),
         stream_window: limits.window_bytes_max,
     };
-    let mut transport = common.transport();
+    let mut transport = common.transport(gate);
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .receive_window(VarInt::from_u32(limits.greeting_window_bytes));

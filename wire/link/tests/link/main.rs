@@ -4,5 +4,6 @@ mod abuse;
 mod bounds;
 mod carry;
 mod life;
+mod loss;
 mod support;
 mod trust;

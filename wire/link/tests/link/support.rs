@@ -23,6 +23,7 @@ pub(crate) const FLOOD_ME: u8 = 3;
 pub(crate) const WHERE_AM_I: u8 = 4;
 pub(crate) const KEYS: u8 = 5;
 pub(crate) const FILL_ONCE: u8 = 6;
+pub(crate) const IGNORE: u8 = 7;
 pub(crate) const ECHO: u8 = 9;
 
 /// What the owner saw.
@@ -45,6 +46,7 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) buffered: AtomicU64,
+    pub(crate) ignored: AtomicU64,
     pub(crate) turns: AtomicU64,
 }
 
@@ -86,6 +88,10 @@ impl Handler for Owner {
             HELLO => {
                 links.authenticated(link);
                 payload.to_vec()
+            }
+            IGNORE => {
+                self.counts.ignored.fetch_add(1, SeqCst);
+                return Ok(());
             }
             REFUSE_ME => return Err(Close::new(0x123, "you asked for it")),
             CLOSE_ME => {
