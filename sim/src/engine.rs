@@ -72,7 +72,7 @@ pub(crate) struct Life {
     pressure: Pressure,
     disk_full: bool,
     tick_at: Option<Time>,
-    snapshot: Option<(Lsn, Vec<u8>)>,
+    snapshot: Option<Snapshot>,
     since_check: u32,
 }
 
@@ -80,6 +80,15 @@ pub(crate) struct Life {
 struct Batch {
     records: RecordBatch,
     first: Lsn,
+}
+
+/// A snapshot on its way to the disk.
+struct Snapshot {
+    lsn: Lsn,
+    bytes: Vec<u8>,
+    /// The oldest record that was needed then. Records may go by this, and not by what is needed later: of that a
+    /// crash could take the reason.
+    needed: Lsn,
 }
 
 enum Waiting {
@@ -145,6 +154,14 @@ impl Engine {
         self.life
             .as_ref()
             .is_some_and(|life| life.durable >= life.epoch_lsn || early)
+    }
+
+    /// The disk is full and as much waits for it as may: the process looks at nothing else until there is room.
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            let max = life.journal.batch_bytes_max() / 2;
+            life.committing.is_some() && life.filling.records.bytes() > max
+        })
     }
 
     pub(crate) fn open_works_max(&self) -> u64 {
@@ -342,7 +359,7 @@ impl Engine {
             });
             ctx.oracles.emitted(lsn, kind, payload)?;
         }
-        // A batch has to fit a segment. A shell would wait for the disk here.
+        // A batch has to fit a segment. A shell waits for the disk here; if that is full, see `waits_for_disk`.
         let life = self.life_mut();
         let max = life.journal.batch_bytes_max();
         if life.filling.records.bytes() > max / 2 {

@@ -98,6 +98,8 @@ pub enum Sabotage {
     RemembersOtherRuns,
     /// Lets peers in before the record of its epoch is durable.
     ServesEarly,
+    /// Deletes records by what is needed now, not by what was when the last snapshot was taken.
+    DeletesEarly,
     /// Acknowledges one report more than were recorded.
     RecordsTooMuch,
 }

@@ -292,6 +292,13 @@ impl World {
             Event::Arrived { to: End::Engine, .. }
             | Event::Closed { end: End::Engine, .. }
             | Event::EngineTick { .. }
+                if self.engine.waits_for_disk() =>
+            {
+                self.ctx.clock.now() + 20 * MS
+            }
+            Event::Arrived { to: End::Engine, .. }
+            | Event::Closed { end: End::Engine, .. }
+            | Event::EngineTick { .. }
             | Event::Commit { .. }
             | Event::Upkeep { .. } => self.engine.stalled_until,
             Event::Arrived { link, .. } | Event::Closed { link, .. } => {

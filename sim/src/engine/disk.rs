@@ -4,7 +4,7 @@ use engine_core::{Event as CoreEvent, Fetch};
 use engine_journal::{JournalError, Loss, Upkeep};
 use wire_protocol::ids::Lsn;
 
-use super::{Engine, UPKEEP_EVERY, Waiting};
+use super::{Engine, Snapshot, UPKEEP_EVERY, Waiting};
 use crate::clock::MS;
 use crate::faults::Sabotage;
 use crate::oracle::Violation;
@@ -137,15 +137,22 @@ impl Engine {
         let mut bytes = Vec::new();
         life.core.snapshot(&mut bytes);
         ctx.trace.bytes(&bytes);
-        life.snapshot = Some((life.core.last_lsn(), bytes));
+        life.snapshot = Some(Snapshot {
+            lsn: life.core.last_lsn(),
+            bytes,
+            needed: life.core.oldest_needed(),
+        });
         ctx.clock.after(delay, Event::Snapshot { life: number });
     }
 
     /// The upkeep thread writes the snapshot, as soon as what it includes is durable.
     pub(crate) fn on_snapshot(&mut self, ctx: &mut Ctx) -> Result<(), Violation> {
         let number = self.lives;
+        let deletes_early = self.sabotage == Some(Sabotage::DeletesEarly);
         let life = self.life_mut();
-        let Some((lsn, bytes)) = life.snapshot.take_if(|(lsn, _)| *lsn <= life.durable) else {
+        let durable = life.durable;
+        let Some(Snapshot { lsn, bytes, needed }) = life.snapshot.take_if(|snapshot| snapshot.lsn <= durable)
+        else {
             ctx.clock.after(MS, Event::Snapshot { life: number });
             return Ok(());
         };
@@ -157,7 +164,10 @@ impl Engine {
         ctx.trace.note(now, &[9, lsn.0], || {
             format!("!! snapshot at {lsn}: {}", crate::story::outcome(&written))
         });
-        let needed = life.core.oldest_needed();
+        let needed = match deletes_early {
+            true => life.core.oldest_needed(),
+            false => needed,
+        };
         // What cannot be deleted now is tried again with the next snapshot.
         drop(life.janitor.retain_from(needed));
         self.handle(ctx, CoreEvent::SnapshotDone)?;

@@ -59,3 +59,47 @@ fn nobody_hears_of_an_epoch_that_a_crash_could_forget() {
     });
     assert!(noticed, "the scenario no longer shows the cause");
 }
+
+/// The scheduler forgets a bag, a snapshot of before is written, and records are deleted by what is needed *now*.
+/// Then a crash takes the record of the forgetting: the bag is remembered again, and its results are gone. So
+/// records go by what was needed when the snapshot was taken.
+#[test]
+fn results_outlive_a_forgetting_that_a_crash_can_forget() {
+    let forgetful = |seed| Options {
+        workers: 4,
+        clients: 4,
+        bags: 6,
+        rows_max: 100,
+        result_bytes_max: 2_000,
+        run_max: 20_000_000,
+        faults: vec![Fault::EngineCrash, Fault::SlowDisk, Fault::SlowDisk],
+        fault_every: 1_000_000_000,
+        faults_for: 20_000_000_000,
+        fsync: 30_000_000,
+        segment_bytes: 128 << 10,
+        snapshot_every: 8 << 10,
+        rejoin_window_ms: 0,
+        retention_ms: 1_000,
+        ..small(seed)
+    };
+    let noticed = (0..40).any(|seed| {
+        let early = Options {
+            sabotage: Some(Sabotage::DeletesEarly),
+            ..forgetful(seed)
+        };
+        let violation = sim::run(&early).violation;
+        let gone = violation.is_some_and(|violation| violation.oracle == "result");
+        if gone {
+            is_fine(&forgetful(seed));
+        }
+        gone
+    });
+    assert!(noticed, "the scenario no longer shows the cause");
+}
+
+/// A client that was told `Busy` opens its submission again on the same link, and again. Each time used to take
+/// another of the submissions that the link may have, until the client was locked out of its own.
+#[test]
+fn opening_a_submission_again_does_not_use_up_the_link() {
+    is_fine(&Options::from_seed(114_531));
+}
