@@ -13,7 +13,7 @@
 //!
 //! One thread reads the sockets and runs the core, to completion: a hop to another core costs tens of
 //! microseconds, a work a fraction of one. It never waits for the disk; what may be told only once it is
-//! durable lies in the [outbox](outbox) until the journal thread has raised the watermark. While one batch is
+//! durable lies in the outbox until the journal thread has raised the watermark. While one batch is
 //! being synced, the next fills: group commit by itself.
 //!
 //! The shell decides nothing about works. What it does decide is its own: who may log in, how much may wait for

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 /// How to log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// Level or filter, see [`level`].
+    /// Level or filter; names of the predecessor (`FINEST`, `CONFIG` …) are understood.
     pub level: String,
     /// Form.
     pub format: LogFormat,
