@@ -147,10 +147,10 @@ impl Drop for Engine {
     }
 }
 
-/// A program beside this one. Run by cargo, it is built first, so that what is measured is what is in the sources.
+/// A program beside this one. Where it is missing and cargo runs this one, it is built first.
 fn sibling(name: &str, package: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
-    if let Some(cargo) = std::env::var_os("CARGO") {
+    if let Some(cargo) = std::env::var_os("CARGO").filter(|_| !path.exists()) {
         let release = path.parent().is_some_and(|folder| folder.ends_with("release"));
         let mut build = Command::new(cargo);
         build
