@@ -111,6 +111,8 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     rng: fastrand::Rng,
     stage: Stage,
+    /// Works that had been queued again by command when clients began to read everything.
+    revived: Option<u64>,
 }
 
 /// ```text
@@ -172,6 +174,7 @@ impl World {
             peers,
             rng,
             stage: Stage::Faulty,
+            revived: None,
         }
     }
 
@@ -565,8 +568,10 @@ impl World {
                 Peer::Hostile(_) => true,
             });
         match (quiet, self.stage) {
-            (true, Stage::Calm) => {
+            // A command of a connection long gone may have arrived while they read.
+            (true, Stage::Calm | Stage::Reading) if self.revived != Some(self.ctx.oracles.revived()) => {
                 self.stage = Stage::Reading;
+                self.revived = Some(self.ctx.oracles.revived());
                 for peer in &mut self.peers {
                     if let Peer::Client(client) = peer {
                         client.read_again();

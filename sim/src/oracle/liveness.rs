@@ -13,6 +13,11 @@ impl Oracles {
     pub(crate) fn is_settled(&self) -> bool {
         self.ledger.counts.waiting + self.ledger.counts.held == 0
     }
+
+    /// Works that were queued again by command, ever.
+    pub(crate) fn revived(&self) -> u64 {
+        self.ledger.revived
+    }
 }
 
 /// The time is up.
