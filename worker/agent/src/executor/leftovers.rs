@@ -160,7 +160,15 @@ mod tests {
     fn sleeper(home: &Path) -> Child {
         let mut command = Command::new("sleep");
         command.arg("600").env("HOME", home).process_group(0);
-        command.spawn().expect("every system can sleep")
+        let child = command.spawn().expect("every system can sleep");
+        // The kernel lets the parent go on a moment before the new program's environment can be read.
+        let environment = format!("/proc/{}/environ", child.id());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while std::fs::read(&environment).expect("it runs").is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{environment} stays empty");
+            std::thread::yield_now();
+        }
+        child
     }
 
     fn group_of(child: &Child) -> Group {
