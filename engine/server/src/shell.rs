@@ -291,6 +291,7 @@ impl Shell {
         self.core.snapshot(&mut bytes);
         let snapshot = Snapshot {
             lsn: self.core.last_lsn(),
+            needed: self.core.oldest_needed(),
             bytes,
         };
         let sent = if last {
@@ -483,7 +484,6 @@ impl Shell {
             ..self.numbers
         };
         self.publisher.publish(&numbers);
-        self.shared.needed.raise(self.core.oldest_needed().0);
         let beat = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.shared.heartbeat_ms.store(beat, Ordering::Relaxed);
     }

@@ -15,6 +15,9 @@ use crate::shared::{DiskState, Mail, Shared};
 pub(crate) struct Snapshot {
     /// The last record that it includes.
     pub(crate) lsn: Lsn,
+    /// The oldest record that the state in it may still ask for. Records that it has forgotten may go only once this
+    /// very snapshot is durable: a crash before would bring back works whose results were gone.
+    pub(crate) needed: Lsn,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -48,15 +51,18 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
     loop {
         match snapshots.recv_timeout(wait) {
             Ok(snapshot) => {
-                let lsn = snapshot.lsn;
+                let (lsn, needed) = (snapshot.lsn, snapshot.needed);
                 match write(&tools, &snapshot, shared) {
-                    Ok(()) => tracing::info!(%lsn, "a snapshot is durable"),
+                    Ok(true) => {
+                        tracing::info!(%lsn, "a snapshot is durable");
+                        retain(&mut tools.janitor, needed, shared);
+                    }
+                    Ok(false) => tracing::warn!(%lsn, "no snapshot was made: its last record is not durable"),
                     Err(error) => {
                         tracing::error!(%lsn, error = &error as &dyn std::error::Error, "no snapshot was made");
                     }
                 }
                 drop(mail.try_send(Mail::SnapshotDone));
-                retain(&mut tools.janitor, shared);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -80,23 +86,23 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
 }
 
 /// Waits until the records that the snapshot includes are durable, then writes it.
-fn write(tools: &Tools, snapshot: &Snapshot, shared: &Shared) -> Result<(), JournalError> {
+fn write(tools: &Tools, snapshot: &Snapshot, shared: &Shared) -> Result<bool, JournalError> {
     while shared.durable() < snapshot.lsn && shared.failed.get().is_none() {
         thread::sleep(Duration::from_millis(1));
     }
     let Some(anchor) = tools.reader.anchor(snapshot.lsn)? else {
-        return Ok(());
+        return Ok(false);
     };
     tools
         .snapshots
         .write(anchor, |out| out.write_all(&snapshot.bytes))
+        .map(|()| true)
 }
 
 /// Lets go of segments that neither the core nor a sidecar can ask for any more.
-fn retain(janitor: &mut Janitor, shared: &Shared) {
-    let needed = shared.needed.get();
+fn retain(janitor: &mut Janitor, needed: Lsn, shared: &Shared) {
     let floor = shared.feed_floor.load(std::sync::atomic::Ordering::Relaxed);
-    match janitor.retain_from(Lsn(needed.min(floor.saturating_add(1)))) {
+    match janitor.retain_from(needed.min(Lsn(floor.saturating_add(1)))) {
         Ok(retained) if retained.deleted + retained.recycled > 0 => {
             tracing::info!(
                 deleted = retained.deleted,
