@@ -29,6 +29,8 @@ pub(crate) struct Tools {
     pub(crate) janitor: Janitor,
     pub(crate) reader: JournalReader,
     pub(crate) snapshots: SnapshotWriter,
+    /// The oldest record that the durable state may still ask for: at first that of the start.
+    pub(crate) needed: Lsn,
 }
 
 /// Starts the thread; it ends when the returned sender is dropped and all snapshots are written.
@@ -55,7 +57,7 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
                 match write(&tools, &snapshot, shared) {
                     Ok(true) => {
                         tracing::info!(%lsn, "a snapshot is durable");
-                        retain(&mut tools.janitor, needed, shared);
+                        tools.needed = needed;
                     }
                     Ok(false) => tracing::warn!(%lsn, "no snapshot was made: its last record is not durable"),
                     Err(error) => {
@@ -63,6 +65,7 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
                     }
                 }
                 drop(mail.try_send(Mail::SnapshotDone));
+                retain(&mut tools.janitor, tools.needed, shared);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
