@@ -176,7 +176,6 @@ impl Engine {
             janitor: journal.janitor(),
             reader: reader.clone(),
             snapshots: journal.snapshot_writer(),
-            needed: core.oldest_needed(),
         };
         let (snapshots, upkeep) = upkeep::spawn(tools, mail_in.clone(), Arc::clone(&shared));
         let fetches = fetcher::spawn(reader.clone(), mail_in, Arc::clone(&shared));

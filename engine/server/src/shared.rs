@@ -12,6 +12,8 @@ use wire_protocol::ids::{LinkId, Lsn};
 pub(crate) struct Shared {
     /// The newest durable record. The journal thread raises it.
     pub(crate) durable: Watermark,
+    /// The oldest record that the core may still ask for. The core's thread raises it.
+    pub(crate) needed: Watermark,
     /// Records behind this one are wanted by a sidecar; `u64::MAX`: by none. The feed thread sets it.
     pub(crate) feed_floor: AtomicU64,
     /// Whether the journal takes submissions, see [`DiskState`].
@@ -50,6 +52,7 @@ impl Shared {
     pub(crate) fn new(durable: Lsn, bell: Doorbell) -> Self {
         Self {
             durable: Watermark::new(durable.0),
+            needed: Watermark::new(0),
             feed_floor: AtomicU64::new(u64::MAX),
             disk: AtomicU8::new(DiskState::Roomy as u8),
             failed: OnceLock::new(),

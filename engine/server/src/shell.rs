@@ -291,7 +291,6 @@ impl Shell {
         self.core.snapshot(&mut bytes);
         let snapshot = Snapshot {
             lsn: self.core.last_lsn(),
-            needed: self.core.oldest_needed(),
             bytes,
         };
         let sent = if last {
@@ -484,6 +483,11 @@ impl Shell {
             ..self.numbers
         };
         self.publisher.publish(&numbers);
+        // What the core has forgotten may be deleted only once the record that says so is durable: a power cut before
+        // would bring back works whose results were gone.
+        if self.shared.durable() == self.core.last_lsn() {
+            self.shared.needed.raise(self.core.oldest_needed().0);
+        }
         let beat = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.shared.heartbeat_ms.store(beat, Ordering::Relaxed);
     }

@@ -15,9 +15,6 @@ use crate::shared::{DiskState, Mail, Shared};
 pub(crate) struct Snapshot {
     /// The last record that it includes.
     pub(crate) lsn: Lsn,
-    /// The oldest record that the state in it may still ask for. Records that it has forgotten may go only once this
-    /// very snapshot is durable: a crash before would bring back works whose results were gone.
-    pub(crate) needed: Lsn,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -29,8 +26,6 @@ pub(crate) struct Tools {
     pub(crate) janitor: Janitor,
     pub(crate) reader: JournalReader,
     pub(crate) snapshots: SnapshotWriter,
-    /// The oldest record that the durable state may still ask for: at first that of the start.
-    pub(crate) needed: Lsn,
 }
 
 /// Starts the thread; it ends when the returned sender is dropped and all snapshots are written.
@@ -53,19 +48,15 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
     loop {
         match snapshots.recv_timeout(wait) {
             Ok(snapshot) => {
-                let (lsn, needed) = (snapshot.lsn, snapshot.needed);
+                let lsn = snapshot.lsn;
                 match write(&tools, &snapshot, shared) {
-                    Ok(true) => {
-                        tracing::info!(%lsn, "a snapshot is durable");
-                        tools.needed = needed;
-                    }
-                    Ok(false) => tracing::warn!(%lsn, "no snapshot was made: its last record is not durable"),
+                    Ok(()) => tracing::info!(%lsn, "a snapshot is durable"),
                     Err(error) => {
                         tracing::error!(%lsn, error = &error as &dyn std::error::Error, "no snapshot was made");
                     }
                 }
                 drop(mail.try_send(Mail::SnapshotDone));
-                retain(&mut tools.janitor, tools.needed, shared);
+                retain(&mut tools.janitor, shared);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -89,23 +80,23 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
 }
 
 /// Waits until the records that the snapshot includes are durable, then writes it.
-fn write(tools: &Tools, snapshot: &Snapshot, shared: &Shared) -> Result<bool, JournalError> {
+fn write(tools: &Tools, snapshot: &Snapshot, shared: &Shared) -> Result<(), JournalError> {
     while shared.durable() < snapshot.lsn && shared.failed.get().is_none() {
         thread::sleep(Duration::from_millis(1));
     }
     let Some(anchor) = tools.reader.anchor(snapshot.lsn)? else {
-        return Ok(false);
+        return Ok(());
     };
     tools
         .snapshots
         .write(anchor, |out| out.write_all(&snapshot.bytes))
-        .map(|()| true)
 }
 
 /// Lets go of segments that neither the core nor a sidecar can ask for any more.
-fn retain(janitor: &mut Janitor, needed: Lsn, shared: &Shared) {
+fn retain(janitor: &mut Janitor, shared: &Shared) {
+    let needed = shared.needed.get();
     let floor = shared.feed_floor.load(std::sync::atomic::Ordering::Relaxed);
-    match janitor.retain_from(needed.min(Lsn(floor.saturating_add(1)))) {
+    match janitor.retain_from(Lsn(needed.min(floor.saturating_add(1)))) {
         Ok(retained) if retained.deleted + retained.recycled > 0 => {
             tracing::info!(
                 deleted = retained.deleted,
