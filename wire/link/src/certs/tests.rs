@@ -1,3 +1,5 @@
+//! Certificates: made once, kept for good, and refused with the file and the cure when something is wrong with them.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
