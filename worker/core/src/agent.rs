@@ -476,12 +476,14 @@ impl Agent {
         match known.runner {
             Runner::Null(immediate) => {
                 if self.held.report_at_once(token) {
-                    self.reports.push(&Report {
-                        token,
-                        reason: immediate.reason,
-                        exit_code: 0,
-                        elapsed_us: 0,
-                        result: immediate.result(),
+                    immediate.answer(self.now, |result| {
+                        self.reports.push(&Report {
+                            token,
+                            reason: immediate.reason,
+                            exit_code: 0,
+                            elapsed_us: 0,
+                            result,
+                        });
                     });
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wire_protocol::limits::RESULT_BYTES_MAX;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
+use wire_protocol::units::Instant;
 
 /// What a null work's result is made of.
 static ZEROS: [u8; RESULT_BYTES_MAX] = [0; RESULT_BYTES_MAX];
@@ -28,34 +29,58 @@ pub(crate) enum Runner {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Immediate {
     pub(crate) reason: Reason,
-    result_bytes: u32,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    /// So many zero bytes.
+    Zeros(u32),
+    /// When the work reached the worker.
+    Arrival,
 }
 
 impl Immediate {
-    pub(crate) fn result(self) -> &'static [u8] {
-        &ZEROS[..self.result_bytes as usize]
+    /// Gives `report` the result of a work that reached the worker at `now`.
+    pub(crate) fn answer<T>(self, now: Instant, report: impl FnOnce(&[u8]) -> T) -> T {
+        match self.answer {
+            Answer::Zeros(bytes) => report(&ZEROS[..bytes as usize]),
+            Answer::Arrival => report(&now.0.to_le_bytes()),
+        }
     }
 }
 
 impl Known {
-    /// `null` answers nothing, `null:64` as many zero bytes; what no executor of `offered` runs is refused.
+    /// `null` answers nothing, `null:64` as many zero bytes, `null:arrival` when the work reached the worker, in
+    /// nanoseconds since 1970 (8 bytes, little-endian); what no executor of `offered` runs is refused.
     pub(crate) fn new(definition: WorkTemplate, offered: &[String]) -> Self {
-        let ends = |reason, result_bytes| Runner::Null(Immediate { reason, result_bytes });
+        let ends = |reason, answer| Runner::Null(Immediate { reason, answer });
         let executor = definition.executor();
         let detail = definition.app.split_once(':').map(|(_, detail)| detail);
         let runner = if !offered.iter().any(|offered| offered == executor) {
-            ends(Reason::NoExecutor, 0)
+            ends(Reason::NoExecutor, Answer::Zeros(0))
         } else if executor != "null" {
             Runner::Shell
         } else {
-            match detail.map_or(Ok(0), str::parse::<u32>) {
-                Ok(bytes) if bytes as usize <= RESULT_BYTES_MAX => ends(Reason::None, bytes),
-                _ => ends(Reason::BadParameters, 0),
+            match answer(detail) {
+                Some(answer) => ends(Reason::None, answer),
+                None => ends(Reason::BadParameters, Answer::Zeros(0)),
             }
         };
         Self {
             definition: Arc::new(definition),
             runner,
+        }
+    }
+}
+
+fn answer(detail: Option<&str>) -> Option<Answer> {
+    match detail {
+        None => Some(Answer::Zeros(0)),
+        Some("arrival") => Some(Answer::Arrival),
+        Some(bytes) => {
+            let bytes: u32 = bytes.parse().ok()?;
+            (bytes as usize <= RESULT_BYTES_MAX).then_some(Answer::Zeros(bytes))
         }
     }
 }
@@ -87,12 +112,20 @@ mod tests {
             let Runner::Null(immediate) = end(app) else {
                 panic!("{app} goes to the shell");
             };
-            assert_eq!(
-                (immediate.reason, immediate.result().len()),
-                (reason, bytes),
-                "{app}"
-            );
+            immediate.answer(Instant(7), |result| {
+                assert_eq!((immediate.reason, result.len()), (reason, bytes), "{app}");
+                assert!(result.iter().all(|byte| *byte == 0), "{app}");
+            });
         }
         assert_eq!(end("process"), Runner::Shell);
+    }
+
+    #[test]
+    fn null_can_answer_when_the_work_arrived() {
+        let Runner::Null(immediate) = end("null:arrival") else {
+            panic!("null works end in the core");
+        };
+        assert_eq!(immediate.reason, Reason::None);
+        immediate.answer(Instant(7), |result| assert_eq!(result, 7_u64.to_le_bytes()));
     }
 }
