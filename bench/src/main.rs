@@ -6,6 +6,8 @@
 mod cpu;
 mod engine;
 mod latency;
+mod machine;
+mod measurement;
 mod report;
 mod throughput;
 mod workers;

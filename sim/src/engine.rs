@@ -119,6 +119,7 @@ impl Engine {
             retention: Millis(options.retention_ms),
             worker_retention: Millis(if rng.bool() { 20_000 } else { 3_600_000 }),
             snapshot_every: Bytes(options.snapshot_every),
+            records_per_snapshot: 0,
             limits: Limits {
                 works_open_max: options.works_open_max,
                 works_done_max: if rng.u8(0..8) == 0 { 40 } else { 4_000_000 },

@@ -31,6 +31,10 @@ pub struct Config {
     pub weights: BTreeMap<String, u32>,
     /// Bytes of records after which it asks for a snapshot. Default 256 MiB.
     pub snapshot_every: Bytes,
+    /// Bytes of records for each byte of the state before a snapshot is due, where that is more than `snapshot_every`: a
+    /// large state is not written again and again for little. With 2, the default, snapshots add at most half to what
+    /// is written, and a start reads back at most three times the state; 0: `snapshot_every` alone decides.
+    pub records_per_snapshot: u64,
     /// The bounds.
     pub limits: Limits,
 }
@@ -86,6 +90,7 @@ impl Default for Config {
             worker_retention: Millis::from_secs(3600),
             weights: BTreeMap::new(),
             snapshot_every: Bytes::from_mib(256),
+            records_per_snapshot: 2,
             limits: Limits::default(),
         }
     }

@@ -1,17 +1,20 @@
-//! Results live in the journal, not in memory: the scheduler knows the position of the record that settled a
-//! work, and whoever asks for the result is answered from there.
+//! Results, and the rows of works that have succeeded, live in the journal, not in memory: the scheduler knows the
+//! positions of the records that hold them, and whoever asks is answered from there.
 //!
 //! The scheduler decides *what* is sent; reading is the shell's part, on a thread where it may block.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wire_protocol::client_link::{Answer, OutcomeItem, Outcomes, RequestId, kind};
 use wire_protocol::ids::{Attempt, BagId, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::record::{Record, SettledItem};
-use wire_protocol::template::Invalid;
-use wire_protocol::view::{Reply, WorkDetail};
+use wire_protocol::template::{Invalid, WorkTemplate};
+use wire_protocol::view::{Reply, WorkDetail, WorkView};
 use wire_protocol::worker_link::push_control;
 use wire_protocol::{frame, outcome::Outcome, outcome::Reason};
+
+use crate::parameters;
 
 /// An answer that needs results.
 #[derive(Debug)]
@@ -26,10 +29,33 @@ pub struct Fetch {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    /// One work, whose result `lsn` holds.
-    Detail { detail: Box<WorkDetail>, lsn: Lsn },
+    /// One work, whose result `lsn` holds, and its row, if it has gone from memory.
+    Detail {
+        detail: Box<WorkDetail>,
+        lsn: Lsn,
+        row: Option<Recorded>,
+    },
+    /// A page of works, some of whose rows have gone from memory.
+    Works(Page),
     /// Outcomes of works of a bag.
     Results(Results),
+}
+
+/// A page of works.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) works: Vec<WorkView>,
+    pub(crate) next: Option<WorkId>,
+    /// Rows to read, by their index in `works`.
+    pub(crate) recorded: Vec<(usize, Recorded)>,
+}
+
+/// A row that the record at `lsn` holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) lsn: Lsn,
+    pub(crate) row: u32,
+    pub(crate) template: Arc<WorkTemplate>,
 }
 
 /// Works of a bag that are done, and the positions of the records that say how.
@@ -54,7 +80,15 @@ impl Fetch {
     /// Appends the frames that answer the request, with results read by `read`.
     pub fn complete(self, read: &mut ReadRecord<'_>, out: &mut Vec<u8>) {
         match self.what {
-            What::Detail { detail, lsn } => complete_detail(self.request, *detail, lsn, read, out),
+            What::Detail { mut detail, lsn, row } => {
+                if let Some(row) = row {
+                    read_rows(vec![row], read, |_, parameters| {
+                        detail.work.parameters = parameters
+                    });
+                }
+                complete_detail(self.request, *detail, lsn, read, out);
+            }
+            What::Works(page) => complete_page(self.request, page, read, out),
             What::Results(results) => complete_results(self.request, results, read, out),
         }
     }
@@ -83,6 +117,44 @@ fn complete_detail(
         }),
     };
     push_control(out, kind::REPLY, &Answer { request, reply });
+}
+
+fn complete_page(request: RequestId, page: Page, read: &mut ReadRecord<'_>, out: &mut Vec<u8>) {
+    let Page {
+        mut works,
+        next,
+        recorded,
+    } = page;
+    let (places, rows): (Vec<usize>, Vec<Recorded>) = recorded.into_iter().unzip();
+    read_rows(rows, read, |index, parameters| {
+        works[places[index]].parameters = parameters
+    });
+    let reply = Reply::Works { works, next };
+    push_control(out, kind::REPLY, &Answer { request, reply });
+}
+
+/// Gives the parameters of each row that is still in the journal, with its index. Rows that came together stand
+/// together and in order, so a record is read and gone through once for all of them.
+fn read_rows(
+    rows: Vec<Recorded>,
+    read: &mut ReadRecord<'_>,
+    mut give: impl FnMut(usize, Vec<(String, String)>),
+) {
+    let mut payload = Vec::new();
+    let mut index = 0;
+    for group in rows.chunk_by(|a, b| a.lsn == b.lsn) {
+        payload.clear();
+        let record = read(group[0].lsn, &mut payload).and_then(|kind| Record::parse(kind, &payload).ok());
+        if let Some(Record::RowsAdded(added)) = record {
+            let mut numbered = (added.first_row..).zip(added.rows.iter());
+            for (offset, wanted) in group.iter().enumerate() {
+                if let Some((_, row)) = numbered.find(|(number, _)| *number == wanted.row) {
+                    give(index + offset, parameters::shown(&wanted.template, row));
+                }
+            }
+        }
+        index += group.len();
+    }
 }
 
 fn complete_results(request: RequestId, results: Results, read: &mut ReadRecord<'_>, out: &mut Vec<u8>) {

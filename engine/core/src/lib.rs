@@ -23,6 +23,7 @@ mod effect;
 mod event;
 mod fetch;
 mod handler;
+mod parameters;
 mod ready;
 mod replay;
 mod scheduler;

@@ -126,7 +126,7 @@ impl Scheduler {
                         added.first_row
                     )
                 })?;
-                self.insert_rows(added.bag, added.rows);
+                self.insert_rows(added.bag, added.rows, lsn);
             }
             Record::BagPrioritised(prioritised) => {
                 self.saw_instant(prioritised.at);

@@ -242,7 +242,9 @@ impl Scheduler {
 
     fn ask_for_snapshot(&mut self, recorded_bytes: u64, effects: &mut Effects) {
         self.record_bytes_since_snapshot += recorded_bytes;
-        if self.record_bytes_since_snapshot >= self.config.snapshot_every.0 {
+        if self.record_bytes_since_snapshot >= self.config.snapshot_every.0
+            && self.record_bytes_since_snapshot >= self.config.records_per_snapshot * self.snapshot_bytes()
+        {
             self.want_snapshot(effects);
         }
     }
@@ -326,11 +328,12 @@ impl Scheduler {
         let (after, bag) = (work.phase, work.bag);
         let bag = self.bags.of_work_mut(bag);
         bag.count(before, after);
-        let id = bag.id;
-        let done = bag.is_done();
+        if after == Phase::Succeeded {
+            self.counters.rows_bytes -= bag.rows.succeeded(bag.row_of(id));
+        }
         self.counters.moved(before, after);
-        if after.outcome().is_some() && done {
-            self.scratch.bags.push(id);
+        if after.outcome().is_some() && bag.is_done() {
+            self.scratch.bags.push(bag.id);
         }
         true
     }
@@ -348,6 +351,9 @@ impl Scheduler {
         self.unlist(id, holder, at);
         let bag = self.bags.of_work_mut(low);
         bag.count(before, after);
+        if after == Phase::Succeeded {
+            self.counters.rows_bytes -= bag.rows.succeeded(bag.row_of(id));
+        }
         if bag.is_done() {
             self.scratch.bags.push(bag.id);
         }

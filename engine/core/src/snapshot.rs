@@ -1,9 +1,12 @@
 //! Snapshots: all that must outlive the process, as of one position in the journal.
 //!
-//! Format 1: a header, tenants, workers, then each bag with its rows and its works. Lists have their length
-//! before them; structures are `postcard`, rows and works are laid out by hand. The same state gives the same
-//! bytes, live or replayed: what a replay does not know (the time of day between records, links, backoffs) is left
-//! out. Whoever stores a snapshot adds a checksum.
+//! Format 2: a header, tenants, workers, then each bag with its rows and its works. Lists have their length
+//! before them; structures are `postcard`, rows and works are laid out by hand. Rows whose works have all succeeded are
+//! named by their record, works that are alike are written once with their number: works that one worker reported
+//! together are. The same state gives the same bytes, live or replayed: what a replay does not know (the time of day
+//! between records, links, backoffs) is left out. Whoever stores a snapshot adds a checksum.
+//!
+//! Format 1 is still read: it wrote every row and every work, and did not say by which records the rows came.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -20,13 +23,17 @@ use wire_protocol::view::WorkerState;
 use crate::scheduler::Scheduler;
 use crate::state::Phase;
 use crate::table::bag::Bag;
+use crate::table::rows::Row;
 use crate::table::work::Work;
 use crate::table::worker::Worker;
 
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
-/// Bytes of a work in a snapshot.
-const WORK_BYTES: usize = 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;
+/// Bytes of works that are alike in a snapshot: how many, and what each is.
+const WORKS_BYTES: usize = 4 + 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;
+
+/// Stands for the bytes of rows that have gone.
+const GONE: u32 = u32::MAX;
 
 /// Why a snapshot cannot be restored.
 #[derive(Debug, Error)]
@@ -100,10 +107,11 @@ struct BagPart {
 impl Scheduler {
     /// Appends a snapshot of the state after record [`Scheduler::last_lsn`].
     ///
-    /// Cost: about as many bytes as the scheduler uses memory, copied once.
+    /// Cost: what is left to do is copied once, with its rows; what was done is looked at, and most of it takes a byte
+    /// or two a work.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         // Growing by doubling would copy, and touch anew, several times what the snapshot takes.
-        out.reserve(self.snapshot_bytes());
+        out.reserve(usize::try_from(self.snapshot_bytes()).unwrap_or(0));
         put_part(
             out,
             &Header {
@@ -138,15 +146,14 @@ impl Scheduler {
     }
 
     /// About how many bytes a snapshot takes now, rather too many than too few.
-    fn snapshot_bytes(&self) -> usize {
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
         const BAG_BYTES: u64 = 256;
         const WORKER_BYTES: u64 = 256;
         let works = self.open_works() + self.counters.works_done;
-        let bytes = works * WORK_BYTES as u64
+        works * WORKS_BYTES as u64
             + self.counters.rows_bytes
             + self.bags.len() as u64 * BAG_BYTES
-            + self.workers.len() as u64 * WORKER_BYTES;
-        usize::try_from(bytes).unwrap_or(0)
+            + self.workers.len() as u64 * WORKER_BYTES
     }
 
     fn put_bag(&self, out: &mut Vec<u8>, bag: &Bag) {
@@ -166,20 +173,23 @@ impl Scheduler {
                 template: (*self.templates.get(bag.template).definition).clone(),
             },
         );
-        put_len(out, bag.rows.chunks().count());
-        for (_, count, bytes) in bag.rows.chunks() {
-            put_len(out, count as usize);
-            put_len(out, bytes.len());
-            out.extend_from_slice(bytes);
+        put_len(out, bag.rows.chunks().len());
+        for chunk in bag.rows.chunks() {
+            out.extend_from_slice(&chunk.rows.to_le_bytes());
+            out.extend_from_slice(&chunk.lsn.0.to_le_bytes());
+            match chunk.bytes {
+                None => out.extend_from_slice(&GONE.to_le_bytes()),
+                Some(bytes) => {
+                    put_len(out, bytes.len());
+                    out.extend_from_slice(bytes);
+                }
+            }
         }
-        for row in 0..bag.accepted() {
-            put_work(
-                out,
-                self.works
-                    .get(bag.first.offset(row))
-                    .expect("accepted rows are works"),
-            );
-        }
+        let works = (0..bag.accepted()).map(|row| {
+            let work = self.works.get(bag.first.offset(row));
+            WorkPart::of(work.expect("accepted rows are works"))
+        });
+        put_works(out, works);
     }
 
     /// Takes over a snapshot; to be called on a new scheduler, before any record.
@@ -189,7 +199,7 @@ impl Scheduler {
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
         let mut reader = Reader::new(snapshot);
         let header: Header = part(&mut reader, "snapshot header")?;
-        if header.format != FORMAT {
+        if !(1..=FORMAT).contains(&header.format) {
             return Err(RestoreError::Format { found: header.format });
         }
         if header.shard != self.config.shard {
@@ -209,7 +219,7 @@ impl Scheduler {
             self.restore_worker(part(&mut reader, "worker")?, header.recorded);
         }
         for _ in 0..len(&mut reader, "bags")? {
-            self.restore_bag(&mut reader)?;
+            self.restore_bag(&mut reader, header.format)?;
         }
         reader.finish()?;
         self.epoch = header.epoch;
@@ -247,7 +257,7 @@ impl Scheduler {
         };
     }
 
-    fn restore_bag(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
+    fn restore_bag(&mut self, reader: &mut Reader<'_>, format: u16) -> Result<(), RestoreError> {
         let bag: BagPart = part(reader, "bag")?;
         if bag.tenant.0 == 0 || bag.tenant.index() > self.tenants.len() {
             return Err(RestoreError::Contradiction(format!(
@@ -274,41 +284,69 @@ impl Scheduler {
         entry.closed = bag.closed;
         for _ in 0..len(reader, "chunks")? {
             let count = reader.u32("rows")?;
-            let bytes = reader.u32("bytes of rows")? as usize;
-            let rest = reader.rest();
-            let rows = rest
-                .get(..bytes)
-                .ok_or(DecodeError::Truncated { field: "rows" })?;
-            *reader = Reader::new(&rest[bytes..]);
-            let rows = Rows::parse(count, rows)?;
-            if rows.len() > bag.rows_total - self.bags.get(id).expect("just inserted").accepted() {
+            let lsn = Lsn(if format == 1 {
+                0
+            } else {
+                reader.u64("lsn of rows")?
+            });
+            if count > bag.rows_total - self.bags.get(id).expect("just inserted").accepted() {
                 return Err(RestoreError::Contradiction(format!(
                     "{id} has more rows than it announced"
                 )));
             }
-            self.insert_rows(id, rows);
+            match reader.u32("bytes of rows")? {
+                GONE => self.insert_gone_rows(id, count, lsn),
+                bytes => {
+                    let rest = reader.rest();
+                    let rows = rest
+                        .get(..bytes as usize)
+                        .ok_or(DecodeError::Truncated { field: "rows" })?;
+                    *reader = Reader::new(&rest[bytes as usize..]);
+                    self.insert_rows(id, Rows::parse(count, rows)?, lsn);
+                }
+            }
         }
-        for row in 0..self.bags.get(id).expect("just inserted").accepted() {
-            self.restore_work(bag.first.offset(row), reader)?;
+        let accepted = self.bags.get(id).expect("just inserted").accepted();
+        let mut row = 0;
+        while row < accepted {
+            let alike = if format == 1 {
+                1
+            } else {
+                reader.u32("works alike")?
+            };
+            if alike == 0 || alike > accepted - row {
+                return Err(RestoreError::Contradiction(format!(
+                    "{id} has {accepted} works, and {alike} more behind {row}"
+                )));
+            }
+            let part = WorkPart::read(reader)?;
+            for _ in 0..alike {
+                self.restore_work(bag.first.offset(row), part)?;
+                row += 1;
+            }
         }
         Ok(())
     }
 
-    fn restore_work(&mut self, id: WorkId, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
-        let lsn = Lsn(reader.u64("lsn")?);
-        let worker = WorkerId(reader.u32("worker")?);
-        let epoch = Epoch(reader.u32("epoch")?);
-        let attempt = Attempt(reader.u16("attempt")?);
-        let spent = reader.u16("spent")?;
-        let phase = reader.u8("phase")?;
-        let phase = Phase::from_byte(phase)
-            .filter(|phase| !matches!(phase, Phase::Void | Phase::Delayed))
-            .ok_or(DecodeError::OutOfRange {
-                field: "phase",
-                value: u64::from(phase),
-            })?;
-        let reason = Reason::from_wire(reader.u8("reason")?)?;
-        let kills = reader.u8("kills")?;
+    fn insert_gone_rows(&mut self, id: BagId, rows: u32, lsn: Lsn) {
+        let bag = self.bags.get_mut(id).expect("just inserted");
+        let first = bag.first.offset(bag.accepted());
+        bag.rows.push_gone(rows, lsn);
+        bag.tally.queued += rows;
+        self.works.accept(first, rows, id.0 as u32);
+    }
+
+    fn restore_work(&mut self, id: WorkId, part: WorkPart) -> Result<(), RestoreError> {
+        let WorkPart {
+            lsn,
+            worker,
+            epoch,
+            attempt,
+            spent,
+            phase,
+            reason,
+            kills,
+        } = part;
         if phase.is_held() {
             if self.workers.get(worker).is_none() {
                 return Err(RestoreError::Contradiction(format!(
@@ -330,11 +368,97 @@ impl Scheduler {
             kills,
             ..*work
         };
+        let bag = self.bags.of_work_mut(bag);
+        let row = bag.row_of(id);
+        if phase == Phase::Succeeded {
+            self.counters.rows_bytes -= bag.rows.succeeded(row);
+        } else if matches!(bag.rows.get(row), Some(Row::Recorded(_))) {
+            return Err(RestoreError::Contradiction(format!(
+                "{id} is {phase:?} and its row has gone"
+            )));
+        }
         if phase != Phase::Queued {
-            self.bags.of_work_mut(bag).count(Phase::Queued, phase);
+            bag.count(Phase::Queued, phase);
             self.counters.moved(Phase::Queued, phase);
         }
         Ok(())
+    }
+}
+
+/// What a snapshot says of a work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct WorkPart {
+    lsn: Lsn,
+    worker: WorkerId,
+    epoch: Epoch,
+    attempt: Attempt,
+    spent: u16,
+    phase: Phase,
+    reason: Reason,
+    kills: u8,
+}
+
+impl WorkPart {
+    fn of(work: &Work) -> Self {
+        Self {
+            lsn: work.lsn,
+            worker: work.worker,
+            epoch: work.epoch,
+            attempt: work.attempt,
+            spent: work.spent,
+            // A replay knows nothing of backoffs.
+            phase: match work.phase {
+                Phase::Delayed => Phase::Queued,
+                phase => phase,
+            },
+            reason: work.reason,
+            kills: work.kills,
+        }
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.lsn.0.to_le_bytes());
+        out.extend_from_slice(&self.worker.0.to_le_bytes());
+        out.extend_from_slice(&self.epoch.0.to_le_bytes());
+        out.extend_from_slice(&self.attempt.0.to_le_bytes());
+        out.extend_from_slice(&self.spent.to_le_bytes());
+        out.extend_from_slice(&[self.phase as u8, self.reason as u8, self.kills]);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            lsn: Lsn(reader.u64("lsn")?),
+            worker: WorkerId(reader.u32("worker")?),
+            epoch: Epoch(reader.u32("epoch")?),
+            attempt: Attempt(reader.u16("attempt")?),
+            spent: reader.u16("spent")?,
+            phase: phase(reader.u8("phase")?)?,
+            reason: Reason::from_wire(reader.u8("reason")?)?,
+            kills: reader.u8("kills")?,
+        })
+    }
+}
+
+/// A phase that a snapshot may say.
+fn phase(byte: u8) -> Result<Phase, DecodeError> {
+    Phase::from_byte(byte)
+        .filter(|phase| !matches!(phase, Phase::Void | Phase::Delayed))
+        .ok_or(DecodeError::OutOfRange {
+            field: "phase",
+            value: u64::from(byte),
+        })
+}
+
+/// Appends works, those that are alike and stand together once.
+fn put_works(out: &mut Vec<u8>, works: impl Iterator<Item = WorkPart>) {
+    let mut works = works.peekable();
+    while let Some(work) = works.next() {
+        let mut alike: u32 = 1;
+        while works.next_if_eq(&work).is_some() {
+            alike += 1;
+        }
+        out.extend_from_slice(&alike.to_le_bytes());
+        work.put(out);
     }
 }
 
@@ -348,22 +472,6 @@ fn worker_part(worker: &Worker) -> WorkerPart {
         cordoned: worker.cordoned,
         gone: worker.state == WorkerState::Gone,
     }
-}
-
-fn put_work(out: &mut Vec<u8>, work: &Work) {
-    let start = out.len();
-    let phase = if work.phase == Phase::Delayed {
-        Phase::Queued
-    } else {
-        work.phase
-    };
-    out.extend_from_slice(&work.lsn.0.to_le_bytes());
-    out.extend_from_slice(&work.worker.0.to_le_bytes());
-    out.extend_from_slice(&work.epoch.0.to_le_bytes());
-    out.extend_from_slice(&work.attempt.0.to_le_bytes());
-    out.extend_from_slice(&work.spent.to_le_bytes());
-    out.extend_from_slice(&[phase as u8, work.reason as u8, work.kills]);
-    debug_assert_eq!(out.len() - start, WORK_BYTES);
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {

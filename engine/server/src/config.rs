@@ -126,7 +126,7 @@ pub struct Options {
     /// Hours for which finished works are remembered
     #[arg(long, env = "POOL_RETENTION_HOURS", default_value_t = 24, value_name = "H")]
     retention_hours: u64,
-    /// Mebibytes of journal between two snapshots (1 to 65 536)
+    /// Mebibytes of journal between two snapshots, at least (1 to 65 536); more while the state is large
     #[arg(long, env = "POOL_SNAPSHOT_MIB", default_value_t = 256, value_name = "MIB",
           value_parser = clap::value_parser!(u64).range(1..=65_536))]
     snapshot_mib: u64,

@@ -3,14 +3,16 @@
 use wire_protocol::client_link::{Query, QueryRequest};
 use wire_protocol::ids::{BagId, LinkId, WorkId, WorkerId};
 use wire_protocol::limits::PAGE_LEN_MAX;
-use wire_protocol::template::row;
+use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Bytes, Millis};
 use wire_protocol::view::{BagView, Filter, QueueView, Reply, StatusView, WorkDetail, WorkView, WorkerView};
 
 use crate::effect::{Effect, Effects};
-use crate::fetch::{Fetch, Results, What};
+use crate::fetch::{Fetch, Page, Recorded, Results, What};
+use crate::parameters;
 use crate::scheduler::Scheduler;
 use crate::table::bag::Bag;
+use crate::table::rows::Row;
 use crate::table::work::Work;
 use crate::table::worker::Worker;
 
@@ -19,9 +21,6 @@ const WORKS_SCANNED_MAX: usize = 50_000;
 
 /// Works whose results one answer carries at most.
 const RESULTS_MAX: usize = 4_096;
-
-/// Bytes of a value that a listing shows; the rest is cut.
-const PARAMETER_BYTES_SHOWN: usize = 256;
 
 /// Bytes after which a page is ended, whatever its limit, so that it fits a frame. Half a frame is left, because
 /// one more work or worker is far smaller than that.
@@ -36,6 +35,7 @@ impl Scheduler {
             Query::Work(work) => match self.work_detail(link, work) {
                 Some((detail, Some(lsn))) => {
                     let what = What::Detail {
+                        row: self.recorded_row(work),
                         detail: Box::new(detail),
                         lsn,
                     };
@@ -50,7 +50,25 @@ impl Scheduler {
                 Some((detail, None)) => Reply::Work(Box::new(detail)),
                 None => not_found(work.to_string()),
             },
-            Query::Works { filter, after, limit } => self.list_works(link, &filter, after, limit),
+            Query::Works { filter, after, limit } => {
+                let (works, next) = self.list_works(link, &filter, after, limit);
+                let recorded = self.recorded_rows(&works);
+                if !recorded.is_empty() {
+                    let what = What::Works(Page {
+                        works,
+                        next,
+                        recorded,
+                    });
+                    let fetch = Fetch {
+                        link,
+                        after: self.last_lsn,
+                        request: id,
+                        what,
+                    };
+                    return effects.list.push(Effect::Fetch(Box::new(fetch)));
+                }
+                Reply::Works { works, next }
+            }
             Query::Bag(bag) => self.visible_bag(link, bag).map_or_else(
                 || not_found(bag.to_string()),
                 |bag| Reply::Bag(self.bag_view(bag)),
@@ -130,11 +148,10 @@ impl Scheduler {
     fn work_view(&self, id: WorkId, work: &Work, bag: &Bag) -> Option<WorkView> {
         let template = &self.templates.get(bag.template).definition;
         let row_index = bag.row_of(id);
-        let values = row::split(template.columns.len(), bag.rows.get(row_index)?).unwrap_or_default();
-        let text = |value: &[u8]| {
-            let cut = value.len().min(PARAMETER_BYTES_SHOWN);
-            let ellipsis = if cut < value.len() { "…" } else { "" };
-            format!("{}{ellipsis}", String::from_utf8_lossy(&value[..cut]))
+        let parameters = match bag.rows.get(row_index)? {
+            Row::Here(row) => parameters::shown(template, row),
+            // Read when the answer is fetched.
+            Row::Recorded(_) => Vec::new(),
         };
         Some(WorkView {
             work: id,
@@ -146,17 +163,37 @@ impl Scheduler {
             reason: work.reason,
             label: template.label.clone(),
             app: template.app.clone(),
-            parameters: template
-                .columns
-                .iter()
-                .cloned()
-                .zip(values.into_iter().map(text))
-                .collect(),
+            parameters,
             submitted: bag.opened,
         })
     }
 
-    fn list_works(&self, link: LinkId, filter: &Filter, after: WorkId, limit: u32) -> Reply {
+    /// Where the rows of works are that have gone from memory: index in `works`, and the record.
+    fn recorded_rows(&self, works: &[WorkView]) -> Vec<(usize, Recorded)> {
+        let recorded = |(index, view): (usize, &WorkView)| Some((index, self.recorded_row(view.work)?));
+        works.iter().enumerate().filter_map(recorded).collect()
+    }
+
+    fn recorded_row(&self, id: WorkId) -> Option<Recorded> {
+        let bag = self.bags.of_work(self.works.get(id)?.bag);
+        let row = bag.row_of(id);
+        match bag.rows.get(row)? {
+            Row::Here(_) => None,
+            Row::Recorded(lsn) => Some(Recorded {
+                lsn,
+                row,
+                template: std::sync::Arc::clone(&self.templates.get(bag.template).definition),
+            }),
+        }
+    }
+
+    fn list_works(
+        &self,
+        link: LinkId,
+        filter: &Filter,
+        after: WorkId,
+        limit: u32,
+    ) -> (Vec<WorkView>, Option<WorkId>) {
         let limit = limit.clamp(1, PAGE_LEN_MAX) as usize;
         let mut works: Vec<WorkView> = Vec::new();
         let (mut scanned, mut bytes) = (0, 0);
@@ -178,10 +215,7 @@ impl Scheduler {
             }
             if !passes(bag) || self.visible_bag(link, bag.id).is_none() {
                 if scanned >= WORKS_SCANNED_MAX {
-                    return Reply::Works {
-                        works,
-                        next: Some(last),
-                    };
+                    return (works, Some(last));
                 }
                 scanned += 1;
                 last = WorkId(bag.first.offset(bag.rows_total).0 - 1);
@@ -190,10 +224,7 @@ impl Scheduler {
             let from = WorkId(after.0.saturating_add(1).max(bag.first.0));
             for id in from.0..bag.first.offset(bag.accepted()).0 {
                 if works.len() == limit || bytes >= PAGE_BYTES || scanned >= WORKS_SCANNED_MAX {
-                    return Reply::Works {
-                        works,
-                        next: Some(last),
-                    };
+                    return (works, Some(last));
                 }
                 scanned += 1;
                 last = WorkId(id);
@@ -206,11 +237,13 @@ impl Scheduler {
                 let right_worker = filter.worker.is_none_or(|worker| worker == work.worker);
                 if right_state && right_worker {
                     works.extend(self.work_view(last, work, bag));
-                    bytes += works.last().map_or(0, work_bytes);
+                    bytes += works.last().map_or(0, |view| {
+                        work_bytes(view, &self.templates.get(bag.template).definition)
+                    });
                 }
             }
         }
-        Reply::Works { works, next: None }
+        (works, None)
     }
 
     fn bag_view(&self, bag: &Bag) -> BagView {
@@ -313,13 +346,18 @@ impl Scheduler {
     }
 }
 
-/// Bytes of a work on a page, about.
-fn work_bytes(view: &WorkView) -> usize {
-    let parameters = view
-        .parameters
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4);
-    80 + view.label.len() + view.app.len() + parameters.sum::<usize>()
+/// Bytes of a work on a page, about; at most, where its parameters are still to be fetched.
+fn work_bytes(view: &WorkView, template: &WorkTemplate) -> usize {
+    let parameters = if view.parameters.is_empty() {
+        parameters::shown_bytes_max(template)
+    } else {
+        let bytes = view
+            .parameters
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4);
+        bytes.sum()
+    };
+    80 + view.label.len() + view.app.len() + parameters
 }
 
 /// Bytes of a worker on a page, about.

@@ -13,8 +13,9 @@ use crate::effect::Effects;
 use crate::event::Pressure;
 use crate::ready::{End, Run};
 use crate::scheduler::Scheduler;
-use crate::table::bag::{Bag, RowStore};
+use crate::table::bag::Bag;
 use crate::table::class::Class;
+use crate::table::rows::RowStore;
 use crate::timers::Timer;
 
 /// The share of a time to live that is left when its works begin to go first: a tenth.
@@ -178,8 +179,8 @@ impl Scheduler {
             first_row: accepted,
             rows,
         };
-        self.record(effects, record::kind::ROWS_ADDED, |out| added.put(out));
-        let run = self.insert_rows(id, rows);
+        let lsn = self.record(effects, record::kind::ROWS_ADDED, |out| added.put(out));
+        let run = self.insert_rows(id, rows, lsn);
         self.counters.accepted_total += u64::from(run.len);
         let key = Self::key_of(self.bags.get(id).expect("just seen"));
         self.ready.push(key, run, End::Back);
@@ -187,15 +188,15 @@ impl Scheduler {
         self.dispatch_class(key.class, effects);
     }
 
-    /// Makes the next rows of the bag known as queued works; also in replay.
-    pub(crate) fn insert_rows(&mut self, bag: BagId, rows: Rows<'_>) -> Run {
+    /// Makes the next rows of the bag, which came by the record at `lsn`, known as queued works; also in replay.
+    pub(crate) fn insert_rows(&mut self, bag: BagId, rows: Rows<'_>, lsn: Lsn) -> Run {
         let bag = self.bags.get_mut(bag).expect("rows are for known bags");
         let run = Run {
             first: bag.first.offset(bag.accepted()),
             len: rows.len(),
         };
         self.counters.rows_bytes += RowStore::memory_bytes(rows);
-        bag.rows.push(rows);
+        bag.rows.push(rows, lsn);
         bag.tally.queued += run.len;
         self.works.accept(run.first, run.len, bag.id.0 as u32);
         run

@@ -1,18 +1,17 @@
-//! Bags: what works that were submitted together have in common, and their rows.
+//! Bags: what works that were submitted together have in common.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use wire_protocol::client_link::{IdempotencyKey, RequestId};
-use wire_protocol::codec::Reader;
 use wire_protocol::ids::{BagId, Epoch, LinkId, Lsn, TenantId, WorkId};
-use wire_protocol::limits::ROW_BYTES_MAX;
 use wire_protocol::outcome::Outcome;
-use wire_protocol::template::{Priority, Rows, WorkTemplate};
+use wire_protocol::template::{Priority, WorkTemplate};
 use wire_protocol::units::Instant;
 use wire_protocol::view::Tally;
 
 use super::class::ClassId;
+use super::rows::RowStore;
 use crate::state::Phase;
 
 /// One submission.
@@ -73,6 +72,7 @@ impl Bag {
         rows - self.tally.done()
     }
 
+    #[inline]
     pub(crate) fn row_of(&self, work: WorkId) -> u32 {
         u32::try_from(work.0 - self.first.0).expect("works of a bag are within its rows")
     }
@@ -92,101 +92,6 @@ fn column(tally: &mut Tally, phase: Phase) -> &mut u32 {
         Some(Outcome::Expired) => &mut tally.expired,
         None if phase.is_held() => &mut tally.leased,
         None => &mut tally.queued,
-    }
-}
-
-/// Rows of a bag, as they came: the encoded bytes and where each row begins.
-#[derive(Default, Debug)]
-pub(crate) struct RowStore {
-    chunks: Vec<Chunk>,
-    len: u32,
-}
-
-#[derive(Debug)]
-struct Chunk {
-    first_row: u32,
-    offsets: Box<[u32]>,
-    bytes: Box<[u8]>,
-}
-
-impl RowStore {
-    pub(crate) fn len(&self) -> u32 {
-        self.len
-    }
-
-    /// Bytes of memory that rows like these take.
-    pub(crate) fn memory_bytes(rows: Rows<'_>) -> u64 {
-        rows.encoded().len() as u64 + 4 * u64::from(rows.len())
-    }
-
-    pub(crate) fn total_bytes(&self) -> u64 {
-        self.chunks
-            .iter()
-            .map(|chunk| (chunk.bytes.len() + 4 * chunk.offsets.len()) as u64)
-            .sum()
-    }
-
-    pub(crate) fn push(&mut self, rows: Rows<'_>) {
-        if rows.is_empty() {
-            return;
-        }
-        let bytes: Box<[u8]> = rows.encoded().into();
-        let base = bytes.as_ptr() as usize;
-        let mut offsets = Vec::with_capacity(rows.len() as usize);
-        let mut reader = Reader::new(&bytes);
-        for _ in 0..rows.len() {
-            offsets.push(u32::try_from(reader.rest().as_ptr() as usize - base).expect("a chunk is a frame"));
-            reader
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("rows were checked when they were parsed");
-        }
-        self.chunks.push(Chunk {
-            first_row: self.len,
-            offsets: offsets.into_boxed_slice(),
-            bytes,
-        });
-        self.len += rows.len();
-    }
-
-    pub(crate) fn get(&self, row: u32) -> Option<&[u8]> {
-        let index = self
-            .chunks
-            .partition_point(|chunk| chunk.first_row <= row)
-            .checked_sub(1)?;
-        let chunk = &self.chunks[index];
-        let offset = *chunk.offsets.get((row - chunk.first_row) as usize)? as usize;
-        Some(
-            Reader::new(&chunk.bytes[offset..])
-                .bytes("row", ROW_BYTES_MAX)
-                .expect("rows are well-formed"),
-        )
-    }
-
-    /// The rows from this one on.
-    pub(crate) fn iter_from(&self, row: u32) -> impl Iterator<Item = &[u8]> {
-        let index = self
-            .chunks
-            .partition_point(|chunk| chunk.first_row <= row)
-            .saturating_sub(1);
-        self.chunks[index..].iter().flat_map(move |chunk| {
-            let skip = row.saturating_sub(chunk.first_row) as usize;
-            let offset = chunk
-                .offsets
-                .get(skip)
-                .map_or(chunk.bytes.len(), |offset| *offset as usize);
-            let mut reader = Reader::new(&chunk.bytes[offset..]);
-            std::iter::from_fn(move || {
-                (!reader.is_empty())
-                    .then(|| reader.bytes("row", ROW_BYTES_MAX).expect("rows are well-formed"))
-            })
-        })
-    }
-
-    /// The encoded rows, chunk by chunk: first row, count, bytes.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = (u32, u32, &[u8])> {
-        self.chunks
-            .iter()
-            .map(|chunk| (chunk.first_row, chunk.offsets.len() as u32, &*chunk.bytes))
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod bag;
 pub(crate) mod class;
 pub(crate) mod link;
+pub(crate) mod rows;
 pub(crate) mod tenant;
 pub(crate) mod work;
 pub(crate) mod worker;

@@ -1,13 +1,14 @@
 //! Replay and snapshots: the same records lead to the same state, and damage is loud.
 
 use engine_core::{Config, Event, ReplayError, RestoreError, Scheduler};
-use wire_protocol::client_link::{Command, Selector};
-use wire_protocol::ids::{Lsn, Shard};
+use wire_protocol::client_link::{Command, Query, Selector};
+use wire_protocol::ids::{Lsn, Shard, WorkId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Priority;
 use wire_protocol::units::{Bytes, Instant, Millis};
+use wire_protocol::view::{Filter, Reply};
 
-use crate::kit::{Pool, null, snapshot, tokens};
+use crate::kit::{Pool, null, rows, snapshot, tokens};
 
 /// A pool with a bit of everything in its journal.
 fn eventful() -> Pool {
@@ -133,6 +134,7 @@ fn a_damaged_snapshot_is_refused_or_at_least_consistent() {
 fn a_snapshot_is_asked_for_after_enough_records_and_once_at_a_time() {
     let config = Config {
         snapshot_every: Bytes(20_000),
+        records_per_snapshot: 0,
         ..Config::default()
     };
     let mut pool = Pool::with(config);
@@ -152,6 +154,101 @@ fn a_snapshot_is_asked_for_after_enough_records_and_once_at_a_time() {
     pool.handle(Event::SnapshotDone);
     pool.command(operator, Command::Snapshot);
     assert_eq!(std::mem::take(&mut pool.snapshots_asked), 1);
+}
+
+#[test]
+fn a_large_state_is_not_written_again_for_a_few_records() {
+    let config = Config {
+        snapshot_every: Bytes(1),
+        records_per_snapshot: 3,
+        ..Config::default()
+    };
+    let mut pool = Pool::with(config);
+    let operator = pool.operator();
+    let worker = pool.worker("w", 100, 0);
+    pool.snapshots_asked = 0;
+    pool.handle(Event::SnapshotDone);
+    pool.submit(operator, null(), 100);
+    assert_eq!(
+        pool.snapshots_asked, 0,
+        "what waits is as long in a snapshot as in records"
+    );
+    // Long rows of works that end are recorded, and no longer part of the state.
+    let mut recorded = 0;
+    loop {
+        let leases = pool.leases(worker);
+        pool.finish(worker, &tokens(&leases));
+        if pool.snapshots_asked > 0 {
+            break;
+        }
+        let bag = pool.open_bag(operator, null(), 100);
+        pool.rows(operator, bag.request, 0, &vec![vec![7; 1_000]; 100]);
+        assert_eq!(pool.snapshots_asked, 0, "the state has just grown as much");
+        recorded += 100_000;
+    }
+    assert!(recorded > 3 * pool.snapshot().len(), "{recorded} bytes of rows");
+    pool.ignore_all();
+}
+
+/// Works of a bag: two have succeeded, four are with a worker, and two more may come.
+#[test]
+fn a_snapshot_of_the_first_format_is_still_read() {
+    let mut scheduler = Scheduler::new(Config::default());
+    let bytes = include_bytes!("../formats/snapshot-1.bin");
+    scheduler.restore(bytes).expect("a good snapshot");
+    scheduler.check();
+    let mut effects = engine_core::Effects::default();
+    scheduler.start(Instant(2_000_000), &mut effects);
+    scheduler.check();
+    let counters = scheduler.counters();
+    assert_eq!(
+        (counters.works_queued, counters.works_leased, counters.works_done),
+        (0, 4, 2)
+    );
+}
+
+#[test]
+fn rows_of_works_that_succeeded_leave_memory_and_snapshot_and_are_still_shown() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let worker = pool.worker("w", 4, 0);
+    let bag = pool.open_bag(operator, null(), 4);
+    pool.rows(operator, bag.request, 0, &rows(0..2));
+    pool.rows(operator, bag.request, 2, &[vec![7; 60_000], vec![8; 60_000]]);
+    let leases = pool.leases(worker);
+    let before = pool.snapshot().len();
+    pool.report(worker, &tokens(&leases)[2..], Reason::None);
+    assert!(
+        pool.snapshot().len() < before - 100_000,
+        "the long rows have gone"
+    );
+    assert!(pool.scheduler.counters().rows_bytes < 1_000);
+    let shown = |pool: &mut Pool, work| pool.view(operator, work).parameters[0].1.clone();
+    assert!(
+        shown(&mut pool, leases[3].token.work).starts_with("\u{8}\u{8}"),
+        "read from the journal"
+    );
+    let all = pool.query(
+        operator,
+        Query::Works {
+            filter: Filter::default(),
+            after: WorkId(0),
+            limit: 10,
+        },
+    );
+    let Reply::Works { works, .. } = all else {
+        panic!("asked for works");
+    };
+    let firsts: Vec<char> = works
+        .iter()
+        .filter_map(|work| work.parameters[0].1.chars().next())
+        .collect();
+    assert_eq!(firsts.len(), 4, "each has its parameters: {works:?}");
+    assert_eq!(firsts[2..], ['\u{7}', '\u{8}']);
+    pool.restart();
+    let operator = pool.operator();
+    let view = pool.view(operator, leases[2].token.work);
+    assert!(view.parameters[0].1.starts_with('\u{7}'), "also after a restart");
 }
 
 #[test]

@@ -1,0 +1,250 @@
+//! Rows of a bag: the parameters of its works.
+//!
+//! They came in chunks, each by one record of the journal, and a chunk stays in memory while one of its works may
+//! still be given to a worker. When all have succeeded, which nothing can undo, its bytes go: whoever asks for them
+//! later is answered from the journal, as for results. So memory and snapshots hold what is left to do, and not what
+//! was done.
+
+use wire_protocol::codec::Reader;
+use wire_protocol::ids::Lsn;
+use wire_protocol::limits::ROW_BYTES_MAX;
+use wire_protocol::template::Rows;
+
+/// See the module.
+#[derive(Default, Debug)]
+pub(crate) struct RowStore {
+    chunks: Vec<Chunk>,
+    len: u32,
+    /// The chunk that was looked at last: works that ran together end together.
+    recent: usize,
+}
+
+/// A row, or where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Row<'a> {
+    Here(&'a [u8]),
+    /// In the record at this position.
+    Recorded(Lsn),
+}
+
+/// Rows that came together.
+#[derive(Debug)]
+struct Chunk {
+    first_row: u32,
+    len: u32,
+    /// Rows whose works have not succeeded.
+    needed: u32,
+    /// The record that they came by. `Lsn(0)`: it is not known, and the rows stay.
+    lsn: Lsn,
+    /// Where each row begins; nothing once the rows have gone.
+    offsets: Box<[u32]>,
+    /// The encoded rows.
+    bytes: Box<[u8]>,
+}
+
+/// A chunk as a snapshot has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkView<'a> {
+    pub(crate) rows: u32,
+    pub(crate) lsn: Lsn,
+    /// `None`: they have gone.
+    pub(crate) bytes: Option<&'a [u8]>,
+}
+
+impl RowStore {
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Bytes of memory that rows like these take.
+    pub(crate) fn memory_bytes(rows: Rows<'_>) -> u64 {
+        rows.encoded().len() as u64 + 4 * u64::from(rows.len())
+    }
+
+    /// Bytes of memory that all rows take now.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.chunks.iter().map(Chunk::memory_bytes).sum()
+    }
+
+    /// Rows came by the record at `lsn`.
+    pub(crate) fn push(&mut self, rows: Rows<'_>, lsn: Lsn) {
+        if rows.is_empty() {
+            return;
+        }
+        let bytes: Box<[u8]> = rows.encoded().into();
+        let base = bytes.as_ptr() as usize;
+        let mut offsets = Vec::with_capacity(rows.len() as usize);
+        let mut reader = Reader::new(&bytes);
+        for _ in 0..rows.len() {
+            offsets.push(u32::try_from(reader.rest().as_ptr() as usize - base).expect("a chunk is a frame"));
+            reader
+                .bytes("row", ROW_BYTES_MAX)
+                .expect("rows were checked when they were parsed");
+        }
+        self.add(Chunk {
+            first_row: self.len,
+            len: rows.len(),
+            needed: rows.len(),
+            lsn,
+            offsets: offsets.into_boxed_slice(),
+            bytes,
+        });
+    }
+
+    /// Rows that came by the record at `lsn` and have gone: their works have all succeeded.
+    pub(crate) fn push_gone(&mut self, rows: u32, lsn: Lsn) {
+        self.add(Chunk {
+            first_row: self.len,
+            len: rows,
+            needed: 0,
+            lsn,
+            offsets: Box::default(),
+            bytes: Box::default(),
+        });
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.len += chunk.len;
+        self.chunks.push(chunk);
+    }
+
+    /// The work of this row has succeeded. Returns the bytes of memory that are free now.
+    #[inline]
+    pub(crate) fn succeeded(&mut self, row: u32) -> u64 {
+        self.recent = self.chunk_of(row);
+        let chunk = &mut self.chunks[self.recent];
+        if chunk.is_gone() {
+            return 0;
+        }
+        chunk.needed -= 1;
+        if chunk.needed > 0 || chunk.lsn == Lsn(0) {
+            return 0;
+        }
+        let bytes = chunk.memory_bytes();
+        chunk.offsets = Box::default();
+        chunk.bytes = Box::default();
+        bytes
+    }
+
+    #[inline]
+    fn chunk_of(&self, row: u32) -> usize {
+        let recent = self.chunks.get(self.recent);
+        if recent.is_some_and(|chunk| chunk.contains(row)) {
+            return self.recent;
+        }
+        self.chunks
+            .partition_point(|chunk| chunk.first_row <= row)
+            .checked_sub(1)
+            .expect("the first chunk begins with row 0")
+    }
+
+    pub(crate) fn get(&self, row: u32) -> Option<Row<'_>> {
+        if row >= self.len {
+            return None;
+        }
+        let chunk = &self.chunks[self.chunk_of(row)];
+        Some(chunk.get(row).map_or(Row::Recorded(chunk.lsn), Row::Here))
+    }
+
+    /// The rows from this one on, which have not gone.
+    pub(crate) fn iter_from(&self, row: u32) -> impl Iterator<Item = &[u8]> {
+        let index = self
+            .chunks
+            .partition_point(|chunk| chunk.first_row <= row)
+            .saturating_sub(1);
+        self.chunks[index..].iter().flat_map(move |chunk| {
+            let skip = row.saturating_sub(chunk.first_row) as usize;
+            let offset = chunk
+                .offsets
+                .get(skip)
+                .map_or(chunk.bytes.len(), |offset| *offset as usize);
+            let mut reader = Reader::new(&chunk.bytes[offset..]);
+            std::iter::from_fn(move || {
+                (!reader.is_empty())
+                    .then(|| reader.bytes("row", ROW_BYTES_MAX).expect("rows are well-formed"))
+            })
+        })
+    }
+
+    pub(crate) fn chunks(&self) -> impl ExactSizeIterator<Item = ChunkView<'_>> {
+        self.chunks.iter().map(|chunk| ChunkView {
+            rows: chunk.len,
+            lsn: chunk.lsn,
+            bytes: (!chunk.is_gone()).then_some(&*chunk.bytes),
+        })
+    }
+
+    /// Asserts what must hold; `succeeded` says of a row whether its work has.
+    pub(crate) fn check(&self, succeeded: impl Fn(u32) -> bool) {
+        for chunk in &self.chunks {
+            let rows = chunk.first_row..chunk.first_row + chunk.len;
+            let needed = rows.filter(|row| !succeeded(*row)).count();
+            assert_eq!(chunk.needed as usize, needed, "rows that are needed: {chunk:?}");
+            let kept = needed > 0 || chunk.lsn == Lsn(0);
+            assert_eq!(!chunk.is_gone(), kept, "needed rows are there: {chunk:?}");
+        }
+    }
+}
+
+impl Chunk {
+    fn contains(&self, row: u32) -> bool {
+        row.wrapping_sub(self.first_row) < self.len
+    }
+
+    fn is_gone(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        (self.bytes.len() + 4 * self.offsets.len()) as u64
+    }
+
+    fn get(&self, row: u32) -> Option<&[u8]> {
+        let offset = *self.offsets.get((row - self.first_row) as usize)? as usize;
+        let mut reader = Reader::new(&self.bytes[offset..]);
+        Some(reader.bytes("row", ROW_BYTES_MAX).expect("rows are well-formed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire_protocol::codec::put_bytes;
+
+    fn store(chunks: &[&[&str]]) -> RowStore {
+        let mut store = RowStore::default();
+        for (index, rows) in chunks.iter().enumerate() {
+            let mut bytes = Vec::new();
+            rows.iter().for_each(|row| put_bytes(&mut bytes, row.as_bytes()));
+            let rows = Rows::parse(rows.len() as u32, &bytes).expect("well-formed");
+            store.push(rows, Lsn(10 + index as u64));
+        }
+        store
+    }
+
+    #[test]
+    fn a_chunk_goes_when_the_last_of_its_works_has_succeeded() {
+        let mut store = store(&[&["a", "bb"], &["ccc"]]);
+        let before = store.total_bytes();
+        assert_eq!(store.succeeded(1), 0);
+        assert_eq!(store.get(1), Some(Row::Here(b"bb")), "its neighbour is needed");
+        let freed = store.succeeded(0);
+        assert_eq!(store.total_bytes(), before - freed);
+        assert_eq!(store.get(0), Some(Row::Recorded(Lsn(10))));
+        assert_eq!(store.get(2), Some(Row::Here(b"ccc")));
+        assert_eq!(store.get(3), None);
+        assert_eq!(store.iter_from(2).collect::<Vec<_>>(), [b"ccc"]);
+        store.check(|row| row < 2);
+    }
+
+    #[test]
+    fn rows_of_an_unknown_record_stay() {
+        let mut store = RowStore::default();
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, b"a");
+        store.push(Rows::parse(1, &bytes).expect("well-formed"), Lsn(0));
+        assert_eq!(store.succeeded(0), 0);
+        assert_eq!(store.get(0), Some(Row::Here(b"a")));
+        store.check(|_| true);
+    }
+}
