@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use wire_protocol::units::{Bytes, Millis};
 
 use crate::log::{LogConfig, LogFormat};
@@ -134,6 +134,10 @@ pub struct Options {
     #[arg(long, env = "POOL_SEGMENT_MIB", default_value_t = 64, value_name = "MIB",
           value_parser = clap::value_parser!(u64).range(2..=1_024))]
     segment_mib: u64,
+    /// What an acknowledgement waits for: the disk, or nothing. With `memory` a crash of this machine or of the engine
+    /// may lose works and results that were acknowledged within the last moments; everything else stays as it is
+    #[arg(long, env = "POOL_DURABILITY", default_value = "disk", value_name = "WHAT")]
+    durability: Durability,
     /// Largest UDP payload that is tried; up to 65 527 where the path carries it (loopback, jumbo frames)
     #[arg(long, env = "POOL_MTU_MAX", default_value_t = 1_452, value_name = "BYTES",
           value_parser = clap::value_parser!(u16).range(1_200..=65_527))]
@@ -145,6 +149,15 @@ pub struct Options {
     /// How it is logged
     #[arg(long, env = "POOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
+}
+
+/// What an acknowledgement waits for.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// `fdatasync` of what it acknowledges.
+    Disk,
+    /// Nothing: the journal is written all the same, a moment later.
+    Memory,
 }
 
 /// The engine's configuration, checked.
@@ -161,6 +174,7 @@ pub struct Config {
     pub(crate) worker: Account,
     pub(crate) scheduler: engine_core::Config,
     pub(crate) segment_bytes: u64,
+    pub(crate) durability: Durability,
     pub(crate) mtu_max: u16,
     /// How to log.
     pub log: LogConfig,
@@ -246,6 +260,7 @@ impl Options {
             },
             scheduler,
             segment_bytes: self.segment_mib * 1024 * 1024,
+            durability: self.durability,
             mtu_max: self.mtu_max,
             log: LogConfig {
                 level: self.log_level,

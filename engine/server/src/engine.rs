@@ -21,7 +21,7 @@ use wire_protocol::{client_link, worker_link};
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::commit::{self, Commit};
-use crate::config::{Config, STOP_DEADLINE};
+use crate::config::{Config, Durability, STOP_DEADLINE};
 use crate::feed::{self, Feed};
 use crate::http::{self, Health};
 use crate::metrics::{Histogram, metrics};
@@ -192,6 +192,7 @@ impl Engine {
         let channels = Channels {
             batches,
             batch_bytes_max,
+            durability: config.durability,
             mail,
             fetches,
             snapshots,
@@ -199,6 +200,9 @@ impl Engine {
         };
         let clock = Clock::start(core.clock_floor());
         let auth = Auth::new(&config.worker, &config.admin);
+        if config.durability == Durability::Memory {
+            tracing::warn!("acknowledges before the disk has it (POOL_DURABILITY=memory): a crash may lose what was acknowledged");
+        }
         let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, channels);
         shell.start();
 

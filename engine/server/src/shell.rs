@@ -18,6 +18,7 @@ use wire_protocol::worker_link::{self, FromWorker, Refused, push_control};
 use crate::auth::{Auth, Role};
 use crate::clock::Clock;
 use crate::commit::Commit;
+use crate::config::Durability;
 use crate::metrics::{Numbers, Publisher};
 use crate::outbox::{Outbox, Released};
 use crate::shared::{DiskState, Mail, Shared};
@@ -76,6 +77,7 @@ pub(crate) struct Shell {
     batches: Option<Filler<Commit>>,
     /// Bytes that a batch may have at most.
     batch_bytes_max: u64,
+    durability: Durability,
     mail: Receiver<Mail>,
     fetches: SyncSender<Box<Fetch>>,
     /// Fetches for which the fetch thread had no room.
@@ -99,6 +101,7 @@ pub(crate) struct Shell {
 pub(crate) struct Channels {
     pub(crate) batches: Filler<Commit>,
     pub(crate) batch_bytes_max: u64,
+    pub(crate) durability: Durability,
     pub(crate) mail: Receiver<Mail>,
     pub(crate) fetches: SyncSender<Box<Fetch>>,
     pub(crate) snapshots: SyncSender<Snapshot>,
@@ -125,6 +128,7 @@ impl Shell {
             batch: Commit::default(),
             batches: Some(channels.batches),
             batch_bytes_max: channels.batch_bytes_max,
+            durability: channels.durability,
             mail: channels.mail,
             fetches: channels.fetches,
             waiting_fetches: std::collections::VecDeque::new(),
@@ -216,7 +220,7 @@ impl Shell {
             match effect {
                 Effect::Send { link, after, frames } => {
                     let frames = &self.effects.frames[frames];
-                    if after <= self.durable {
+                    if after <= self.durable || self.durability == Durability::Memory {
                         Self::send(&mut self.full, links, link, frames);
                     } else {
                         self.outbox.push_frames(after, link, frames);

@@ -1,6 +1,7 @@
 //! A pool of real processes in a folder of its own: an engine that can be killed and started again in the same
 //! place, workers, clients, hostile peers, and a look into the journal afterwards.
 
+mod hold;
 mod journal;
 mod peer;
 mod workers;
@@ -17,6 +18,7 @@ use client::protocol::units::Millis;
 use client::{Client, ConnectOptions, Follow, Trust};
 use serde::Deserialize;
 
+pub(crate) use hold::Held;
 pub(crate) use journal::{Audit, History};
 pub(crate) use peer::{Heard, Peer, connector, join, login};
 pub(crate) use workers::{NullWorkers, Worker};

@@ -4,6 +4,7 @@
 mod kit;
 
 mod crash;
+mod durability;
 mod feed;
 mod flood;
 mod health;
