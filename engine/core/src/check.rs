@@ -134,7 +134,7 @@ impl Scheduler {
                     "{} is listed as starving iff it has a free slot",
                     worker.id
                 );
-                if starving && self.rejoin_until.is_none() {
+                if starving && self.pause().is_none() {
                     assert!(
                         !self.ready.has_any(&profile.eligible),
                         "{} has a free slot while works wait for it",

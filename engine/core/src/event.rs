@@ -69,6 +69,7 @@ pub enum Pressure {
     None,
     /// Its buffer is half full: submissions wait, everything else goes on.
     Behind,
-    /// The disk is full but for the reserve, which is kept for works that are under way.
+    /// The disk is full but for the reserve, which is kept for works that are under way: submissions wait, and no work
+    /// is leased, because leases are records too.
     DiskFull,
 }

@@ -175,8 +175,8 @@ impl Scheduler {
             Event::LinkAlive { link } => self.on_link_alive(link),
             Event::LinkFull { link } => self.on_link_full(link, effects),
             Event::LinkClosed { link } => self.on_link_closed(link, effects),
-            Event::JournalPressure(pressure) => self.pressure = pressure,
-            Event::SnapshotDone => self.snapshot_wanted = false,
+            Event::JournalPressure(pressure) => self.on_journal_pressure(pressure, effects),
+            Event::SnapshotDone => self.on_snapshot_done(),
             Event::Tick => {}
         }
         self.run_due_timers(effects);

@@ -6,6 +6,10 @@
 //! free never waits for a round trip; but only as many as are its share of what waits, so that the end of a bag
 //! does not lie with one worker while others have nothing to do. Where it does all the same, because works take
 //! longer than expected, [`Scheduler::rebalance`] takes some back.
+//!
+//! Twice nobody gets anything, and everything is looked at anew afterwards: see [`Pause`].
+
+use std::fmt;
 
 use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkerId};
 use wire_protocol::outcome::Reason;
@@ -14,6 +18,7 @@ use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{Assignments, TemplateDefined, Tokens, kind, push_control};
 
 use crate::effect::Effects;
+use crate::event::Pressure;
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{TemplateRef, Templates};
@@ -42,14 +47,14 @@ impl Scheduler {
         self.dispatch(Some(class), effects);
     }
 
-    /// Everything is looked at anew: the wait after a start is over.
+    /// Everything is looked at anew: a pause is over.
     pub(crate) fn dispatch_all(&mut self, effects: &mut Effects) {
         self.dispatch(None, effects);
     }
 
     /// Gives works of a class, or of all, to workers with free slots, then ahead of time.
     fn dispatch(&mut self, class: Option<ClassId>, effects: &mut Effects) {
-        if self.rejoin_until.is_some() {
+        if self.pause().is_some() {
             return;
         }
         let mut from = ProfileId(0);
@@ -62,6 +67,16 @@ impl Scheduler {
             from = ProfileId(profile.0 + 1);
         }
         self.prefill(class, effects);
+    }
+
+    /// Why nobody gets works now, whatever waits and whoever has room.
+    #[inline]
+    pub(crate) fn pause(&self) -> Option<Pause> {
+        if self.pressure == Pressure::DiskFull {
+            return Some(Pause::DiskFull);
+        }
+        self.rejoin_until
+            .map(|until| Pause::Rejoin(until.since(self.now)))
     }
 
     /// Gives works ahead of time to workers whose slots are all taken. Those who have their share already are
@@ -112,7 +127,7 @@ impl Scheduler {
     fn fill_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> Filled {
         let worker = self.workers.get(id).expect("a known worker");
         let mut filled = Filled::Nothing;
-        if worker.takes_work() && self.rejoin_until.is_none() && worker.held_len() < target {
+        if worker.takes_work() && self.pause().is_none() && worker.held_len() < target {
             filled = self.lease_upto(id, target, effects);
         }
         self.list_room(id);
@@ -220,8 +235,11 @@ impl Scheduler {
     pub(crate) fn rebalance(&mut self, effects: &mut Effects) {
         self.rebalance_armed = false;
         let starving: Vec<WorkerId> = self.classes.all_starving().take(REBALANCE_WORKERS_MAX).collect();
-        for worker in &starving {
-            self.retract_for(*worker, effects);
+        if self.pressure != Pressure::DiskFull {
+            // Otherwise what comes back could be given to nobody, and would be recorded as given back.
+            for worker in &starving {
+                self.retract_for(*worker, effects);
+            }
         }
         if !starving.is_empty() && !self.overfull.is_empty() {
             self.rebalance_armed = true;
@@ -270,6 +288,30 @@ impl Scheduler {
         effects.send(link, Lsn(0), |out| {
             Tokens::push(out, kind::RETRACT, Reason::Retracted, tokens)
         });
+    }
+}
+
+/// Why nobody gets works for now. Works under way go on, and what is reported of them counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pause {
+    /// Leases are recorded, and what is left of the disk is kept for recording how works under way end.
+    DiskFull,
+    /// After a start workers that held leases have this long to come back, so that nobody else is given what they
+    /// run.
+    Rejoin(Millis),
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DiskFull => f.write_str(
+                "the disk is full and the engine gives out no works until there is room; what workers have goes on",
+            ),
+            Self::Rejoin(wait) => write!(
+                f,
+                "the engine has just started and waits {wait} for workers that held leases to come back"
+            ),
+        }
     }
 }
 

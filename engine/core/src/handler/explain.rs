@@ -85,11 +85,8 @@ impl Scheduler {
             self.ready.queue_len(key),
             self.ready.len_above(key.priority),
         ));
-        if let Some(until) = self.rejoin_until {
-            let wait = until.since(self.now);
-            return format!(
-                "the engine has just started and waits {wait} for workers that held leases to come back"
-            );
+        if let Some(pause) = self.pause() {
+            return pause.to_string();
         }
         let connected: Vec<&Worker> = self
             .workers
@@ -166,11 +163,8 @@ impl Scheduler {
     }
 
     fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> String {
-        if let Some(until) = self.rejoin_until {
-            let wait = until.since(self.now);
-            return format!(
-                "the engine has just started and waits {wait} for workers that held leases to come back"
-            );
+        if let Some(pause) = self.pause() {
+            return pause.to_string();
         }
         let eligible = &self.classes.profile(worker.profile).eligible;
         if self.ready.len() == 0 {

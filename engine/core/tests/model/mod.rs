@@ -75,6 +75,8 @@ pub(crate) struct Model {
     pub(crate) to_tell: BTreeSet<Expected>,
     /// Works that each ended once more than they were revived.
     ended: BTreeMap<WorkId, u32>,
+    /// Nobody is to be given anything: leases would take the room that is kept for outcomes.
+    pub(crate) disk_full: bool,
     /// Works that could have been leased when the event at hand came, with their priority.
     ready_before: BTreeMap<WorkId, Priority>,
 }
@@ -182,6 +184,7 @@ impl Model {
             panic!("{token} was leased to {id} while the work was {:?}", work.state);
         };
         assert!(earliest <= self.now, "{token} was leased during its backoff");
+        assert!(!self.disk_full, "{token} was leased to {id} on a full disk");
         assert!(worker.takes, "{id} takes no works and got {token}");
         assert_eq!(token.attempt.0, work.attempt + 1, "attempts are counted");
         assert_eq!((&lease.row, &lease.template), (&work.row, &bag.template));
@@ -215,7 +218,7 @@ impl Model {
                 );
             }
         }
-        if !dispatching {
+        if !dispatching || self.disk_full {
             return;
         }
         for (id, worker) in self.workers.iter().filter(|(_, worker)| worker.takes) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use engine_core::{Config, Event};
+use engine_core::{Config, Event, Pressure};
 use proptest::prelude::*;
 use wire_protocol::client_link::{Command, Query, Selector};
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, TenantId, WorkId, WorkerId};
@@ -38,6 +38,8 @@ struct Both {
     /// Bag, request and client of each submission.
     submissions: Vec<(BagId, u32, LinkId)>,
     told: BTreeSet<Expected>,
+    /// As it was last: until the next change submissions wait.
+    pressure: Pressure,
 }
 
 const TENANTS: [&str; 3] = ["alice", "bob", "carol"];
@@ -59,6 +61,7 @@ impl Both {
             operator,
             submissions: Vec::new(),
             told: BTreeSet::new(),
+            pressure: Pressure::None,
         }
     }
 
@@ -155,6 +158,8 @@ impl Both {
 
     fn act(&mut self, act: &Act) {
         match *act {
+            // Random histories and scenarios cover what is refused and why.
+            Act::Submit { .. } | Act::MoreRows { .. } if self.pressure != Pressure::None => {}
             Act::Submit {
                 client,
                 template: which,
@@ -315,13 +320,11 @@ impl Both {
             Act::Command { command, which, .. } => self.command(command, which),
             Act::Operate { command, worker } => self.operate(command, worker),
             Act::Time { ms, alive } => self.time(Millis(ms), alive),
+            Act::Pressure(which) => {
+                self.press([Pressure::None, Pressure::Behind, Pressure::DiskFull][which]);
+            }
             Act::Crash { .. } => self.restart(),
-            Act::MoreRows { .. }
-            | Act::Full { .. }
-            | Act::Stall { .. }
-            | Act::Pressure(_)
-            | Act::Durable
-            | Act::Hold => {}
+            Act::MoreRows { .. } | Act::Full { .. } | Act::Stall { .. } | Act::Durable | Act::Hold => {}
         }
     }
 
@@ -481,8 +484,17 @@ impl Both {
         }
     }
 
+    fn press(&mut self, pressure: Pressure) {
+        self.pressure = pressure;
+        self.event(|pool, model| {
+            model.disk_full = pressure == Pressure::DiskFull;
+            pool.handle(Event::JournalPressure(pressure));
+        });
+    }
+
     fn restart(&mut self) {
         self.pool.restart();
+        (self.pressure, self.model.disk_full) = (Pressure::None, false);
         self.model.restarted(self.pool.now);
         for hand in &mut self.hands {
             hand.link = None;
@@ -495,6 +507,7 @@ impl Both {
 
     /// After all faults: everyone works, and everything comes to an end.
     fn finish(&mut self) {
+        self.press(Pressure::None);
         for worker in 0..self.hands.len() {
             self.operate(1, worker);
             self.join(worker, true);

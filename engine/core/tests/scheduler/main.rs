@@ -8,6 +8,7 @@ mod model;
 mod agreement;
 mod cancelling;
 mod deadlines;
+mod disk_full;
 mod dispatch;
 mod draining;
 mod following;

@@ -116,7 +116,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => (0..3_usize, n).prop_map(|(command, worker)| Act::Operate { command, worker }),
         5 => (jump.clone(), prop::bool::weighted(0.7)).prop_map(|(ms, alive)| Act::Time { ms, alive }),
         1 => jump.prop_map(|ms| Act::Stall { ms }),
-        1 => (0..3_usize).prop_map(Act::Pressure),
+        2 => prop::sample::select(vec![0_usize, 0, 1, 2]).prop_map(Act::Pressure),
         1 => Just(Act::Durable),
         1 => Just(Act::Hold),
         1 => (0..40_u64, any::<bool>())
@@ -367,7 +367,6 @@ impl World {
             Act::Pressure(which) => {
                 let pressure = [Pressure::None, Pressure::Behind, Pressure::DiskFull][which];
                 self.pool.handle(Event::JournalPressure(pressure));
-                self.pool.handle(Event::JournalPressure(Pressure::None));
             }
             Act::Durable => self.pool.all_durable(),
             Act::Hold => self.pool.hold_durability(),

@@ -11,7 +11,7 @@ use client::protocol::units::Millis;
 use client::{Client, Submission, SubmitEvent, SubmitOptions};
 use tokio::task::JoinHandle;
 
-use crate::kit::{Engine, NullWorkers, all_outcomes, null, until};
+use crate::kit::{Engine, NullWorkers, Worker, all_outcomes, command, null, until};
 
 /// Limits that were reached, with the advice when to come again.
 type Refusals = Arc<Mutex<Vec<(String, Millis)>>>;
@@ -109,6 +109,16 @@ async fn on_a_full_disk_submissions_wait_completions_go_on_and_a_restart_works()
     let client = engine.client().await;
     let (queued, _) = submit(&client, null(), vec![Vec::new(); 1_000]);
     let queued = queued.await.expect("no panic");
+    // Works that are under way, for as long as there is no gate.
+    let gate = engine.folder().join("gate");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+    let _worker = Worker::start(&engine, "gated", 4, "/bin/sh");
+    let (running, _) = submit(&client, command(&["/bin/sh", "-c", &script]), vec![vec![b'x']; 4]);
+    let running = running.await.expect("no panic");
+    until("four works run", async || {
+        client.status().await.is_ok_and(|status| status.works_leased == 4)
+    })
+    .await;
 
     let ballast = disk.fill();
     let rows = vec![vec![b'x'; 32 << 10]; 800];
@@ -130,12 +140,15 @@ async fn on_a_full_disk_submissions_wait_completions_go_on_and_a_restart_works()
     assert!(!sending.is_finished());
 
     let workers = NullWorkers::start(&engine, &["null"], 8);
-    let done = all_outcomes(client.follow(queued.bag).await.expect("the bag is there")).await;
-    assert_eq!(done.len(), 1_000, "what was accepted goes on to its end");
+    File::create(gate).expect("a file");
+    let done = all_outcomes(client.follow(running.bag).await.expect("the bag is there")).await;
+    assert_eq!(done.len(), 4, "what is under way goes on to its end");
+    let why = client.explain_work(queued.first).await.expect("an answer");
+    assert!(why.summary.starts_with("the disk is full"), "{}", why.summary);
 
     engine.kill();
     engine.start_again();
-    let again = all_outcomes(client.follow(queued.bag).await.expect("the bag is there")).await;
+    let again = all_outcomes(client.follow(running.bag).await.expect("the bag is there")).await;
     assert_eq!(again, done, "a restart on the full disk has everything");
     assert!(!sending.is_finished(), "there is still no room");
 
@@ -144,12 +157,10 @@ async fn on_a_full_disk_submissions_wait_completions_go_on_and_a_restart_works()
     let submission = submission
         .expect("intake goes on when there is room")
         .expect("no panic");
-    assert_eq!(
-        all_outcomes(client.follow(submission.bag).await.expect("the bag is there"))
-            .await
-            .len(),
-        800
-    );
+    for (bag, works) in [(queued.bag, 1_000), (submission.bag, 800)] {
+        let done = all_outcomes(client.follow(bag).await.expect("the bag is there")).await;
+        assert_eq!(done.len(), works, "what waited goes on too");
+    }
     drop(workers);
     assert!(engine.stop().success());
     // The folder of the test cannot be removed while something is mounted in it.
