@@ -134,6 +134,11 @@ impl Client {
             .await
     }
 
+    /// The bag takes no more rows; works that it has go on. It is done when they are.
+    pub async fn seal(&self, bag: BagId) -> Result<u32, ClientError> {
+        self.command("seal", Command::Seal(bag)).await
+    }
+
     /// The worker gets no further work.
     pub async fn cordon(&self, worker: WorkerId) -> Result<u32, ClientError> {
         self.command("cordon", Command::Cordon(worker)).await

@@ -397,6 +397,11 @@ impl Client {
                 }
             }
             (10, _) if self.rng.u8(0..4) == 0 => self.hang_up(ctx),
+            (11, Some(_)) => {
+                let request = self.ask(now, What::Other);
+                let bag = mine.map_or(BagId(0), |(bag, _)| bag);
+                self.command(ctx, request, Command::Seal(bag));
+            }
             _ => {}
         }
     }

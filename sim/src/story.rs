@@ -64,6 +64,7 @@ pub(crate) fn rarity(epoch: Epoch, kind: u8, payload: &[u8]) -> Option<&'static 
         Record::EpochStarted(_) => "the engine started",
         Record::Revived(_) => "works revived",
         Record::BagForgotten(_) => "a bag forgotten",
+        Record::BagSealed(_) => "a bag sealed",
         Record::WorkerForgotten(_) => "a worker forgotten",
         Record::WorkerChanged(_) => "a worker changed",
         _ => return None,

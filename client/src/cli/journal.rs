@@ -202,6 +202,7 @@ fn json_of(record: &Record<'_>) -> Value {
         }
         Record::Ended(ended) => with("ended", ended),
         Record::Revived(revived) => with("revived", revived),
+        Record::BagSealed(sealed) => with("bag-sealed", sealed),
     }
 }
 

@@ -192,6 +192,11 @@ impl Scheduler {
                     len: revived.count,
                 });
             }
+            Record::BagSealed(sealed) => {
+                self.saw_instant(sealed.at);
+                let bag = self.bags.get_mut(sealed.bag);
+                bag.ok_or_else(|| format!("{} is unknown", sealed.bag))?.closed = true;
+            }
         }
         Ok(())
     }

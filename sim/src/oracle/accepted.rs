@@ -150,6 +150,15 @@ pub(super) fn check_record(ledger: &Ledger, record: &Record<'_>) -> Result<(), V
                 format!("rows from {} on have no place in {}", added.first_row, added.bag)
             })
         }
+        Record::BagSealed(sealed) => {
+            let bag = ledger
+                .bags
+                .get(&sealed.bag)
+                .filter(|bag| !bag.forgotten && !bag.closed && bag.accepted < bag.rows_total);
+            check(NAME, bag.map(|bag| bag.first), bag.is_some(), || {
+                format!("{} is sealed and took no rows before", sealed.bag)
+            })
+        }
         Record::BagForgotten(id) => {
             let Some(bag) = ledger.bags.get(id).filter(|bag| !bag.forgotten) else {
                 return Err(Violation::new(

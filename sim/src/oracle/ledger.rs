@@ -249,6 +249,12 @@ impl Ledger {
                     bag.closed = true;
                 }
             }
+            Record::BagSealed(sealed) => {
+                self.bags
+                    .get_mut(&sealed.bag)
+                    .expect("accepted looks before")
+                    .closed = true;
+            }
             Record::Revived(revived) => {
                 for row in 0..revived.count {
                     let id = revived.first.offset(row);

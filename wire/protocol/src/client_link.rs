@@ -151,6 +151,8 @@ pub enum Command {
     Drain(WorkerId),
     /// Takes a snapshot now.
     Snapshot,
+    /// The bag takes no more rows than it has: its submitter has no more. Works that were accepted go on.
+    Seal(BagId),
 }
 
 /// A command with its number and key.

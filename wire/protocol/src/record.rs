@@ -33,6 +33,7 @@ pub mod kind {
     pub const ENDED: u8 = 13;
     pub const REVIVED: u8 = 14;
     pub const WORKER_FORGOTTEN: u8 = 15;
+    pub const BAG_SEALED: u8 = 16;
 }
 
 /// An engine took up the shard.
@@ -85,6 +86,15 @@ pub struct BagPrioritised {
     pub bag: BagId,
     /// Its new priority.
     pub priority: Priority,
+    /// When.
+    pub at: Instant,
+}
+
+/// The bag takes no more rows from here on, although it announced more; its works go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BagSealed {
+    /// The bag.
+    pub bag: BagId,
     /// When.
     pub at: Instant,
 }
@@ -348,6 +358,8 @@ pub enum Record<'a> {
     Ended(Ended),
     /// Works that had ended are queued again.
     Revived(Revived),
+    /// A submission has no more rows.
+    BagSealed(BagSealed),
 }
 
 impl<'a> Record<'a> {
@@ -388,6 +400,7 @@ impl<'a> Record<'a> {
             kind::SETTLED => Self::Settled(Settled::parse(payload)?),
             kind::ENDED => Self::Ended(codec::read_control("ended", payload)?),
             kind::REVIVED => Self::Revived(codec::read_control("revived", payload)?),
+            kind::BAG_SEALED => Self::BagSealed(codec::read_control("bag sealed", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

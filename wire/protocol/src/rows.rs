@@ -85,6 +85,16 @@ pub mod row {
         out
     }
 
+    /// The row holds exactly as many values as there are columns.
+    #[must_use]
+    pub fn fits(columns: usize, row: &[u8]) -> bool {
+        if columns < 2 {
+            return true;
+        }
+        let mut reader = Reader::new(row);
+        (0..columns).all(|_| reader.bytes("value", ROW_BYTES_MAX).is_ok()) && reader.is_empty()
+    }
+
     /// Splits a row into `columns` values; one empty value is left out where a template has no column.
     ///
     /// # Errors

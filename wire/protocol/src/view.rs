@@ -154,7 +154,8 @@ pub struct BagView {
     pub bag: BagId,
     /// Id of its first work.
     pub first: WorkId,
-    /// Rows that its submission announced.
+    /// Works that it has or will have: the rows that its submission announced, or those that came, if it takes no
+    /// more.
     pub rows_total: u32,
     /// Where its works are.
     pub tally: Tally,

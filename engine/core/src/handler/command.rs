@@ -1,10 +1,10 @@
-//! Commands: cancel, retry, prioritise, cordon, drain. All may be repeated; the second finds nothing to do.
+//! Commands: cancel, retry, prioritise, seal, cordon, drain. All may be repeated; the second finds nothing to do.
 
 use wire_protocol::client_link::{Command, CommandRequest, Selector};
 use wire_protocol::codec;
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
-use wire_protocol::record::{self, BagPrioritised, Ended, Revived};
+use wire_protocol::record::{self, BagPrioritised, BagSealed, Ended, Revived};
 use wire_protocol::template::{Invalid, Priority};
 use wire_protocol::view::{Reply, WorkerState};
 use wire_protocol::worker_link::{Notice, Tokens, kind, push_control};
@@ -26,6 +26,7 @@ impl Scheduler {
             Command::Uncordon(worker) => self.on_operator(link, worker, WorkerEvent::Uncordoned, effects),
             Command::Drain(worker) => self.on_operator(link, worker, WorkerEvent::Drained, effects),
             Command::Snapshot => self.on_snapshot_wanted(link, effects),
+            Command::Seal(bag) => self.on_seal(link, bag, effects),
         };
         self.reply(link, request.request, reply, effects);
         self.note_done_bags();
@@ -330,6 +331,30 @@ impl Scheduler {
             }
         }
         runs
+    }
+
+    /// The bag takes no more rows; what it has goes on. One that takes none anyway stays as it is.
+    fn on_seal(&mut self, link: LinkId, id: BagId, effects: &mut Effects) -> Reply {
+        let Some(bag) = self.visible_bag(link, id) else {
+            return Reply::NotFound { what: id.to_string() };
+        };
+        if bag.closed || bag.accepted() == bag.rows_total {
+            return Reply::Changed(0);
+        }
+        let sealed = BagSealed {
+            bag: id,
+            at: self.now,
+        };
+        self.record(effects, record::kind::BAG_SEALED, |out| {
+            codec::put_control(out, &sealed)
+        });
+        let bag = self.bags.get_mut(id).expect("visible");
+        bag.closed = true;
+        if bag.is_done() {
+            // All its works have ended before: that it is done now is due to the seal alone.
+            self.scratch.bags.push(id);
+        }
+        Reply::Changed(1)
     }
 
     fn on_operator(

@@ -251,7 +251,7 @@ impl Scheduler {
         BagView {
             bag: bag.id,
             first: bag.first,
-            rows_total: bag.rows_total,
+            rows_total: bag.works_total(),
             tally: bag.tally,
             priority: bag.priority,
             tenant: self.tenants.get(bag.tenant).name.clone(),

@@ -1,11 +1,11 @@
 //! Submissions: what is let in, and what happens to it.
 
 use wire_protocol::client_link::{Accepted, Busy, Open, Rejected, RequestId, RowsChunk, kind};
-use wire_protocol::codec::{self, Reader};
+use wire_protocol::codec;
 use wire_protocol::ids::{BagId, LinkId, Lsn};
-use wire_protocol::limits::{BAG_ROWS_MAX, ROW_BYTES_MAX};
+use wire_protocol::limits::BAG_ROWS_MAX;
 use wire_protocol::record::{self, BagOpened, RowsAdded};
-use wire_protocol::template::{Invalid, Rows};
+use wire_protocol::template::{Invalid, Rows, row};
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::push_control;
 
@@ -147,7 +147,10 @@ impl Scheduler {
         };
         let accepted = bag.accepted();
         if bag.closed {
-            let problem = format!("{} was cancelled or has expired and takes no more rows", bag.id);
+            let problem = format!(
+                "{} was sealed, was cancelled or has expired and takes no more rows",
+                bag.id
+            );
             return self.reject(link, request, "rows", problem, effects);
         }
         let end = u64::from(chunk.first_row) + u64::from(chunk.rows.len());
@@ -164,7 +167,7 @@ impl Scheduler {
             return self.accept(link, request, bag.id, effects);
         }
         let columns = self.templates.get(bag.template).definition.columns.len();
-        if let Some(index) = rows.iter().position(|row| !fits(columns, row)) {
+        if let Some(index) = rows.iter().position(|row| !row::fits(columns, row)) {
             let row = accepted as usize + index;
             let problem = format!("row {row} does not hold exactly {columns} values");
             return self.reject(link, request, "rows", problem, effects);
@@ -314,13 +317,4 @@ fn check_open(open: &Open, works_open_max: u64) -> Result<(), Invalid> {
         });
     }
     open.template.validate()
-}
-
-/// The row holds exactly as many values as there are columns, see [`wire_protocol::template::row`].
-fn fits(columns: usize, row: &[u8]) -> bool {
-    if columns < 2 {
-        return true;
-    }
-    let mut reader = Reader::new(row);
-    (0..columns).all(|_| reader.bytes("value", ROW_BYTES_MAX).is_ok()) && reader.is_empty()
 }

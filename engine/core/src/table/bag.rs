@@ -31,7 +31,7 @@ pub(crate) struct Bag {
     pub(crate) priority: Priority,
     pub(crate) opened: Instant,
     pub(crate) expires: Option<Instant>,
-    /// It takes no more rows, although fewer than announced came: it was cancelled or has expired.
+    /// It takes no more rows, although fewer than announced came: it was sealed, was cancelled or has expired.
     pub(crate) closed: bool,
     /// Done: when it is forgotten.
     pub(crate) forget_at: Instant,
@@ -64,12 +64,16 @@ impl Bag {
 
     /// Works that are not done, with those whose rows may still come.
     pub(crate) fn works_to_come(&self) -> u32 {
-        let rows = if self.closed {
+        self.works_total() - self.tally.done()
+    }
+
+    /// Works that it has or may still get.
+    pub(crate) fn works_total(&self) -> u32 {
+        if self.closed {
             self.accepted()
         } else {
             self.rows_total
-        };
-        rows - self.tally.done()
+        }
     }
 
     #[inline]

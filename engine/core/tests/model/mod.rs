@@ -417,6 +417,15 @@ impl Model {
         works.len() as u32
     }
 
+    /// The bag takes no more rows.
+    pub(crate) fn sealed(&mut self, id: BagId) -> u32 {
+        let accepted = self.works.values().filter(|work| work.bag == id).count() as u32;
+        let bag = self.bags.get_mut(&id).expect("a known bag");
+        let takes_rows = !bag.closed && accepted < bag.rows_total;
+        bag.closed |= takes_rows;
+        u32::from(takes_rows)
+    }
+
     /// Works of a span that ended without success wait again.
     pub(crate) fn revived(&mut self, works: impl Iterator<Item = WorkId>) -> u32 {
         let mut revived = 0;

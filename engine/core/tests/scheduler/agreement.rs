@@ -411,6 +411,7 @@ impl Both {
                     let revived = (known && !late).then(|| model.revived([work].into_iter()));
                     (Command::Retry(Selector::Work(work)), revived)
                 }
+                4 => (Command::Seal(id), Some(model.sealed(id))),
                 _ => {
                     let priority = Priority((which % 11) as u8);
                     let changed = if bag.priority == priority {

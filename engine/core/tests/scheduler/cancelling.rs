@@ -6,8 +6,9 @@ use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::{Priority, WorkTemplate};
 use wire_protocol::units::Millis;
 use wire_protocol::view::{Reply, WorkState};
+use wire_protocol::worker_link::Join;
 
-use crate::kit::{ClientHeard, Pool, WorkerHeard, null, rows, tokens};
+use crate::kit::{ClientHeard, Pool, WorkerHeard, join, null, rows, tokens};
 
 #[test]
 fn cancelling_a_bag_ends_what_waits_and_stops_what_runs() {
@@ -123,6 +124,70 @@ fn a_cancelled_submission_takes_no_more_rows() {
 }
 
 #[test]
+fn a_sealed_bag_takes_no_more_rows_and_is_done_with_those_it_has() {
+    let mut pool = Pool::new();
+    let client = pool.client("alice");
+    let worker = pool.worker("ant", 2, 0);
+    let bag = pool.open_bag(client, null(), 1_000);
+    pool.rows(client, bag.request, 0, &rows(0..2));
+    pool.accepted(client).expect("there is room");
+    let held = tokens(&pool.leases(worker));
+    pool.finish(worker, &held[..1]);
+
+    assert_eq!(pool.command(client, Command::Seal(bag.bag)), Reply::Changed(1));
+    assert_eq!(pool.command(client, Command::Seal(bag.bag)), Reply::Changed(0));
+    pool.rows(client, bag.request, 2, &rows(2..3));
+    let heard = pool.client_heard(client);
+    assert!(
+        matches!(&heard[..], [.., ClientHeard::Rejected(rejected)] if rejected.invalid.field == "rows"),
+        "{heard:?}"
+    );
+    pool.restart();
+
+    let client = pool.client("alice");
+    let Reply::Bag(view) = pool.query(client, Query::Bag(bag.bag)) else {
+        panic!("it is not done yet")
+    };
+    assert_eq!(
+        (view.rows_total, view.tally.done()),
+        (2, 1),
+        "what did not come does not count"
+    );
+    let worker = pool.join(Join {
+        held: held[1..].to_vec(),
+        ..join("ant", 2, 0)
+    });
+    pool.welcome(worker);
+    pool.finish(worker, &held[1..]);
+    pool.close(worker);
+    pool.silence(Millis::from_secs(24 * 3_600 + 1));
+    assert_eq!(pool.status(client).bags, 0, "done, and forgotten in time");
+}
+
+#[test]
+fn a_bag_whose_works_have_all_ended_is_done_when_it_is_sealed() {
+    let mut pool = Pool::new();
+    let client = pool.client("alice");
+    let empty = pool.open_bag(client, null(), 4);
+    let full = pool.submit(client, null(), 1);
+    assert_eq!(pool.command(client, Command::Seal(empty.bag)), Reply::Changed(1));
+    assert_eq!(
+        pool.command(client, Command::Seal(full.bag)),
+        Reply::Changed(0),
+        "it takes none anyway"
+    );
+    pool.silence(Millis::from_secs(24 * 3_600 + 1));
+    let bags = pool.query(
+        client,
+        Query::Bags {
+            after: BagId(0),
+            limit: 10,
+        },
+    );
+    assert!(matches!(bags, Reply::Bags(bags) if bags.len() == 1 && bags[0].bag == full.bag));
+}
+
+#[test]
 fn of_a_very_large_cancellation_followers_are_told_to_ask() {
     let mut pool = Pool::new();
     let client = pool.client("alice");
@@ -227,6 +292,8 @@ fn another_tenants_works_are_not_there() {
         Command::Cancel(Selector::Work(bag.first)),
         Command::Retry(Selector::Bag(bag.bag)),
         Command::Prioritise(bag.bag, Priority(9)),
+        Command::Seal(bag.bag),
+        Command::Seal(BagId(u64::MAX)),
         Command::Cancel(Selector::Bag(BagId(u64::MAX))),
         Command::Retry(Selector::Work(WorkId(u64::MAX))),
     ] {

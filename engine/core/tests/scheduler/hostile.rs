@@ -162,6 +162,7 @@ fn commands_and_queries_for_what_does_not_exist_change_nothing() {
             Command::Retry(Selector::Bag(bag)),
             Command::Retry(Selector::Work(work)),
             Command::Prioritise(bag, Priority(255)),
+            Command::Seal(bag),
             Command::Cordon(worker),
             Command::Uncordon(worker),
             Command::Drain(worker),

@@ -111,7 +111,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n.clone().prop_map(|client| Act::ClientLeaves { client }),
         1 => (n.clone(), any::<usize>()).prop_map(|(client, bag)| Act::Follow { client, bag }),
         1 => n.clone().prop_map(|client| Act::Full { client }),
-        3 => (n.clone(), 0..5_usize, any::<usize>())
+        3 => (n.clone(), 0..6_usize, any::<usize>())
             .prop_map(|(client, command, which)| Act::Command { client, command, which }),
         1 => (0..3_usize, n).prop_map(|(command, worker)| Act::Operate { command, worker }),
         5 => (jump.clone(), prop::bool::weighted(0.7)).prop_map(|(ms, alive)| Act::Time { ms, alive }),
@@ -343,6 +343,7 @@ impl World {
                         1 => Command::Cancel(Selector::Work(work)),
                         2 => Command::Retry(Selector::Bag(bag)),
                         3 => Command::Retry(Selector::Work(work)),
+                        4 => Command::Seal(bag),
                         _ => Command::Prioritise(bag, Priority((which % 11) as u8)),
                     };
                     self.command(link, command);

@@ -110,6 +110,7 @@ impl History {
             Record::TenantAdded(_)
             | Record::BagPrioritised(_)
             | Record::BagForgotten(_)
+            | Record::BagSealed(_)
             | Record::WorkerJoined(_)
             | Record::WorkerChanged(_)
             | Record::WorkerForgotten(_) => {}

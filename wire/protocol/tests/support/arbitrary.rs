@@ -251,6 +251,7 @@ fn command() -> impl Strategy<Value = Command> {
         worker().prop_map(Command::Uncordon),
         worker().prop_map(Command::Drain),
         Just(Command::Snapshot),
+        bag().prop_map(Command::Seal),
     ]
 }
 
@@ -564,6 +565,9 @@ fn record() -> BoxedStrategy<Message> {
         ended.prop_map(Message::Ended).boxed(),
         (at(), work(), any::<u32>())
             .prop_map(|(at, first, count)| Message::Revived(record::Revived { at, first, count }))
+            .boxed(),
+        (bag(), at())
+            .prop_map(|(bag, at)| Message::BagSealed(record::BagSealed { bag, at }))
             .boxed(),
     ]
     .boxed()

@@ -187,6 +187,7 @@ pub(crate) enum Message {
     },
     Ended(record::Ended),
     Revived(record::Revived),
+    BagSealed(record::BagSealed),
 }
 
 /// Rows as they stand in a message, and how many.
@@ -345,6 +346,7 @@ impl Message {
             },
             Record::Ended(it) => Self::Ended(it),
             Record::Revived(it) => Self::Revived(it),
+            Record::BagSealed(it) => Self::BagSealed(it),
         }
     }
 
@@ -458,6 +460,7 @@ impl Message {
             }),
             Self::Ended(it) => push_control(out, recorded::ENDED, it),
             Self::Revived(it) => push_control(out, recorded::REVIVED, it),
+            Self::BagSealed(it) => push_control(out, recorded::BAG_SEALED, it),
         }
     }
 

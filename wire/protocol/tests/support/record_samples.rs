@@ -123,5 +123,12 @@ pub(super) fn records() -> Vec<(&'static str, Message)> {
         ("ended.one", Message::Ended(ended_one)),
         ("revived", Message::Revived(revived)),
         ("worker-forgotten", Message::WorkerForgotten(WorkerId(7))),
+        (
+            "bag-sealed",
+            Message::BagSealed(record::BagSealed {
+                bag: BagId(9),
+                at: AT,
+            }),
+        ),
     ]
 }

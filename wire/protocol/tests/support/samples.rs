@@ -316,6 +316,7 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("command.uncordon", command(Command::Uncordon(WorkerId(7)))),
         ("command.drain", command(Command::Drain(WorkerId(7)))),
         ("command.snapshot", command(Command::Snapshot)),
+        ("command.seal", command(Command::Seal(BagId(9)))),
         ("query.status", query(Query::Status)),
         ("query.work", query(Query::Work(WorkId(300)))),
         ("query.works", query(works)),
