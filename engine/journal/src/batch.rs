@@ -118,6 +118,12 @@ impl RecordBatch {
     pub(crate) fn encoded(&self) -> &[u8] {
         &self.buffer
     }
+
+    /// The same with zeros behind them, `bytes` in all.
+    pub(crate) fn encoded_with_zeros(&mut self, bytes: usize) -> &[u8] {
+        self.buffer.resize(bytes.max(self.buffer.len()), 0);
+        &self.buffer
+    }
 }
 
 /// Where a batch goes: its place in the order of all batches.

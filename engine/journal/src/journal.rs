@@ -16,6 +16,9 @@ use crate::storage::Storage;
 use std::sync::Arc;
 use wire_protocol::ids::{Epoch, Lsn, Shard};
 
+/// Pages of the page cache.
+const PAGE: u64 = 4096;
+
 /// How a journal is laid out. Lengths hold for new segments; existing ones keep theirs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -223,14 +226,18 @@ impl Journal {
             shard,
             prev: self.chain.prev,
         });
-        let bytes = batch.encoded();
+        let bytes = batch.encoded().len() as u64;
+        let end = self.end + bytes;
+        // Whole pages, zeros over zeros: a page that is written in part and not in memory would first be read.
+        let upto = end.next_multiple_of(PAGE).min(self.live.bytes);
+        let padded = batch.encoded_with_zeros(usize::try_from(upto - self.end).expect("it fits a segment"));
         let file = &self.live.file;
-        file.write_at(self.end, bytes)
+        file.write_at(self.end, padded)
             .map_err(|error| JournalError::poison("writing", &self.live.name, error))?;
         file.sync_data()
             .map_err(|error| JournalError::poison("syncing", &self.live.name, error))?;
         self.live.note_batch(first, self.end);
-        self.end += bytes.len() as u64;
+        self.end = end;
         self.chain = Chain {
             next: last.next(),
             prev: hash,

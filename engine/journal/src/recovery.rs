@@ -22,7 +22,7 @@ use crate::scan::{Chain, End, Patience, Scanned};
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::snapshot::{self, Anchor, Snapshot, SnapshotHeader};
-use crate::spares::{self, Spare, Spares, heal, write_zeros};
+use crate::spares::{self, Spare, Spares, heal};
 use crate::storage::{File, Storage, read_exact_at};
 use crate::walk::{Damage, TornTail, Visit, Walk, Walked, walk};
 use core::ops::ControlFlow;
@@ -341,7 +341,7 @@ fn mend(
     }
     mend_segment(last, |file| {
         if let End::Torn { upto } = last.scanned.end {
-            write_zeros(file, last.scanned.offset, upto)?;
+            file.write_zeros(last.scanned.offset, upto)?;
         }
         let Some((offset, bytes)) = last.scanned.last_batch else {
             return Ok(());

@@ -115,7 +115,7 @@ impl Preparing {
         let step =
             |result: io::Result<_>| result.map_err(|error| JournalError::io("preparing", &temporary, error));
         let upto = bytes.min(self.zeroed + SLICE_BYTES);
-        step(write_zeros(&*self.file, self.zeroed, upto))?;
+        step(self.file.write_zeros(self.zeroed, upto))?;
         step(self.file.sync_data())?;
         self.zeroed = upto;
         if upto < bytes {
@@ -159,19 +159,8 @@ pub(crate) fn heal(file: &dyn File, bytes: u64) -> io::Result<()> {
     let mut healed = false;
     while let Some(offset) = window.skip_zeros(at, SECTOR_BYTES)? {
         at = (offset + SECTOR_BYTES as u64).min(bytes);
-        write_zeros(file, offset, at)?;
+        file.write_zeros(offset, at)?;
         healed = true;
     }
     if healed { file.sync_data() } else { Ok(()) }
-}
-
-pub(crate) fn write_zeros(file: &dyn File, mut from: u64, upto: u64) -> io::Result<()> {
-    while from < upto {
-        let len = usize::try_from(upto - from)
-            .unwrap_or(usize::MAX)
-            .min(ZEROS.len());
-        file.write_at(from, &ZEROS[..len])?;
-        from += len as u64;
-    }
-    Ok(())
 }

@@ -12,6 +12,8 @@ pub use os::OsStorage;
 use std::io;
 use std::sync::Arc;
 
+use crate::format::ZEROS;
+
 /// A folder of files with plain names. Calls are blocking and may come from several threads.
 pub trait Storage: Send + Sync + 'static {
     /// Opens an existing file for reading and, if the storage allows it, writing.
@@ -76,6 +78,21 @@ pub trait File: Send + Sync {
     /// # Errors
     /// What the system answers.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes zeros from `from` up to `upto`, as [`write_at`](Self::write_at) does. A storage that can keeps them out of
+    /// the page cache: nobody reads them, and putting them there costs more than all the rest of a batch.
+    ///
+    /// # Errors
+    /// What the system answers.
+    fn write_zeros(&self, mut from: u64, upto: u64) -> io::Result<()> {
+        while from < upto {
+            let left = usize::try_from(upto - from).unwrap_or(usize::MAX);
+            let len = left.min(ZEROS.len());
+            self.write_at(from, &ZEROS[..len])?;
+            from += len as u64;
+        }
+        Ok(())
+    }
 
     /// Makes the contents so far survive a power cut (`fdatasync`). After an error nobody knows
     /// which of them do, and a second call proves nothing.

@@ -79,7 +79,7 @@ impl Storage for OsStorage {
             .read(true)
             .write(self.writable)
             .open(self.path(name))?;
-        Ok(Arc::new(OsFile(file)))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -90,7 +90,10 @@ impl Storage for OsStorage {
             .create_new(true)
             .mode(FILE_MODE)
             .open(self.path(name))?;
-        Ok(Arc::new(OsFile(file)))
+        Ok(Arc::new(OsFile {
+            file,
+            direct: open_direct(&self.path(name)),
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -143,13 +146,41 @@ fn sync_names(folder: &fs::File) -> io::Result<()> {
     folder.sync_all()
 }
 
-struct OsFile(fs::File);
+/// A file of zeros is written in pieces of this size.
+const DIRECT_BYTES: usize = 1 << 20;
+
+/// What memory and positions of direct writes are multiples of, on every disk with sectors of up to 4 KiB.
+const DIRECT_ALIGNMENT: u64 = 4096;
+
+#[repr(C, align(4096))]
+struct AlignedZeros([u8; DIRECT_BYTES]);
+
+static ALIGNED_ZEROS: AlignedZeros = AlignedZeros([0; DIRECT_BYTES]);
+
+/// The same file once more, for writes that go past the page cache. `None`: this file system has none (tmpfs), and
+/// zeros are written like everything else.
+fn open_direct(path: &Path) -> Option<fs::File> {
+    let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
+    OpenOptions::new().write(true).custom_flags(direct).open(path).ok()
+}
+
+struct OsFile {
+    file: fs::File,
+    /// Of files that are new, because they are filled with zeros.
+    direct: Option<fs::File>,
+}
+
+impl OsFile {
+    fn new(file: fs::File) -> Self {
+        Self { file, direct: None }
+    }
+}
 
 impl File for OsFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match self.0.read_at(&mut buffer[done..], offset + done as u64) {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -160,14 +191,39 @@ impl File for OsFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn write_zeros(&self, mut from: u64, upto: u64) -> io::Result<()> {
+        if let Some(direct) = &self.direct
+            && from.is_multiple_of(DIRECT_ALIGNMENT)
+            && upto.is_multiple_of(DIRECT_ALIGNMENT)
+        {
+            while from < upto {
+                let left = usize::try_from(upto - from).unwrap_or(usize::MAX);
+                let piece = &ALIGNED_ZEROS.0[..left.min(DIRECT_BYTES)];
+                match direct.write_all_at(piece, from) {
+                    // A disk with larger sectors: the rest goes the ordinary way.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+                    Err(error) => return Err(error),
+                    Ok(()) => from += piece.len() as u64,
+                }
+            }
+        }
+        while from < upto {
+            let left = usize::try_from(upto - from).unwrap_or(usize::MAX);
+            let piece = &ALIGNED_ZEROS.0[..left.min(DIRECT_BYTES)];
+            self.write_at(from, piece)?;
+            from += piece.len() as u64;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }
