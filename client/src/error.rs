@@ -103,6 +103,9 @@ pub enum ClientError {
     /// The submission whose outcomes are followed has ended without being accepted.
     #[error("the submission was given up before the engine accepted it")]
     SubmissionEnded,
+    /// The stream was finished, and a work was to be submitted to it afterwards.
+    #[error("the stream is finished and takes no more works")]
+    StreamFinished,
     /// The engine said something that makes no sense. One of the two programs is wrong.
     #[error("the engine at {addr} broke the protocol: {problem}")]
     Protocol {

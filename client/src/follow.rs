@@ -23,7 +23,7 @@ use wire_protocol::worker_link::push_control;
 
 use crate::connection::Client;
 use crate::error::ClientError;
-use crate::routes::{Entry, OutcomeQueue, Popped, Route};
+use crate::routes::{Consumer, Entry, OutcomeQueue, Popped, Route};
 
 /// Bytes of outcomes that wait for one follower. Beyond it, the follower pages through results instead.
 pub const OUTCOMES_BYTES_MAX: usize = 16 << 20;
@@ -48,13 +48,16 @@ impl Client {
             first: view.first,
             rows_total: view.rows_total.min(BAG_ROWS_MAX),
         };
-        Ok(Follow::new(
-            self.clone(),
-            Some(target),
-            watch::channel(None).1,
-            None,
-            target.rows_total,
-        ))
+        Ok(Follow {
+            client: self.clone(),
+            target: Some(target),
+            announced: watch::channel(None).1,
+            live: None,
+            consumer: Consumer::new(OUTCOMES_BYTES_MAX),
+            paging: None,
+            seen: Seen::new(target.rows_total),
+            missing: 0,
+        })
     }
 
     /// Waits until a work is done, and returns it with its result.
@@ -62,6 +65,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::NotFound`], or those of any query.
     pub async fn wait_work(&self, work: WorkId) -> Result<WorkDetail, ClientError> {
+        let consumer = Consumer::new(OUTCOMES_BYTES_MAX);
         let mut live: Option<Live> = None;
         loop {
             let detail = self.work(work).await?;
@@ -70,7 +74,7 @@ impl Client {
             }
             match &live {
                 // Asked once more now that its outcome cannot be missed.
-                None => live = Some(self.follow_live(detail.work.bag).await?.0),
+                None => live = Some(self.follow_live(detail.work.bag, &consumer).await?.0),
                 Some(outcomes) => {
                     if !outcomes.wait_for(self, work).await? {
                         live = None;
@@ -81,14 +85,14 @@ impl Client {
     }
 
     /// Asks for the outcomes of a bag from now on.
-    async fn follow_live(&self, bag: BagId) -> Result<(Live, Tally), ClientError> {
-        let live = Mutex::new(Live::new());
+    async fn follow_live(&self, bag: BagId, consumer: &Arc<Consumer>) -> Result<(Live, Tally), ClientError> {
+        let live = Mutex::new(Live::new(consumer));
         let ask = self.ask(
             "follow",
             |request, out| push_control(out, kind::FOLLOW, &FollowRequest { request, bag }),
             |answer| {
                 // What came before a loss of the link has a gap behind it.
-                let fresh = Live::new();
+                let fresh = Live::new(consumer);
                 let queue = Arc::clone(&fresh.queue);
                 *live.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
                 Route::Outcomes {
@@ -162,9 +166,9 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(consumer: &Arc<Consumer>) -> Self {
         Self {
-            queue: OutcomeQueue::new(OUTCOMES_BYTES_MAX),
+            queue: OutcomeQueue::of(consumer),
             entry: Arc::default(),
         }
     }
@@ -213,10 +217,23 @@ pub struct Follow {
     /// Says which bag it is, when that is known.
     announced: watch::Receiver<Option<Target>>,
     live: Option<Live>,
+    consumer: Arc<Consumer>,
     /// Results are paged through from here on.
     paging: Option<Paging>,
     seen: Seen,
     missing: u32,
+}
+
+/// What a follower could do without waiting.
+pub(crate) enum Ready {
+    /// It delivered this many outcomes.
+    Delivered(usize),
+    /// Nothing is there yet.
+    Nothing,
+    /// Outcomes are missing: catch up.
+    Behind,
+    /// There is nothing left to come.
+    Complete,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -227,27 +244,19 @@ struct Paging {
 }
 
 impl Follow {
-    pub(crate) fn of_upload(
+    pub(crate) fn of_sending(
         client: Client,
         rows_total: u32,
         live: Option<Live>,
         announced: watch::Receiver<Option<Target>>,
-    ) -> Self {
-        Self::new(client, None, announced, live, rows_total)
-    }
-
-    fn new(
-        client: Client,
-        target: Option<Target>,
-        announced: watch::Receiver<Option<Target>>,
-        live: Option<Live>,
-        rows_total: u32,
+        consumer: Arc<Consumer>,
     ) -> Self {
         Self {
             client,
-            target,
+            target: None,
             announced,
             live,
+            consumer,
             paging: None,
             seen: Seen::new(rows_total),
             missing: 0,
@@ -293,56 +302,88 @@ impl Follow {
     /// [`ClientError::Away`] when the engine is away for longer than the client's patience;
     /// [`ClientError::SubmissionEnded`] when there will be no bag.
     pub async fn recv(&mut self, mut on_outcome: impl FnMut(&OutcomeItem<'_>)) -> Result<usize, ClientError> {
-        let target = self.target().await?;
-        while !self.seen.is_complete() && self.missing == 0 {
-            if let Some(paging) = self.paging {
-                let delivered = self.page(target, paging, &mut on_outcome).await?;
-                if delivered > 0 {
-                    return Ok(delivered);
-                }
-                continue;
-            }
-            let popped = self.live.as_ref().map_or(Popped::Ended, |live| live.queue.pop());
-            match (popped, &self.live) {
-                (Popped::Frame(payload), _) => {
-                    let delivered = self.deliver(target, &payload, &mut on_outcome)?;
+        self.target().await?;
+        loop {
+            match self.ready(&mut on_outcome)? {
+                Ready::Delivered(delivered) => return Ok(delivered),
+                Ready::Complete => return Ok(0),
+                Ready::Nothing => self.consumer.arrived().await,
+                Ready::Behind => {
+                    let delivered = self.catch_up(&mut on_outcome).await?;
                     if delivered > 0 {
                         return Ok(delivered);
                     }
                 }
-                (Popped::Empty, Some(live)) => live.queue.arrived().await,
-                (Popped::Ended, _) | (Popped::Empty, None) => self.follow_again(target).await?,
             }
         }
-        Ok(0)
+    }
+
+    /// Delivers what is there without waiting.
+    pub(crate) fn ready(
+        &mut self,
+        on_outcome: &mut impl FnMut(&OutcomeItem<'_>),
+    ) -> Result<Ready, ClientError> {
+        let Some(target) = self.announced_target() else {
+            return Ok(Ready::Nothing);
+        };
+        loop {
+            if self.is_complete() {
+                return Ok(Ready::Complete);
+            }
+            if self.paging.is_some() {
+                return Ok(Ready::Behind);
+            }
+            match self.live.as_ref().map_or(Popped::Ended, |live| live.queue.pop()) {
+                Popped::Frame(payload) => {
+                    let delivered = self.deliver(target, &payload, on_outcome)?;
+                    if delivered > 0 {
+                        return Ok(Ready::Delivered(delivered));
+                    }
+                }
+                Popped::Empty => return Ok(Ready::Nothing),
+                Popped::Ended => return Ok(Ready::Behind),
+            }
+        }
+    }
+
+    /// Makes a step towards what was missed, and delivers what that brings.
+    pub(crate) async fn catch_up(
+        &mut self,
+        on_outcome: &mut impl FnMut(&OutcomeItem<'_>),
+    ) -> Result<usize, ClientError> {
+        let target = self.target().await?;
+        match self.paging {
+            Some(paging) => self.page(target, paging, on_outcome).await,
+            None => self.follow_again(target).await.map(|()| 0),
+        }
+    }
+
+    /// Every work is done and was delivered, as far as it ever will be.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.target.is_some() && (self.seen.is_complete() || self.missing > 0)
+    }
+
+    /// Which bag it is, if that is known by now, and how many works it has, which falls when it is sealed.
+    fn announced_target(&mut self) -> Option<Target> {
+        if let Some(latest) = *self.announced.borrow_and_update() {
+            self.target = Some(latest);
+            self.seen.rows_total = latest.rows_total.min(self.seen.rows_total);
+        }
+        self.target
     }
 
     async fn target(&mut self) -> Result<Target, ClientError> {
-        if let Some(target) = self.target {
-            return Ok(target);
+        if self.target.is_none() {
+            let known = self.announced.wait_for(Option::is_some).await;
+            known.map_err(|_| ClientError::SubmissionEnded)?;
         }
-        let known = self
-            .announced
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| ClientError::SubmissionEnded)?;
-        let target = known.expect("waited for");
-        drop(known);
-        if target.rows_total != self.seen.rows_total {
-            let problem = format!(
-                "{} has {} rows, not {}",
-                target.bag, target.rows_total, self.seen.rows_total
-            );
-            return Err(self.client.broken(problem));
-        }
-        self.target = Some(target);
-        Ok(target)
+        Ok(self.announced_target().expect("waited for"))
     }
 
     async fn follow_again(&mut self, target: Target) -> Result<(), ClientError> {
         self.live = None;
         self.client.up(self.client.patience()).await?;
-        let (live, tally) = self.client.follow_live(target.bag).await?;
+        let (live, tally) = self.client.follow_live(target.bag, &self.consumer).await?;
         self.live = Some(live);
         self.paging = Some(Paging {
             next_row: self.seen.first_unseen(),

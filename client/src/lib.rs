@@ -36,22 +36,42 @@
 //! tokio::try_join!(upload.send(rows), outcomes)?;
 //! # Ok(()) }
 //! ```
+//!
+//! Works that come up one by one go through a [`Stream`]. It costs a row's bytes a work, whatever the rate:
+//!
+//! ```no_run
+//! use client::{Client, StreamOptions, protocol::template::WorkTemplate};
+//!
+//! # async fn example(client: Client, template: WorkTemplate) -> Result<(), client::ClientError> {
+//! let (stream, mut outcomes) = client.stream(template, StreamOptions::default())?;
+//! tokio::spawn(async move { while outcomes.recv(|item| println!("{}: {}", item.work, item.outcome)).await? > 0 {}
+//!     Ok::<_, client::ClientError>(()) });
+//!
+//! let work = stream.submit("one row").await?; // durable
+//! let tickets = [stream.push("two").await?, stream.push("three").await?]; // under way together
+//! for ticket in tickets {
+//!     println!("{} after {work}", ticket.await?);
+//! }
+//! println!("{} works", stream.finish().await?.works);
+//! # Ok(()) }
+//! ```
 
 mod connection;
 mod error;
 mod follow;
 mod query;
 mod routes;
+mod sending;
+mod stream;
 mod submit;
 
 pub use connection::{Client, ConnectOptions};
 pub use error::ClientError;
 pub use follow::{Follow, OUTCOMES_BYTES_MAX};
 pub use query::WorksPage;
-pub use submit::{
-    CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, Submission, SubmitEvent, SubmitOptions, UNACKNOWLEDGED_BYTES_MAX,
-    UNACKNOWLEDGED_ROWS_MAX, Upload,
-};
+pub use sending::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLEDGED_ROWS_MAX};
+pub use stream::{Stream, StreamOptions, StreamOutcomes, StreamSummary, Ticket};
+pub use submit::{Submission, SubmitEvent, SubmitOptions, Upload};
 pub use wire_link::{Fingerprint, Trust};
 /// The words that requests and answers are made of.
 pub use wire_protocol as protocol;

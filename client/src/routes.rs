@@ -5,6 +5,8 @@
 //! waits for an answer that cannot come.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -231,20 +233,47 @@ impl Route {
 }
 
 /// What the engine last said of a submission. Bounded by what it is: a later word replaces an earlier one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct UploadNews {
     latest: Mutex<(Option<Accepted>, Option<Setback>)>,
-    arrived: Notify,
+    arrived: Arc<Notify>,
+    /// Hears of rows that are durable at once, in the task that reads. Says whether whoever waits for news must
+    /// hear of it too.
+    on_accepted: Option<OnAccepted>,
+    /// Whoever waits must hear of the next word in any case.
+    wanted: AtomicBool,
+}
+
+pub(crate) type OnAccepted = Box<dyn Fn(&Accepted) -> bool + Send + Sync>;
+
+impl fmt::Debug for UploadNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadNews")
+            .field("latest", &self.latest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl UploadNews {
+    /// News that whoever waits for `arrived` hears of together with other things.
+    pub(crate) fn with(arrived: Arc<Notify>, on_accepted: OnAccepted) -> Self {
+        Self {
+            arrived,
+            on_accepted: Some(on_accepted),
+            ..Self::default()
+        }
+    }
+
     fn accepted(&self, accepted: Accepted) {
         let mut latest = self.lock();
         if latest.0.is_none_or(|known| known.rows <= accepted.rows) {
             latest.0 = Some(accepted);
         }
         drop(latest);
-        self.arrived.notify_one();
+        let matters = self.on_accepted.as_ref().is_none_or(|hears| hears(&accepted));
+        if self.wanted.swap(false, Ordering::Relaxed) || matters {
+            self.arrived.notify_one();
+        }
     }
 
     fn set_back(&self, setback: Setback) {
@@ -256,6 +285,11 @@ impl UploadNews {
         }
         drop(latest);
         self.arrived.notify_one();
+    }
+
+    /// The next word is waited for, whatever it is.
+    pub(crate) fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
     }
 
     /// What was said since the last call.
@@ -272,6 +306,47 @@ impl UploadNews {
     }
 }
 
+/// Who takes outcomes out of one queue, or out of several: what they have in common.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    arrived: Notify,
+    /// Bytes that wait in all of its queues, and at most.
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    /// It takes nothing any more.
+    gone: AtomicBool,
+}
+
+impl Consumer {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            arrived: Notify::new(),
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for something in any of its queues, or for another sign.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// There is something to look at.
+    pub(crate) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// What comes from here on is dropped.
+    pub(crate) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
 /// Frames of outcomes between the reader and their consumer.
 ///
 /// When the consumer is too slow the queue *ends*, just as when the engine says `Lagging` or the link is
@@ -280,14 +355,12 @@ impl UploadNews {
 #[derive(Debug)]
 pub(crate) struct OutcomeQueue {
     inbox: Mutex<Inbox>,
-    arrived: Notify,
-    bytes_max: usize,
+    consumer: Arc<Consumer>,
 }
 
 #[derive(Debug, Default)]
 struct Inbox {
     frames: VecDeque<Vec<u8>>,
-    bytes: usize,
     ended: bool,
 }
 
@@ -303,42 +376,47 @@ pub(crate) enum Popped {
 }
 
 impl OutcomeQueue {
+    /// A queue whose consumer has no other.
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Self::of(&Consumer::new(bytes_max))
+    }
+
+    pub(crate) fn of(consumer: &Arc<Consumer>) -> Arc<Self> {
         Arc::new(Self {
             inbox: Mutex::default(),
-            arrived: Notify::new(),
-            bytes_max,
+            consumer: Arc::clone(consumer),
         })
     }
 
-    /// `true`: it is more than a quarter full.
+    /// `true`: its consumer has more than a quarter of what it may.
     fn push(&self, payload: &[u8]) -> bool {
+        let Consumer { bytes, bytes_max, .. } = &*self.consumer;
         let mut inbox = self.lock();
-        if inbox.ended {
+        if inbox.ended || self.consumer.is_gone() {
             return false;
         }
-        if inbox.bytes + payload.len() > self.bytes_max {
+        let waiting = bytes.fetch_add(payload.len(), Ordering::Relaxed) + payload.len();
+        if waiting > *bytes_max {
+            bytes.fetch_sub(payload.len(), Ordering::Relaxed);
             inbox.ended = true;
         } else {
-            inbox.bytes += payload.len();
             inbox.frames.push_back(payload.to_vec());
         }
-        let piles_up = inbox.bytes > self.bytes_max / 4;
         drop(inbox);
-        self.arrived.notify_one();
-        piles_up
+        self.consumer.wake();
+        waiting > bytes_max / 4
     }
 
     pub(crate) fn end(&self) {
         self.lock().ended = true;
-        self.arrived.notify_one();
+        self.consumer.wake();
     }
 
     pub(crate) fn pop(&self) -> Popped {
         let mut inbox = self.lock();
         match inbox.frames.pop_front() {
             Some(frame) => {
-                inbox.bytes -= frame.len();
+                self.consumer.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
                 Popped::Frame(frame)
             }
             None if inbox.ended => Popped::Ended,
@@ -347,11 +425,18 @@ impl OutcomeQueue {
     }
 
     pub(crate) async fn arrived(&self) {
-        self.arrived.notified().await;
+        self.consumer.arrived().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OutcomeQueue {
+    fn drop(&mut self) {
+        let left = self.lock().frames.iter().map(Vec::len).sum();
+        self.consumer.bytes.fetch_sub(left, Ordering::Relaxed);
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Bag {
     rows_total: u32,
     template: WorkTemplate,
     pub(crate) rows: Vec<Vec<u8>>,
+    /// It takes no more rows.
+    pub(crate) sealed: bool,
     /// How many of them ended, from the first on.
     ended: usize,
     follower: Option<(LinkId, RequestId)>,
@@ -403,6 +405,7 @@ impl Play {
                     rows_total: open.rows_total,
                     template: open.template.clone(),
                     rows: Vec::new(),
+                    sealed: false,
                     ended: 0,
                     follower: None,
                     followed_from: 0,
@@ -443,6 +446,9 @@ impl Play {
         let accepted = bag.rows.len() as u32;
         if fault == Fault::LoseBefore {
             return say.lost = true;
+        }
+        if bag.sealed {
+            return say.reject(chunk.request, "rows", "was sealed");
         }
         if fault == Fault::Busy || chunk.first_row > accepted {
             return say.busy(chunk.request, bag.rows.len());
@@ -486,6 +492,10 @@ fn command(script: &mut Script, say: &mut Say<'_>, request: &CommandRequest) {
             field: "w409".into(),
             problem: "is of another kind".into(),
         }),
+        Command::Seal(bag) => {
+            let found = &mut script.bags[bag.index() - 1];
+            Reply::Changed(u32::from(!std::mem::replace(&mut found.sealed, true)))
+        }
         _ => Reply::Changed(1),
     };
     say.reply(request.request, reply);

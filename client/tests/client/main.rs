@@ -4,4 +4,5 @@ mod cli;
 mod engine;
 mod following;
 mod requests;
+mod streaming;
 mod submitting;

@@ -12,3 +12,4 @@ mod hostile;
 mod jobs;
 mod limits;
 mod stop;
+mod streaming;
