@@ -2,33 +2,46 @@
 //!
 //! One iteration is a round of a running pool: a client sends a frame of rows, workers report what they hold and
 //! get as much again. A backlog waits all the time, so the queue is never empty. Frames are written and parsed as
-//! on a link; durability is instant. `cargo bench -p engine-core`; the last number of a line is works per second,
-//! its inverse is the cost of a work.
+//! on a link; durability is instant. Workers report in an order that is not that of their numbers, as they would: the
+//! next worker's memory is nowhere near the last one's. `cargo bench -p engine-core --bench scheduler`; the last number
+//! of a line is works per second, its inverse is the cost of a work.
+//!
+//! The peers' part is in the number too, and is kept small: what workers hold lies in one block as tokens on the wire,
+//! and a report is made by copying one.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine_core::{Config, Effect, Effects, Event, Scheduler};
-use wire_protocol::client_link::{FromClient, Open, RowsChunk, ToClient};
+use wire_protocol::client_link::{self, FromClient, Open, RowsChunk, ToClient};
 use wire_protocol::codec::put_bytes;
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
-use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, Rows, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{FromWorker, Join, Report, ToWorker, kind};
+use wire_protocol::worker_link::{FromWorker, Join, ToWorker, kind};
 
-/// Works that one frame of rows carries.
+/// Works that one frame of rows carries, at most; fewer where little is to wait.
 const CHUNK: u32 = 4_096;
 const CLIENT: LinkId = LinkId(1);
+const TOKEN_BYTES: usize = LeaseToken::ENCODED_BYTES;
+/// Bytes of a report's fields behind the token: success, exit code 0, one microsecond, a result of eight bytes.
+const REPORT_TAIL: [u8; 18] = [0, 0, 0, 0, 0, 1, 0, 0, 0, 8, 7, 7, 7, 7, 7, 7, 7, 7];
 
 /// A pool that runs at full load.
 struct Pool {
     scheduler: Scheduler,
     effects: Effects,
     now: Instant,
-    /// Per worker: what it holds, and how many reports it has made.
-    held: Vec<(Vec<LeaseToken>, u64)>,
+    /// What each worker holds: so many places for tokens a worker.
+    held: Vec<[u8; TOKEN_BYTES]>,
+    credit: usize,
+    /// Per worker: how many it holds, and how many reports it has made.
+    workers: Vec<(u32, u64)>,
     turn: usize,
+    stride: usize,
+    /// Messages are read as peers read them, and not just walked through.
+    strict: bool,
     classes: u32,
+    chunk: u32,
     /// Rows of a bag: so many that opening one costs next to nothing, so few that they are done and forgotten.
     bag_rows: u32,
     /// The submission that rows go to: its request, and the rows sent.
@@ -37,32 +50,43 @@ struct Pool {
     requests: u32,
     frame: Vec<u8>,
     rows: Vec<u8>,
-    spare: Vec<LeaseToken>,
 }
 
 impl Pool {
-    fn new(workers: usize, slots: u32, classes: u32, backlog: u32) -> Self {
+    fn new(grid: &Grid) -> Self {
+        let Grid {
+            workers,
+            slots,
+            prefill,
+            classes,
+            backlog,
+        } = *grid;
         let mut config = Config {
             retention: Millis(1),
             ..Config::default()
         };
         config.limits.works_done_max = 2_000_000;
         let mut rows = Vec::new();
-        (0..CHUNK).for_each(|row| put_bytes(&mut rows, &u64::from(row).to_le_bytes()));
+        let chunk = (backlog / 4).next_power_of_two().min(CHUNK);
+        (0..chunk).for_each(|row| put_bytes(&mut rows, &u64::from(row).to_le_bytes()));
         let mut pool = Self {
             scheduler: Scheduler::new(config),
             effects: Effects::default(),
             now: Instant(1),
-            held: vec![(Vec::new(), 0); workers],
+            held: vec![[0; TOKEN_BYTES]; workers * (slots + prefill) as usize],
+            credit: (slots + prefill) as usize,
+            workers: vec![(0, 0); workers],
             turn: 0,
+            stride: stride(workers),
+            strict: true,
             classes,
             bag_rows: CHUNK * (64 / classes).max(2),
+            chunk,
             open: Vec::new(),
             class_turn: 0,
             requests: 0,
             frame: Vec::new(),
             rows,
-            spare: Vec::new(),
         };
         pool.scheduler.start(pool.now, &mut pool.effects);
         pool.handle(Event::ClientJoined {
@@ -74,7 +98,7 @@ impl Pool {
             let request = pool.open_bag(class);
             pool.open.push((request, 0));
         }
-        for _ in 0..(backlog / CHUNK).max(2 * classes) {
+        for _ in 0..(backlog / chunk).max(2 * classes) {
             pool.accept();
         }
         for worker in 0..workers {
@@ -88,7 +112,7 @@ impl Pool {
                     executors: vec!["null".to_owned()],
                     cores: classes,
                     slots,
-                    prefill: slots * 2,
+                    prefill,
                     ..Offer::default()
                 },
                 held: Vec::new(),
@@ -100,6 +124,7 @@ impl Pool {
                 join: &join,
             });
         }
+        pool.strict = false;
         pool
     }
 
@@ -140,7 +165,7 @@ impl Pool {
         }
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
-        let rows = Rows::parse(CHUNK, &self.rows).expect("well-formed");
+        let rows = Rows::parse(self.chunk, &self.rows).expect("well-formed");
         RowsChunk::push(&mut frame, request, sent, rows);
         let (kind, payload, _) = frame::split_first(&frame).expect("short").expect("whole");
         let message = FromClient::parse(kind, payload).expect("well-formed");
@@ -149,29 +174,25 @@ impl Pool {
             message,
         });
         self.frame = frame;
-        self.open[class].1 = sent + CHUNK;
+        self.open[class].1 = sent + self.chunk;
     }
 
     /// The next worker reports all that it holds; returns how much that was.
     fn report(&mut self) -> u64 {
         let worker = self.turn;
-        self.turn = (worker + 1) % self.held.len();
-        let mut tokens = std::mem::replace(&mut self.held[worker].0, std::mem::take(&mut self.spare));
-        let first = self.held[worker].1 + 1;
-        self.held[worker].1 += tokens.len() as u64;
+        self.turn = (worker + self.stride) % self.workers.len();
+        let (count, reported) = self.workers[worker];
+        self.workers[worker] = (0, reported + u64::from(count));
+        let start = worker * self.credit;
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
         frame::push(&mut frame, kind::FINISHED, |out| {
-            out.extend_from_slice(&first.to_le_bytes());
-            for token in &tokens {
-                Report {
-                    token: *token,
-                    reason: Reason::None,
-                    exit_code: 0,
-                    elapsed_us: 1,
-                    result: &[7; 8],
-                }
-                .put(out);
+            out.extend_from_slice(&(reported + 1).to_le_bytes());
+            for token in &self.held[start..start + count as usize] {
+                let mut report = [0; TOKEN_BYTES + REPORT_TAIL.len()];
+                report[..TOKEN_BYTES].copy_from_slice(token);
+                report[TOKEN_BYTES..].copy_from_slice(&REPORT_TAIL);
+                out.extend_from_slice(&report);
             }
         });
         let (kind, payload, _) = frame::split_first(&frame).expect("short").expect("whole");
@@ -181,36 +202,47 @@ impl Pool {
             message,
         });
         self.frame = frame;
-        let count = tokens.len() as u64;
-        tokens.clear();
-        self.spare = tokens;
-        count
+        u64::from(count)
     }
 
     fn handle(&mut self, event: Event<'_>) {
         self.now = Instant(self.now.0 + 1_000);
         self.effects.clear();
         self.scheduler.handle(self.now, event, &mut self.effects);
-        for effect in &self.effects.list {
-            let Effect::Send { link, frames, .. } = effect else {
-                continue;
-            };
-            let mut rest = &self.effects.frames[frames.clone()];
-            while let Some((kind, payload, used)) = frame::split_first(rest).expect("bounded") {
-                if *link != CLIENT
-                    && let ToWorker::Assign(works) = ToWorker::parse(kind, payload).expect("well-formed")
-                {
-                    let held = &mut self.held[(link.0 - 10) as usize].0;
-                    held.extend(works.iter().map(|work| work.token));
-                }
-                if kind == wire_protocol::client_link::kind::BUSY {
-                    let Ok(ToClient::Busy(busy)) = ToClient::parse(kind, payload) else {
-                        unreachable!("a busy frame");
-                    };
-                    panic!("the pool is full: {}", busy.limit);
-                }
-                rest = &rest[used..];
+        let effects = std::mem::take(&mut self.effects);
+        for effect in &effects.list {
+            if let Effect::Send { link, frames, .. } = effect {
+                self.hear(*link, &effects.frames[frames.clone()]);
             }
+        }
+        self.effects = effects;
+    }
+
+    fn hear(&mut self, link: LinkId, mut frames: &[u8]) {
+        while let Some((kind, payload, used)) = frame::split_first(frames).expect("bounded") {
+            if link != CLIENT && kind == kind::ASSIGN {
+                if self.strict {
+                    ToWorker::parse(kind, payload).expect("well-formed");
+                }
+                self.assigned((link.0 - 10) as usize, &payload[size_of::<u32>()..]);
+            }
+            if link == CLIENT && kind == client_link::kind::BUSY {
+                let Ok(ToClient::Busy(busy)) = ToClient::parse(kind, payload) else {
+                    unreachable!("a busy frame");
+                };
+                panic!("the pool is full: {}", busy.limit);
+            }
+            frames = &frames[used..];
+        }
+    }
+
+    fn assigned(&mut self, worker: usize, mut items: &[u8]) {
+        let held = &mut self.workers[worker].0;
+        while let Some((token, rest)) = items.split_first_chunk::<TOKEN_BYTES>() {
+            self.held[worker * self.credit + *held as usize] = *token;
+            *held += 1;
+            // Rows are shorter than 128 bytes here, so their length is one byte.
+            items = &rest[1 + usize::from(rest[0])..];
         }
     }
 
@@ -221,33 +253,97 @@ impl Pool {
             done += self.report();
             if accepted < done {
                 self.accept();
-                accepted += u64::from(CHUNK);
+                accepted += u64::from(self.chunk);
             }
         }
     }
 }
 
+/// From one worker to the next: about the golden section of their number, and through all of them.
+fn stride(workers: usize) -> usize {
+    let gcd = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = workers * 618 / 1_000;
+    (golden..)
+        .find(|stride| gcd(*stride, workers) == 1)
+        .expect("one comes soon")
+}
+
 /// Works per measured iteration.
 const WORKS: u64 = 100_000;
+
+/// A pool's size.
+#[derive(Clone, Copy)]
+struct Grid {
+    workers: usize,
+    slots: u32,
+    /// Works that a worker takes ahead of time.
+    prefill: u32,
+    classes: u32,
+    /// Works that wait.
+    backlog: u32,
+}
+
+const fn grid(workers: usize, slots: u32, prefill: u32, classes: u32, backlog: u32) -> Grid {
+    Grid {
+        workers,
+        slots,
+        prefill,
+        classes,
+        backlog,
+    }
+}
+
+const GRID: [Grid; 18] = [
+    // A few large workers; then many classes.
+    grid(8, 64, 128, 1, 100_000),
+    grid(8, 64, 128, 10, 100_000),
+    grid(8, 64, 128, 1_000, 100_000),
+    // Many small ones, with two works ahead a slot.
+    grid(1_000, 4, 8, 1, 100_000),
+    grid(10_000, 4, 8, 1, 1_000_000),
+    grid(100_000, 4, 8, 1, 4_000_000),
+    grid(1_000, 1, 2, 1, 100_000),
+    grid(10_000, 1, 2, 1, 1_000_000),
+    grid(100_000, 1, 2, 1, 1_000_000),
+    // The same with more ahead: a frame's own cost is shared by more works.
+    grid(1_000, 1, 7, 1, 100_000),
+    grid(100_000, 1, 7, 1, 4_000_000),
+    grid(1_000, 1, 31, 1, 100_000),
+    grid(100_000, 1, 31, 1, 8_000_000),
+    // More and more waits.
+    grid(8, 64, 128, 1, 1_000),
+    grid(8, 64, 128, 1, 10_000),
+    grid(8, 64, 128, 1, 1_000_000),
+    grid(8, 64, 128, 1, 10_000_000),
+    grid(1_000, 1, 2, 1, 10_000_000),
+];
 
 fn cycle(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("work");
     group.throughput(Throughput::Elements(WORKS));
     group.sample_size(10);
-    for (workers, slots, classes, backlog) in [
-        (8, 64, 1, 100_000),
-        (8, 64, 10, 100_000),
-        (8, 64, 1_000, 100_000),
-        (1_000, 1, 1, 100_000),
-        (10_000, 1, 1, 100_000),
-        (100_000, 1, 1, 1_000_000),
-        (8, 64, 1, 1_000_000),
-        (8, 64, 1, 10_000_000),
-    ] {
-        let name = format!("{workers} workers × {slots}, {classes} classes, {backlog} queued");
-        let mut pool = Pool::new(workers, slots, classes, backlog);
-        pool.run(WORKS);
+    for size in &GRID {
+        let Grid {
+            workers,
+            slots,
+            prefill,
+            classes,
+            backlog,
+        } = size;
+        let name = format!("{workers} workers × {slots}+{prefill}, {classes} classes, {backlog} queued");
+        // A pool is made when it is measured, so that a filter skips the making too.
+        let mut pool = None;
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            let pool = pool.get_or_insert_with(|| {
+                let mut pool = Pool::new(size);
+                pool.run(WORKS);
+                pool
+            });
             bencher.iter(|| pool.run(WORKS));
         });
     }
