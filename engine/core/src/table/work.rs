@@ -74,7 +74,12 @@ pub(crate) struct Works {
     pages: VecDeque<Option<Page>>,
     /// Number of the first page.
     base: u64,
+    /// Pages that were given up, void all over: a pool that works as fast as works come in touches no new memory.
+    spare: Vec<Box<[Work]>>,
 }
+
+/// Pages that wait for the next works: 8 MB, a quarter of a million works.
+const SPARE_PAGES_MAX: usize = 64;
 
 impl Works {
     #[inline]
@@ -142,8 +147,11 @@ impl Works {
             while self.pages.len() <= index {
                 self.pages.push_back(None);
             }
+            let spare = &mut self.spare;
             let page = self.pages[index].get_or_insert_with(|| Page {
-                works: vec![Work::VOID; PAGE_LEN as usize].into_boxed_slice(),
+                works: spare
+                    .pop()
+                    .unwrap_or_else(|| vec![Work::VOID; PAGE_LEN as usize].into_boxed_slice()),
                 known: 0,
             });
             let start = (id.0 % PAGE_LEN) as usize;
@@ -175,8 +183,11 @@ impl Works {
                     page.known -= u32::from(work.phase != Phase::Void);
                     *work = Work::VOID;
                 }
-                if page.known == 0 {
-                    *slot = None;
+                if page.known == 0
+                    && let Some(page) = slot.take()
+                    && self.spare.len() < SPARE_PAGES_MAX
+                {
+                    self.spare.push(page.works);
                 }
             }
             id = stop;
