@@ -68,8 +68,8 @@ pub struct Scheduler {
 pub(crate) struct Scratch {
     /// Attempts that ended without an outcome, with the reason.
     pub(crate) released: Vec<(Reason, LeaseToken)>,
-    /// For each report of a frame, whether it settled its work.
-    pub(crate) settled: Vec<bool>,
+    /// Reports that named no live lease.
+    pub(crate) stale: Vec<LeaseToken>,
     pub(crate) bags: Vec<BagId>,
 }
 
@@ -329,35 +329,13 @@ impl Scheduler {
         let bag = self.bags.of_work_mut(bag);
         bag.count(before, after);
         if after == Phase::Succeeded {
-            self.counters.rows_bytes -= bag.rows.succeeded(bag.row_of(id));
+            self.counters.rows_bytes -= bag.rows.succeeded(bag.row_of(id), 1);
         }
         self.counters.moved(before, after);
         if after.outcome().is_some() && bag.is_done() {
             self.scratch.bags.push(bag.id);
         }
         true
-    }
-
-    /// Settles a work whose lease is live: what [`Self::take_from_worker`] and [`Self::advance`] do, in one go,
-    /// because every work passes here.
-    #[inline]
-    pub(crate) fn settle(&mut self, id: WorkId, outcome: Outcome, reason: Reason, lsn: Lsn) {
-        let work = self.works.get_mut(id).expect("a live lease is of a known work");
-        let before = work.phase;
-        assert!(work.advance(WorkEvent::Settled(outcome)), "{id} was held");
-        work.lsn = lsn;
-        work.reason = reason;
-        let (after, low, holder, at) = (work.phase, work.bag, work.worker, work.held_at as usize);
-        self.unlist(id, holder, at);
-        let bag = self.bags.of_work_mut(low);
-        bag.count(before, after);
-        if after == Phase::Succeeded {
-            self.counters.rows_bytes -= bag.rows.succeeded(bag.row_of(id));
-        }
-        if bag.is_done() {
-            self.scratch.bags.push(bag.id);
-        }
-        self.counters.moved(before, after);
     }
 
     /// Takes a work off its worker's list. Its phase is the caller's to change.
@@ -368,7 +346,7 @@ impl Scheduler {
     }
 
     #[inline]
-    fn unlist(&mut self, id: WorkId, holder: WorkerId, at: usize) {
+    pub(crate) fn unlist(&mut self, id: WorkId, holder: WorkerId, at: usize) {
         let worker = self
             .workers
             .get_mut(holder)
@@ -526,6 +504,13 @@ pub(crate) enum Verdict {
 }
 
 impl Counters {
+    /// So many works that were held have succeeded.
+    pub(crate) fn succeeded(&mut self, works: u64) {
+        self.works_leased -= works;
+        self.works_done += works;
+        self.succeeded_total += works;
+    }
+
     pub(crate) fn moved(&mut self, before: Phase, after: Phase) {
         for (phase, step) in [(before, u64::MAX), (after, 1)] {
             let column = match phase {

@@ -371,7 +371,7 @@ impl Scheduler {
         let bag = self.bags.of_work_mut(bag);
         let row = bag.row_of(id);
         if phase == Phase::Succeeded {
-            self.counters.rows_bytes -= bag.rows.succeeded(row);
+            self.counters.rows_bytes -= bag.rows.succeeded(row, 1);
         } else if matches!(bag.rows.get(row), Some(Row::Recorded(_))) {
             return Err(RestoreError::Contradiction(format!(
                 "{id} is {phase:?} and its row has gone"

@@ -4,12 +4,13 @@
 //! one changes nothing; it is answered with what is recorded, and acknowledged, so that the worker forgets it.
 
 use wire_protocol::client_link::{OutcomeItem, Outcomes, kind as client_kind};
-use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkerId};
+use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, SettledItem};
 use wire_protocol::worker_link::{Notice, Report, Reports, Tokens, kind, push_control, push_recorded};
 
 use crate::effect::Effects;
+use crate::ready::Run;
 use crate::scheduler::{Scheduler, Verdict};
 use crate::state::{Phase, WorkEvent};
 
@@ -17,7 +18,7 @@ use crate::state::{Phase, WorkEvent};
 const FRAME_BYTES: usize = 512 * 1024;
 
 /// Notices of stale reports per frame; the rest are only counted.
-const STALE_NOTICES_MAX: u32 = 4;
+const STALE_NOTICES_MAX: usize = 4;
 
 impl Scheduler {
     pub(crate) fn on_finished(
@@ -41,48 +42,48 @@ impl Scheduler {
         record::begin_settled(effects.record_bytes(), self.now, id);
         let empty = effects.record_bytes().len();
         let mut released = std::mem::take(&mut self.scratch.released);
-        let (mut count, mut stale) = (0, 0);
-        let mut decided = std::mem::take(&mut self.scratch.settled);
-        decided.clear();
+        let mut stale = std::mem::take(&mut self.scratch.stale);
+        let mut streak = Streak::default();
+        let mut count = 0;
         for mut report in reports.iter() {
             count += 1;
             if !may_be_reported(report.reason) {
                 report.reason = Reason::BadReport;
             }
-            let judgement = self.judge(id, &report, settled);
-            decided.push(matches!(judgement, Judgement::Settled(..)));
-            match judgement {
-                Judgement::Settled(outcome, reason) => {
-                    settled_item(&report, outcome, reason).put(effects.record_bytes())
-                }
-                Judgement::Released => released.push((report.reason, report.token)),
-                Judgement::Stale => {
-                    stale += 1;
-                    if stale <= STALE_NOTICES_MAX {
-                        self.tell_stale(link, report.token, effects);
+            match self.judge(id, &report, settled) {
+                Judgement::Settled(bag, outcome, reason) => {
+                    settled_item(&report, outcome, reason).put(effects.record_bytes());
+                    self.turn_to(&mut streak, bag, settled, effects);
+                    if outcome == Outcome::Succeeded {
+                        self.count_success(&mut streak, report.token.work);
+                    }
+                    if streak.outcomes.is_some() {
+                        outcome_item(&report, outcome, reason, id).put(&mut effects.frames);
                     }
                 }
+                Judgement::Released => released.push((report.reason, report.token)),
+                Judgement::Stale => stale.push(report.token),
             }
+        }
+        self.end_streak(streak, settled, effects);
+        for token in stale.iter().take(STALE_NOTICES_MAX) {
+            self.tell_stale(link, *token, effects);
         }
         let worker = self.workers.get_mut(id).expect("linked workers are known");
         worker.reports += count;
         worker.finished += count;
         worker.last_report = self.now;
         let upto = worker.reports;
-        self.counters.stale_total += u64::from(stale);
-        let any_settled = effects.record_bytes().len() > empty;
-        if any_settled {
+        self.counters.stale_total += stale.len() as u64;
+        stale.clear();
+        self.scratch.stale = stale;
+        if effects.record_bytes().len() > empty {
             self.end_record(effects, record::kind::SETTLED, start);
         } else {
             effects.cancel_record(start);
         }
         self.record_released(id, &mut released, effects);
         effects.send(link, self.last_lsn, |out| push_recorded(out, upto));
-        if any_settled {
-            let reports = reports.iter().zip(&decided).filter(|(_, settled)| **settled);
-            self.tell_followers(id, reports.map(|(report, _)| report), settled, effects);
-        }
-        self.scratch.settled = decided;
         self.note_done_bags();
         for (_, token) in released.drain(..) {
             self.dispatch_work(token, effects);
@@ -92,26 +93,98 @@ impl Scheduler {
         self.leave_if_drained(id, effects);
     }
 
-    /// Applies one report to its work.
+    /// Applies one report to its work. Of a work that succeeded the counts are left to [`Self::end_streak`].
     #[inline]
     fn judge(&mut self, id: WorkerId, report: &Report<'_>, settled: Lsn) -> Judgement {
-        if self.leased(id, report.token).is_none() {
+        let token = report.token;
+        let Some(work) = self.leased(id, token) else {
             return Judgement::Stale;
-        }
-        let (outcome, reason) = if report.reason == Reason::None {
-            (Outcome::Succeeded, Reason::None)
-        } else {
-            match self.charge(report.token.work, report.reason) {
-                Verdict::Fail(reason) => (Outcome::Failed, reason),
-                verdict => {
-                    self.take_from_worker(report.token.work);
-                    self.requeue(report.token.work, verdict);
-                    return Judgement::Released;
-                }
-            }
         };
-        self.settle(report.token.work, outcome, reason, settled);
-        Judgement::Settled(outcome, reason)
+        let (bag, at) = (work.bag, work.held_at as usize);
+        if report.reason == Reason::None {
+            let outcome = Outcome::Succeeded;
+            assert!(
+                work.advance(WorkEvent::Settled(outcome)),
+                "{} was held",
+                token.work
+            );
+            work.lsn = settled;
+            work.reason = Reason::None;
+            self.unlist(token.work, id, at);
+            return Judgement::Settled(bag, outcome, Reason::None);
+        }
+        let verdict = self.charge(token.work, report.reason);
+        self.take_from_worker(token.work);
+        let Verdict::Fail(reason) = verdict else {
+            self.requeue(token.work, verdict);
+            return Judgement::Released;
+        };
+        let outcome = Outcome::Failed;
+        assert!(
+            self.advance(token.work, WorkEvent::Settled(outcome)),
+            "{} was held",
+            token.work
+        );
+        let work = self.works.get_mut(token.work).expect("just settled");
+        work.lsn = settled;
+        work.reason = reason;
+        Judgement::Settled(bag, outcome, reason)
+    }
+
+    /// The next outcome is of a work of this bag: begins another streak where it is another bag, or its frame is long.
+    #[inline]
+    fn turn_to(&mut self, streak: &mut Streak, bag: u32, settled: Lsn, effects: &mut Effects) {
+        let long = |start: usize| effects.frames.len() - start > FRAME_BYTES;
+        if streak.bag == Some(bag) && !streak.outcomes.is_some_and(long) {
+            return;
+        }
+        self.end_streak(std::mem::take(streak), settled, effects);
+        streak.bag = Some(bag);
+        let bag = self.bags.of_work(bag);
+        if let Some(follower) = bag.followers.first() {
+            streak.outcomes = Some(effects.begin_frame(client_kind::OUTCOMES));
+            Outcomes::begin(&mut effects.frames, follower.request, bag.id);
+        }
+    }
+
+    /// One more success in the streak.
+    #[inline]
+    fn count_success(&mut self, streak: &mut Streak, work: WorkId) {
+        streak.succeeded += 1;
+        match &mut streak.run {
+            Some(run) if run.first.offset(run.len) == work => run.len += 1,
+            _ => {
+                self.let_go_of_rows(streak);
+                streak.run = Some(Run { first: work, len: 1 });
+            }
+        }
+    }
+
+    /// Nobody will be given the rows of the streak's run any more.
+    fn let_go_of_rows(&mut self, streak: &mut Streak) {
+        if let (Some(low), Some(run)) = (streak.bag, streak.run.take()) {
+            let bag = self.bags.of_work_mut(low);
+            let row = bag.row_of(run.first);
+            self.counters.rows_bytes -= bag.rows.succeeded(row, run.len);
+        }
+    }
+
+    /// Counts what succeeded in the streak, and tells its bag's followers.
+    fn end_streak(&mut self, mut streak: Streak, settled: Lsn, effects: &mut Effects) {
+        self.let_go_of_rows(&mut streak);
+        let Some(low) = streak.bag else { return };
+        let bag = self.bags.of_work_mut(low);
+        if streak.succeeded > 0 {
+            bag.tally.leased -= streak.succeeded;
+            bag.tally.succeeded += streak.succeeded;
+            self.counters.succeeded(streak.succeeded.into());
+            if bag.is_done() {
+                self.scratch.bags.push(bag.id);
+            }
+        }
+        if let Some(start) = streak.outcomes {
+            self.end_outcomes(low, start, settled, effects);
+        }
     }
 
     /// Records attempts that ended without an outcome, one record per reason.
@@ -131,50 +204,6 @@ impl Scheduler {
                     out.extend_from_slice(&token.to_bytes());
                 }
             });
-        }
-    }
-
-    /// Tells followers of what this frame of reports settled.
-    fn tell_followers<'a>(
-        &mut self,
-        id: WorkerId,
-        reports: impl Iterator<Item = Report<'a>>,
-        settled: Lsn,
-        effects: &mut Effects,
-    ) {
-        let mut open: Option<(u32, usize)> = None;
-        for report in reports {
-            let work = self.works.get(report.token.work).expect("just settled");
-            let outcome = work.phase.outcome().expect("just settled");
-            if let Some((bag, start)) = open
-                && (bag != work.bag || effects.frames.len() - start > FRAME_BYTES)
-            {
-                self.end_outcomes(bag, start, settled, effects);
-                open = None;
-            }
-            if open.is_none() {
-                let bag = self.bags.of_work(work.bag);
-                let Some(follower) = bag.followers.first() else {
-                    continue;
-                };
-                let start = effects.begin_frame(client_kind::OUTCOMES);
-                Outcomes::begin(&mut effects.frames, follower.request, bag.id);
-                open = Some((work.bag, start));
-            }
-            let item = OutcomeItem {
-                work: report.token.work,
-                outcome,
-                reason: work.reason,
-                attempt: report.token.attempt,
-                exit_code: report.exit_code,
-                elapsed_us: report.elapsed_us,
-                worker: id,
-                result: report.result,
-            };
-            item.put(&mut effects.frames);
-        }
-        if let Some((bag, start)) = open {
-            self.end_outcomes(bag, start, settled, effects);
         }
     }
 
@@ -297,9 +326,43 @@ fn settled_item<'a>(report: &Report<'a>, outcome: Outcome, reason: Reason) -> Se
     }
 }
 
+fn outcome_item<'a>(
+    report: &Report<'a>,
+    outcome: Outcome,
+    reason: Reason,
+    worker: WorkerId,
+) -> OutcomeItem<'a> {
+    OutcomeItem {
+        work: report.token.work,
+        outcome,
+        reason,
+        attempt: report.token.attempt,
+        exit_code: report.exit_code,
+        elapsed_us: report.elapsed_us,
+        worker,
+        result: report.result,
+    }
+}
+
+/// Works of one bag that a frame of reports settles one after the other. Their bag is looked up, their counts are
+/// moved and their outcomes are framed once for all of them: in most frames, once for the frame.
+#[derive(Default)]
+struct Streak {
+    /// The low half of the bag's id.
+    bag: Option<u32>,
+    /// How many succeeded, not counted yet.
+    succeeded: u32,
+    /// Where the frame of outcomes begins, if anybody follows the bag.
+    outcomes: Option<usize>,
+    /// The last of them, as long as they are consecutive: works that were leased together mostly end together, in their
+    /// order, so that rows are let go of in runs.
+    run: Option<Run>,
+}
+
 /// What a report did.
 enum Judgement {
-    Settled(Outcome, Reason),
+    /// It ended a work of this bag (the low half of its id).
+    Settled(u32, Outcome, Reason),
     /// The work will be tried again.
     Released,
     /// Nothing: its lease is not the recorded one.

@@ -108,22 +108,19 @@ impl RowStore {
         self.chunks.push(chunk);
     }
 
-    /// The work of this row has succeeded. Returns the bytes of memory that are free now.
+    /// The works of `count` rows from this one on have succeeded. Returns the bytes of memory that are free now.
     #[inline]
-    pub(crate) fn succeeded(&mut self, row: u32) -> u64 {
-        self.recent = self.chunk_of(row);
-        let chunk = &mut self.chunks[self.recent];
-        if chunk.is_gone() {
-            return 0;
+    pub(crate) fn succeeded(&mut self, row: u32, count: u32) -> u64 {
+        let (mut row, end) = (row, row + count);
+        let mut freed = 0;
+        while row < end {
+            self.recent = self.chunk_of(row);
+            let chunk = &mut self.chunks[self.recent];
+            let upto = end.min(chunk.first_row + chunk.len);
+            freed += chunk.succeeded(upto - row);
+            row = upto;
         }
-        chunk.needed -= 1;
-        if chunk.needed > 0 || chunk.lsn == Lsn(0) {
-            return 0;
-        }
-        let bytes = chunk.memory_bytes();
-        chunk.offsets = Box::default();
-        chunk.bytes = Box::default();
-        bytes
+        freed
     }
 
     #[inline]
@@ -195,6 +192,20 @@ impl Chunk {
         self.offsets.is_empty()
     }
 
+    fn succeeded(&mut self, count: u32) -> u64 {
+        if self.is_gone() {
+            return 0;
+        }
+        self.needed -= count;
+        if self.needed > 0 || self.lsn == Lsn(0) {
+            return 0;
+        }
+        let bytes = self.memory_bytes();
+        self.offsets = Box::default();
+        self.bytes = Box::default();
+        bytes
+    }
+
     fn memory_bytes(&self) -> u64 {
         (self.bytes.len() + 4 * self.offsets.len()) as u64
     }
@@ -226,9 +237,9 @@ mod tests {
     fn a_chunk_goes_when_the_last_of_its_works_has_succeeded() {
         let mut store = store(&[&["a", "bb"], &["ccc"]]);
         let before = store.total_bytes();
-        assert_eq!(store.succeeded(1), 0);
+        assert_eq!(store.succeeded(1, 1), 0);
         assert_eq!(store.get(1), Some(Row::Here(b"bb")), "its neighbour is needed");
-        let freed = store.succeeded(0);
+        let freed = store.succeeded(0, 1);
         assert_eq!(store.total_bytes(), before - freed);
         assert_eq!(store.get(0), Some(Row::Recorded(Lsn(10))));
         assert_eq!(store.get(2), Some(Row::Here(b"ccc")));
@@ -238,12 +249,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_reaches_over_chunks() {
+        let mut store = store(&[&["a", "bb"], &["ccc"], &["d", "e"]]);
+        assert!(store.succeeded(1, 3) > 0, "the middle one goes");
+        assert_eq!(store.get(2), Some(Row::Recorded(Lsn(11))));
+        assert_eq!((store.get(0), store.get(4)), (Some(Row::Here(b"a")), Some(Row::Here(b"e"))));
+        store.check(|row| (1..4).contains(&row));
+    }
+
+    #[test]
     fn rows_of_an_unknown_record_stay() {
         let mut store = RowStore::default();
         let mut bytes = Vec::new();
         put_bytes(&mut bytes, b"a");
         store.push(Rows::parse(1, &bytes).expect("well-formed"), Lsn(0));
-        assert_eq!(store.succeeded(0), 0);
+        assert_eq!(store.succeeded(0, 1), 0);
         assert_eq!(store.get(0), Some(Row::Here(b"a")));
         store.check(|_| true);
     }
