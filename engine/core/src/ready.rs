@@ -52,8 +52,8 @@ pub(crate) enum End {
     Back,
 }
 
-#[derive(Default)]
 struct Queue {
+    class: ClassId,
     runs: VecDeque<Run>,
     /// Where its first run begins, or began when it was last looked at: under this id the queue is listed.
     head: WorkId,
@@ -61,13 +61,24 @@ struct Queue {
     len: u64,
 }
 
+/// A queue as its tenant lists it. Taking works goes from here to the queue by its index, without a search.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    work: WorkId,
+    class: ClassId,
+    queue: u32,
+}
+
 #[derive(Default)]
 struct TenantQueues {
-    queues: BTreeMap<ClassId, Queue>,
+    /// Those that `by_class` does not name are empty and wait in `free` for another class.
+    queues: Vec<Queue>,
+    free: Vec<u32>,
+    by_class: BTreeMap<ClassId, u32>,
     /// Classes with works.
     ready: ClassSet,
     /// The same, oldest first by the heads of their queues.
-    heads: BTreeSet<(WorkId, ClassId)>,
+    heads: BTreeSet<Head>,
     deficit: i64,
     in_ring: bool,
 }
@@ -75,7 +86,8 @@ struct TenantQueues {
 #[derive(Default)]
 struct Level {
     ring: VecDeque<TenantId>,
-    tenants: BTreeMap<TenantId, TenantQueues>,
+    /// Index: number of the tenant less one.
+    tenants: Vec<Option<Box<TenantQueues>>>,
     len: u64,
 }
 
@@ -108,25 +120,13 @@ impl Ready {
         }
         self.by_class[class] += u64::from(run.len);
         let level = &mut self.levels[usize::from(key.priority.0)];
-        let tenant = level.tenants.entry(key.tenant).or_default();
-        let queue = tenant.queues.entry(key.class).or_default();
-        match end {
-            End::Front => queue.runs.push_front(run),
-            End::Back => queue.runs.push_back(run),
-        }
-        if queue.len == 0 || end == End::Front {
-            tenant.heads.remove(&(queue.head, key.class));
-            queue.head = queue.runs[0].first;
-            tenant.heads.insert((queue.head, key.class));
-        }
-        queue.len += u64::from(run.len);
-        level.len += u64::from(run.len);
-        self.len += u64::from(run.len);
-        tenant.ready.insert(key.class);
-        if !tenant.in_ring {
-            tenant.in_ring = true;
+        let tenant = level.tenant_or_new(key.tenant);
+        tenant.push(key.class, run, end);
+        if !std::mem::replace(&mut tenant.in_ring, true) {
             level.ring.push_back(key.tenant);
         }
+        level.len += u64::from(run.len);
+        self.len += u64::from(run.len);
     }
 
     /// `count` works that waited here do not wait any more, for another reason than being taken.
@@ -138,23 +138,15 @@ impl Ready {
         level.len -= count;
         self.len -= count;
         self.by_class[key.class.0 as usize] -= count;
-        let tenant = level.tenants.get_mut(&key.tenant).expect("works waited here");
+        let tenant = level.tenant_mut(key.tenant).expect("works waited here");
         tenant.shrink(key.class, count);
     }
 
     /// Takes out the runs that lie within `span`; `count` works that waited go with them.
     pub(crate) fn remove_span(&mut self, key: QueueKey, span: Run, count: u64) {
         let level = &mut self.levels[usize::from(key.priority.0)];
-        if let Some(tenant) = level.tenants.get_mut(&key.tenant)
-            && let Some(queue) = tenant.queues.get_mut(&key.class)
-        {
-            let end = span.first.offset(span.len);
-            queue
-                .runs
-                .retain(|run| run.first < span.first || run.first >= end);
-            tenant.heads.remove(&(queue.head, key.class));
-            queue.head = queue.runs.front().map_or(WorkId(0), |run| run.first);
-            tenant.heads.insert((queue.head, key.class));
+        if let Some(tenant) = level.tenant_mut(key.tenant) {
+            tenant.remove_span(key.class, span);
         }
         self.removed(key, count);
     }
@@ -167,23 +159,12 @@ impl Ready {
         max: u32,
         works: &Works,
         tenants: &Tenants,
-    ) -> Option<(QueueKey, Run)> {
-        for (priority, level) in self.levels.iter_mut().enumerate().rev() {
-            if level.len == 0 {
-                continue;
-            }
-            if let Some((tenant, class, run)) = level.take(eligible, max, works, tenants) {
+    ) -> Option<Run> {
+        for level in self.levels.iter_mut().rev().filter(|level| level.len > 0) {
+            if let Some((class, run)) = level.take(eligible, max, works, tenants) {
                 self.len -= u64::from(run.len);
                 self.by_class[class.0 as usize] -= u64::from(run.len);
-                let priority = Priority(u8::try_from(priority).expect("few priorities"));
-                return Some((
-                    QueueKey {
-                        priority,
-                        tenant,
-                        class,
-                    },
-                    run,
-                ));
+                return Some(run);
             }
         }
         None
@@ -196,32 +177,26 @@ impl Ready {
             .enumerate()
             .rev()
             .flat_map(|(priority, level)| {
-                level.tenants.iter().flat_map(move |(tenant, queues)| {
-                    queues
-                        .queues
-                        .iter()
-                        .filter(|(_, queue)| queue.len > 0)
-                        .map(move |(class, queue)| {
-                            let priority = Priority(u8::try_from(priority).expect("few priorities"));
-                            (
-                                QueueKey {
-                                    priority,
-                                    tenant: *tenant,
-                                    class: *class,
-                                },
-                                queue.len,
-                            )
-                        })
+                let priority = Priority(u8::try_from(priority).expect("few priorities"));
+                level.tenants().flat_map(move |(tenant, queues)| {
+                    queues.queues().map(move |queue| {
+                        let key = QueueKey {
+                            priority,
+                            tenant,
+                            class: queue.class,
+                        };
+                        (key, queue.len)
+                    })
                 })
             })
     }
 
     /// Works that wait in one queue.
     pub(crate) fn queue_len(&self, key: QueueKey) -> u64 {
-        let tenant = self.levels[usize::from(key.priority.0)].tenants.get(&key.tenant);
-        tenant
-            .and_then(|tenant| tenant.queues.get(&key.class))
-            .map_or(0, |queue| queue.len)
+        let level = &self.levels[usize::from(key.priority.0)];
+        let tenant = level.tenant(key.tenant);
+        let queue = tenant.and_then(|tenant| tenant.queue(key.class));
+        queue.map_or(0, |queue| queue.len)
     }
 
     /// Works that wait with a higher priority than this.
@@ -236,34 +211,56 @@ impl Ready {
     pub(crate) fn has_any(&self, eligible: &ClassSet) -> bool {
         self.levels.iter().filter(|level| level.len > 0).any(|level| {
             level
-                .tenants
-                .values()
-                .any(|tenant| tenant.ready.both(eligible).next().is_some())
+                .tenants()
+                .any(|(_, tenant)| tenant.ready.both(eligible).next().is_some())
         })
     }
 }
 
 impl Level {
+    fn tenant(&self, id: TenantId) -> Option<&TenantQueues> {
+        self.tenants.get(id.index() - 1)?.as_deref()
+    }
+
+    fn tenant_mut(&mut self, id: TenantId) -> Option<&mut TenantQueues> {
+        self.tenants.get_mut(id.index() - 1)?.as_deref_mut()
+    }
+
+    fn tenant_or_new(&mut self, id: TenantId) -> &mut TenantQueues {
+        let index = id.index() - 1;
+        if self.tenants.len() <= index {
+            self.tenants.resize_with(index + 1, || None);
+        }
+        self.tenants[index].get_or_insert_default()
+    }
+
+    fn tenants(&self) -> impl Iterator<Item = (TenantId, &TenantQueues)> {
+        let tenants = (1..).map(TenantId).zip(&self.tenants);
+        tenants.filter_map(|(id, tenant)| Some((id, tenant.as_deref()?)))
+    }
+
     fn take(
         &mut self,
         eligible: &ClassSet,
         max: u32,
         works: &Works,
         tenants: &Tenants,
-    ) -> Option<(TenantId, ClassId, Run)> {
+    ) -> Option<(ClassId, Run)> {
         // Each round a tenant is either passed over (it has nothing for this worker), paid its quantum, or
         // served; a tenant that was paid is served when its turn comes again.
         let mut passed_over = 0;
         while passed_over < self.ring.len() {
             let id = *self.ring.front()?;
-            let tenant = self.tenants.get_mut(&id).expect("the ring holds known tenants");
+            let tenant = self.tenants[id.index() - 1]
+                .as_deref_mut()
+                .expect("the ring holds known tenants");
             if tenant.ready.is_empty() {
                 tenant.in_ring = false;
                 tenant.deficit = 0;
                 self.ring.pop_front();
                 continue;
             }
-            let Some(class) = tenant.oldest(eligible, works) else {
+            let Some(oldest) = tenant.oldest(eligible, works) else {
                 self.ring.rotate_left(1);
                 passed_over += 1;
                 continue;
@@ -275,42 +272,138 @@ impl Level {
                 continue;
             }
             let max = u64::from(max).min(tenant.deficit.unsigned_abs());
-            let run = tenant.take_run(class, u32::try_from(max).expect("bounded by max"), works);
+            let queue = &mut tenant.queues[oldest];
+            let class = queue.class;
+            let run = queue.take_run(u32::try_from(max).expect("bounded by max"), works);
             tenant.deficit -= i64::from(run.len);
             self.len -= u64::from(run.len);
-            return Some((id, class, run));
+            if queue.len == 0 {
+                tenant.remove(class);
+            }
+            return Some((class, run));
         }
         None
     }
 }
 
 impl TenantQueues {
-    /// The class, among those that the worker may run, whose first work is the oldest. A queue may be listed
-    /// under a work that it has lost meanwhile, but never under a younger one than its first: so the list is
-    /// put right on the way.
-    fn oldest(&mut self, eligible: &ClassSet, works: &Works) -> Option<ClassId> {
-        let Self { queues, heads, .. } = self;
-        loop {
-            let mut able = heads.iter().filter(|(_, class)| eligible.contains(*class));
-            let (listed, class) = *able.next()?;
-            let rival = able.next().map(|(listed, _)| *listed);
-            let queue = queues.get_mut(&class).expect("listed classes have queues");
-            let head = queue.first(works);
-            if rival.is_none_or(|rival| head <= rival) {
-                return Some(class);
-            }
-            heads.remove(&(listed, class));
-            heads.insert((head, class));
-            queue.head = head;
+    fn queue(&self, class: ClassId) -> Option<&Queue> {
+        Some(&self.queues[*self.by_class.get(&class)? as usize])
+    }
+
+    /// Queues with works, by class.
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.by_class.values().map(|index| &self.queues[*index as usize])
+    }
+
+    fn push(&mut self, class: ClassId, run: Run, end: End) {
+        let index = self.by_class.get(&class).copied();
+        let index = index.unwrap_or_else(|| self.add(class));
+        let queue = &mut self.queues[index as usize];
+        match end {
+            End::Front => queue.runs.push_front(run),
+            End::Back => queue.runs.push_back(run),
+        }
+        let emptied = queue.len == 0;
+        queue.len += u64::from(run.len);
+        if emptied || end == End::Front {
+            self.list(index);
         }
     }
 
-    fn take_run(&mut self, class: ClassId, max: u32, works: &Works) -> Run {
-        let queue = self
-            .queues
-            .get_mut(&class)
-            .expect("the class was chosen for its works");
-        let run = queue.runs.front_mut().expect("a first work was found");
+    /// A queue for a class that has none.
+    fn add(&mut self, class: ClassId) -> u32 {
+        let queue = Queue {
+            class,
+            runs: VecDeque::new(),
+            head: WorkId(0),
+            len: 0,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.queues[index as usize] = queue;
+                index
+            }
+            None => {
+                self.queues.push(queue);
+                u32::try_from(self.queues.len() - 1).expect("classes are bounded")
+            }
+        };
+        self.by_class.insert(class, index);
+        self.ready.insert(class);
+        index
+    }
+
+    /// Lists the queue under what is its first run now.
+    fn list(&mut self, index: u32) {
+        let queue = &mut self.queues[index as usize];
+        let listed = |work| Head {
+            work,
+            class: queue.class,
+            queue: index,
+        };
+        self.heads.remove(&listed(queue.head));
+        queue.head = queue.runs.front().map_or(WorkId(0), |run| run.first);
+        self.heads.insert(listed(queue.head));
+    }
+
+    fn remove_span(&mut self, class: ClassId, span: Run) {
+        let Some(index) = self.by_class.get(&class).copied() else {
+            return;
+        };
+        let end = span.first.offset(span.len);
+        let outside = |run: &Run| run.first < span.first || run.first >= end;
+        self.queues[index as usize].runs.retain(outside);
+        self.list(index);
+    }
+
+    /// The queue, among those of classes that the worker may run, whose first work is the oldest. A queue may be
+    /// listed under a work that it has lost meanwhile, but never under a younger one than its first: so the list is
+    /// put right on the way.
+    fn oldest(&mut self, eligible: &ClassSet, works: &Works) -> Option<usize> {
+        loop {
+            let mut able = self.heads.iter().filter(|head| eligible.contains(head.class));
+            let listed = *able.next()?;
+            let rival = able.next().map(|head| head.work);
+            let queue = &mut self.queues[listed.queue as usize];
+            let work = queue.first(works);
+            if rival.is_none_or(|rival| work <= rival) {
+                return Some(listed.queue as usize);
+            }
+            queue.head = work;
+            self.heads.remove(&listed);
+            self.heads.insert(Head { work, ..listed });
+        }
+    }
+
+    fn shrink(&mut self, class: ClassId, count: u64) {
+        let index = *self.by_class.get(&class).expect("works waited here");
+        let queue = &mut self.queues[index as usize];
+        queue.len -= count;
+        if queue.len == 0 {
+            self.remove(class);
+        }
+    }
+
+    /// Nothing waits in the class any more.
+    fn remove(&mut self, class: ClassId) {
+        let index = self.by_class.remove(&class).expect("works waited here");
+        let queue = &mut self.queues[index as usize];
+        queue.runs = VecDeque::new();
+        self.heads.remove(&Head {
+            work: queue.head,
+            class,
+            queue: index,
+        });
+        self.ready.remove(class);
+        self.free.push(index);
+    }
+}
+
+impl Queue {
+    /// The works that wait at its beginning, at most `max` and of one bag.
+    fn take_run(&mut self, max: u32, works: &Works) -> Run {
+        let run = self.runs.front_mut().expect("a first work was found");
         let span = works.run(run.first, run.len.min(max));
         let len = span.iter().take_while(|work| work.phase == Phase::Queued).count();
         let len = u32::try_from(len).expect("bounded by max");
@@ -321,24 +414,12 @@ impl TenantQueues {
         run.first = run.first.offset(len);
         run.len -= len;
         if run.len == 0 {
-            queue.runs.pop_front();
+            self.runs.pop_front();
         }
-        self.shrink(class, u64::from(len));
+        self.len -= u64::from(len);
         taken
     }
 
-    fn shrink(&mut self, class: ClassId, count: u64) {
-        let queue = self.queues.get_mut(&class).expect("works waited here");
-        queue.len -= count;
-        if queue.len == 0 {
-            self.heads.remove(&(queue.head, class));
-            self.queues.remove(&class);
-            self.ready.remove(class);
-        }
-    }
-}
-
-impl Queue {
     /// The first work that really waits. There is one: the queue's length counts only those.
     fn first(&mut self, works: &Works) -> WorkId {
         loop {

@@ -15,7 +15,7 @@ use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::record;
 use wire_protocol::units::Millis;
-use wire_protocol::worker_link::{Assignments, TemplateDefined, Tokens, kind, push_control};
+use wire_protocol::worker_link::{TemplateDefined, Tokens, kind, push_control};
 
 use crate::effect::Effects;
 use crate::event::Pressure;
@@ -157,7 +157,7 @@ impl Scheduler {
         let mut given = 0;
         let mut left = true;
         while worker.held_len() < target {
-            let Some((_, run)) = ready.take(eligible, target - worker.held_len(), works, tenants) else {
+            let Some(run) = ready.take(eligible, target - worker.held_len(), works, tenants) else {
                 left = false;
                 break;
             };
@@ -166,7 +166,8 @@ impl Scheduler {
             bag.tally.queued -= run.len;
             bag.tally.leased += run.len;
             frame.turn_to(bag.template, link, worker, templates, effects);
-            let mut rows = bag.rows.iter_from(bag.row_of(run.first));
+            let mut rows = bag.rows.encoded_from(bag.row_of(run.first));
+            worker.held.reserve(span.len());
             for (index, work) in span.iter_mut().enumerate() {
                 if frame.is_long(effects) {
                     frame.end(link, effects);
@@ -185,12 +186,12 @@ impl Scheduler {
                     attempt: work.attempt,
                     shard,
                 };
-                effects.record_bytes().extend_from_slice(&token.to_bytes());
-                Assignments::put(
-                    &mut effects.frames,
-                    token,
-                    rows.next().expect("accepted works have rows"),
-                );
+                let token = token.to_bytes();
+                effects.record_bytes().extend_from_slice(&token);
+                // What `Assignments::put` would write: rows are kept in the very form in which they are assigned.
+                effects.frames.extend_from_slice(&token);
+                let row = rows.next().expect("accepted works have rows");
+                effects.frames.extend_from_slice(row);
             }
             given += u64::from(run.len);
         }

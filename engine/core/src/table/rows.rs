@@ -143,24 +143,20 @@ impl RowStore {
         Some(chunk.get(row).map_or(Row::Recorded(chunk.lsn), Row::Here))
     }
 
-    /// The rows from this one on, which have not gone.
-    pub(crate) fn iter_from(&self, row: u32) -> impl Iterator<Item = &[u8]> {
+    /// The rows from this one on, encoded as they came (length, bytes); those that are asked for have not gone.
+    #[inline]
+    pub(crate) fn encoded_from(&self, row: u32) -> EncodedRows<'_> {
         let index = self
             .chunks
             .partition_point(|chunk| chunk.first_row <= row)
             .saturating_sub(1);
-        self.chunks[index..].iter().flat_map(move |chunk| {
-            let skip = row.saturating_sub(chunk.first_row) as usize;
-            let offset = chunk
-                .offsets
-                .get(skip)
-                .map_or(chunk.bytes.len(), |offset| *offset as usize);
-            let mut reader = Reader::new(&chunk.bytes[offset..]);
-            std::iter::from_fn(move || {
-                (!reader.is_empty())
-                    .then(|| reader.bytes("row", ROW_BYTES_MAX).expect("rows are well-formed"))
-            })
-        })
+        let mut chunks = self.chunks[index..].iter();
+        let chunk = chunks.next();
+        EncodedRows {
+            next: chunk.map_or(0, |chunk| (row - chunk.first_row) as usize),
+            chunk,
+            chunks,
+        }
     }
 
     pub(crate) fn chunks(&self) -> impl ExactSizeIterator<Item = ChunkView<'_>> {
@@ -180,6 +176,35 @@ impl RowStore {
             let kept = needed > 0 || chunk.lsn == Lsn(0);
             assert_eq!(!chunk.is_gone(), kept, "needed rows are there: {chunk:?}");
         }
+    }
+}
+
+/// Rows of a bag one after the other, see [`RowStore::encoded_from`].
+pub(crate) struct EncodedRows<'a> {
+    chunk: Option<&'a Chunk>,
+    /// Index in the chunk.
+    next: usize,
+    chunks: std::slice::Iter<'a, Chunk>,
+}
+
+impl<'a> Iterator for EncodedRows<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut chunk = self.chunk?;
+        if self.next == chunk.offsets.len() {
+            self.chunk = self.chunks.next();
+            self.next = 0;
+            chunk = self.chunk?;
+        }
+        let start = chunk.offsets[self.next] as usize;
+        self.next += 1;
+        let end = chunk
+            .offsets
+            .get(self.next)
+            .map_or(chunk.bytes.len(), |end| *end as usize);
+        Some(&chunk.bytes[start..end])
     }
 }
 
@@ -244,7 +269,7 @@ mod tests {
         assert_eq!(store.get(0), Some(Row::Recorded(Lsn(10))));
         assert_eq!(store.get(2), Some(Row::Here(b"ccc")));
         assert_eq!(store.get(3), None);
-        assert_eq!(store.iter_from(2).collect::<Vec<_>>(), [b"ccc"]);
+        assert_eq!(store.encoded_from(2).collect::<Vec<_>>(), [b"\x03\0\0\0ccc"]);
         store.check(|row| row < 2);
     }
 
