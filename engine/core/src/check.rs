@@ -102,7 +102,7 @@ impl Scheduler {
         for worker in self.workers.iter() {
             on_lists += worker.held.len() as u64;
             assert_eq!(
-                self.workers.by_uid(&worker.uid),
+                self.workers.by_uid(&worker.about.uid),
                 Some(worker.id),
                 "uids name workers"
             );
@@ -120,7 +120,7 @@ impl Scheduler {
                 "{} knows whether it is listed",
                 worker.id
             );
-            let overfull = worker.is_connected() && worker.held_len() > worker.offer.slots;
+            let overfull = worker.is_connected() && worker.held_len() > worker.slots;
             assert!(
                 worker.overfull == overfull && self.overfull.contains(&worker.id) == overfull,
                 "{} is listed as overfull iff it holds more than its slots",
@@ -128,7 +128,7 @@ impl Scheduler {
             );
             if let Some(link) = worker.link {
                 assert_eq!(self.links.worker(link), Some(worker.id), "links name workers");
-                let has_slot = worker.takes_work() && worker.held_len() < worker.offer.slots;
+                let has_slot = worker.takes_work() && worker.held_len() < worker.slots;
                 assert_eq!(
                     starving, has_slot,
                     "{} is listed as starving iff it has a free slot",

@@ -465,10 +465,10 @@ fn put_works(out: &mut Vec<u8>, works: impl Iterator<Item = WorkPart>) {
 fn worker_part(worker: &Worker) -> WorkerPart {
     WorkerPart {
         worker: worker.id,
-        uid: worker.uid.clone(),
-        name: worker.name.clone(),
-        version: worker.version.clone(),
-        offer: worker.offer.clone(),
+        uid: worker.about.uid.clone(),
+        name: worker.about.name.clone(),
+        version: worker.about.version.clone(),
+        offer: worker.about.offer.clone(),
         cordoned: worker.cordoned,
         gone: worker.state == WorkerState::Gone,
     }

@@ -23,7 +23,7 @@ use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{TemplateRef, Templates};
 use crate::table::class::{ClassId, ProfileId};
-use crate::table::worker::{TEMPLATES_PER_LINK, Worker};
+use crate::table::worker::{About, Known, TEMPLATES_PER_LINK, TemplateName, Worker};
 use crate::timers::Timer;
 
 /// Bytes after which a frame of assignments is ended and another begun.
@@ -112,15 +112,15 @@ impl Scheduler {
 
     /// Gives a worker what it may have now: for its slots, and its share ahead of time.
     pub(crate) fn fill(&mut self, id: WorkerId, effects: &mut Effects) -> Filled {
-        let share = self.prefill_share();
         let worker = self.workers.get(id).expect("a known worker");
-        let target = worker.offer.slots.saturating_add(worker.offer.prefill.min(share));
+        let ahead = worker.prefill.min(self.prefill_share());
+        let target = worker.slots.saturating_add(ahead);
         self.fill_upto(id, target, effects)
     }
 
     /// Gives a starving worker what its slots can take. `false`: nothing is left that it may run.
     fn fill_slots(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
-        let slots = self.workers.get(id).expect("a known worker").offer.slots;
+        let slots = self.workers.get(id).expect("a known worker").slots;
         self.fill_upto(id, slots, effects) == Filled::Given
     }
 
@@ -211,9 +211,9 @@ impl Scheduler {
         let worker = self.workers.get_mut(id).expect("a known worker");
         let takes = worker.takes_work();
         let held = worker.held_len();
-        let starving = takes && held < worker.offer.slots;
+        let starving = takes && held < worker.slots;
         let roomy = takes && held < worker.credit();
-        let overfull = held > worker.offer.slots && worker.is_connected();
+        let overfull = held > worker.slots && worker.is_connected();
         if worker.overfull != overfull {
             worker.overfull = overfull;
             if overfull {
@@ -250,24 +250,19 @@ impl Scheduler {
 
     fn retract_for(&mut self, starving: WorkerId, effects: &mut Effects) {
         let worker = self.workers.get(starving).expect("listed workers are known");
-        let wanted = (worker.offer.slots - worker.held_len()) as usize;
+        let wanted = (worker.slots - worker.held_len()) as usize;
         let eligible = &self.classes.profile(worker.profile).eligible;
         // Whoever reported a moment ago is about to run what it has.
         let patient = |victim: &&Worker| {
-            self.now >= victim.ask_again_at && self.now.since(victim.last_report) >= Millis(5)
+            self.now >= victim.about.ask_again_at && self.now.since(victim.last_report) >= Millis(5)
         };
         let victims = self.overfull.iter().take(REBALANCE_WORKERS_MAX);
         let victim = victims
             .filter_map(|id| self.workers.get(*id))
             .filter(patient)
-            .max_by_key(|victim| {
-                (
-                    victim.held_len() - victim.offer.slots,
-                    std::cmp::Reverse(victim.id),
-                )
-            });
+            .max_by_key(|victim| (victim.held_len() - victim.slots, std::cmp::Reverse(victim.id)));
         let Some(victim) = victim else { return };
-        let spare = victim.held.len() - victim.offer.slots as usize;
+        let spare = victim.held.len() - victim.slots as usize;
         let tokens: Vec<LeaseToken> = victim
             .held
             .iter()
@@ -284,7 +279,7 @@ impl Scheduler {
         }
         let victim = victim.id;
         let victim = self.workers.get_mut(victim).expect("just seen");
-        victim.ask_again_at = self.now + ASK_AGAIN_AFTER;
+        victim.about.ask_again_at = self.now + ASK_AGAIN_AFTER;
         let link = victim.link.expect("overfull workers are connected");
         effects.send(link, Lsn(0), |out| {
             Tokens::push(out, kind::RETRACT, Reason::Retracted, tokens)
@@ -349,30 +344,41 @@ impl Frame {
             return;
         }
         self.end(link, effects);
-        let entry = templates.get(template);
-        let name = (template, entry.generation);
-        let number = worker
-            .templates
-            .iter()
-            .position(|known| *known == name)
-            .unwrap_or_else(|| {
-                let number = worker.template_turn;
-                worker.template_turn = (number + 1) % TEMPLATES_PER_LINK;
-                match worker.templates.get_mut(number) {
-                    Some(slot) => *slot = name,
-                    None => worker.templates.push(name),
-                }
-                let defined = TemplateDefined {
-                    template: u32::try_from(number).expect("few templates a link"),
-                    definition: (*entry.definition).clone(),
-                };
-                effects.send(link, Lsn(0), |out| push_control(out, kind::TEMPLATE, &defined));
-                number
-            });
+        let name = (template, templates.get(template).generation);
+        if worker.recent.name != name {
+            let number = Self::define(name, link, &mut worker.about, templates, effects);
+            worker.recent = Known { name, number };
+        }
         let start = effects.begin_frame(kind::ASSIGN);
-        let number = u32::try_from(number).expect("few templates a link");
+        let number = u32::from(worker.recent.number);
         effects.frames.extend_from_slice(&number.to_le_bytes());
         *self = Self::Open { template, start };
+    }
+
+    /// The template's number on the link, which hears its definition first if it has not.
+    fn define(
+        name: TemplateName,
+        link: LinkId,
+        about: &mut About,
+        templates: &Templates,
+        effects: &mut Effects,
+    ) -> u8 {
+        let known = about.templates.iter().position(|known| *known == name);
+        let number = known.unwrap_or_else(|| {
+            let number = about.template_turn;
+            about.template_turn = (number + 1) % TEMPLATES_PER_LINK;
+            match about.templates.get_mut(number) {
+                Some(slot) => *slot = name,
+                None => about.templates.push(name),
+            }
+            let defined = TemplateDefined {
+                template: u32::try_from(number).expect("few templates a link"),
+                definition: (*templates.get(name.0).definition).clone(),
+            };
+            effects.send(link, Lsn(0), |out| push_control(out, kind::TEMPLATE, &defined));
+            number
+        });
+        u8::try_from(number).expect("few templates a link")
     }
 
     fn is_long(&self, effects: &Effects) -> bool {

@@ -36,7 +36,7 @@ impl Scheduler {
             let worker = self
                 .workers
                 .get(work.worker)
-                .map_or("a forgotten worker", |worker| worker.name.as_str());
+                .map_or("a forgotten worker", |worker| worker.about.name.as_str());
             facts.push(format!(
                 "attempt {} was with {worker}; {} of {} attempts count; last reason: {}",
                 work.attempt.0, work.spent, template.retry.attempts_max, work.reason,
@@ -56,7 +56,7 @@ impl Scheduler {
                     .expect("whoever holds works is remembered");
                 format!(
                     "{} has it and has not said that it runs ({})",
-                    worker.name, worker.state
+                    worker.about.name, worker.state
                 )
             }
             Phase::Running => {
@@ -64,7 +64,7 @@ impl Scheduler {
                     .workers
                     .get(work.worker)
                     .expect("whoever holds works is remembered");
-                format!("{} runs it ({})", worker.name, worker.state)
+                format!("{} runs it ({})", worker.about.name, worker.state)
             }
             Phase::Succeeded => "it succeeded".to_owned(),
             Phase::Failed | Phase::Cancelled | Phase::Expired => {
@@ -102,9 +102,9 @@ impl Scheduler {
             .partition(|worker| self.classes.profile(worker.profile).eligible.contains(bag.class));
         for worker in unable.iter().take(EXAMPLES_MAX) {
             let unmet = class
-                .unmet(&worker.offer)
+                .unmet(&worker.about.offer)
                 .expect("who is not eligible misses something");
-            facts.push(format!("{} cannot run it: {unmet}", worker.name));
+            facts.push(format!("{} cannot run it: {unmet}", worker.about.name));
         }
         if able.is_empty() {
             return format!(
@@ -115,7 +115,10 @@ impl Scheduler {
         let (taking, closed): (Vec<&Worker>, Vec<&Worker>) =
             able.into_iter().partition(|worker| worker.takes_work());
         for worker in closed.iter().take(EXAMPLES_MAX) {
-            facts.push(format!("{} could run it but is {}", worker.name, worker.state));
+            facts.push(format!(
+                "{} could run it but is {}",
+                worker.about.name, worker.state
+            ));
         }
         if taking.is_empty() {
             return format!(
@@ -123,7 +126,7 @@ impl Scheduler {
                 closed.len()
             );
         }
-        let slots: u32 = taking.iter().map(|worker| worker.offer.slots).sum();
+        let slots: u32 = taking.iter().map(|worker| worker.slots).sum();
         let held: u32 = taking.iter().map(|worker| worker.held_len()).sum();
         format!(
             "all {slots} slots of the {} workers that could run it are taken ({held} works held)",
@@ -135,12 +138,12 @@ impl Scheduler {
         let worker = self.workers.get(id)?;
         let mut facts = vec![format!(
             "{} ({}) is {}, holds {} works, has {} slots and takes {} ahead of time",
-            worker.name,
+            worker.about.name,
             worker.id,
             worker.state,
             worker.held_len(),
-            worker.offer.slots,
-            worker.offer.prefill,
+            worker.slots,
+            worker.prefill,
         )];
         let summary = match worker.state {
             WorkerState::Lost => {
@@ -154,7 +157,7 @@ impl Scheduler {
                 "it is draining: it finishes what it has and gets nothing more".to_owned()
             }
             WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
-            WorkerState::Ready if worker.held_len() >= worker.offer.slots => {
+            WorkerState::Ready if worker.held_len() >= worker.slots => {
                 "all of its slots are taken".to_owned()
             }
             WorkerState::Ready => self.why_idle(worker, &mut facts),
@@ -181,7 +184,7 @@ impl Scheduler {
         }
         let mut unmet = Vec::new();
         for (key, queued) in self.ready.queues() {
-            if let Some(why) = self.classes.get(key.class).unmet(&worker.offer)
+            if let Some(why) = self.classes.get(key.class).unmet(&worker.about.offer)
                 && unmet.len() < EXAMPLES_MAX
             {
                 unmet.push(format!(

@@ -305,14 +305,14 @@ impl Scheduler {
     fn worker_view(&self, worker: &Worker) -> WorkerView {
         WorkerView {
             worker: worker.id,
-            uid: worker.uid.clone(),
-            name: worker.name.clone(),
+            uid: worker.about.uid.clone(),
+            name: worker.about.name.clone(),
             state: worker.state,
             held: worker.held_len(),
-            finished: worker.finished,
-            offer: worker.offer.clone(),
+            finished: worker.about.finished_before + worker.reports,
+            offer: worker.about.offer.clone(),
             silent_for: self.now.since(worker.last_seen),
-            version: worker.version.clone(),
+            version: worker.about.version.clone(),
         }
     }
 
@@ -362,8 +362,14 @@ fn work_bytes(view: &WorkView, template: &WorkTemplate) -> usize {
 
 /// Bytes of a worker on a page, about.
 fn worker_bytes(worker: &Worker) -> usize {
-    let offer = &worker.offer;
-    let names = [&worker.uid, &worker.name, &worker.version, &offer.os, &offer.arch];
+    let offer = &worker.about.offer;
+    let names = [
+        &worker.about.uid,
+        &worker.about.name,
+        &worker.about.version,
+        &offer.os,
+        &offer.arch,
+    ];
     let lists = [&offer.executors, &offer.tags, &offer.groups]
         .into_iter()
         .flatten();

@@ -71,7 +71,6 @@ impl Scheduler {
         }
         let worker = self.workers.get_mut(id).expect("linked workers are known");
         worker.reports += count;
-        worker.finished += count;
         worker.last_report = self.now;
         let upto = worker.reports;
         self.counters.stale_total += stale.len() as u64;
@@ -272,7 +271,7 @@ impl Scheduler {
     /// Attempts that the worker gives back. Of stale ones nothing is taken.
     pub(crate) fn on_retracted(&mut self, id: WorkerId, tokens: Tokens<'_>, effects: &mut Effects) {
         let worker = self.workers.get_mut(id).expect("linked workers are known");
-        worker.ask_again_at = self.now;
+        worker.about.ask_again_at = self.now;
         // A worker may say why it gives works back, but only with a reason that does not blame the work.
         let reason = if tokens.reason().is_workers_fault() {
             tokens.reason()

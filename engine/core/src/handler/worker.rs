@@ -12,7 +12,7 @@ use crate::effect::Effects;
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent, WorkerEvent, next_worker_state};
 use crate::table::link::Peer;
-use crate::table::worker::Worker;
+use crate::table::worker::{About, Held, Known, Worker};
 use crate::timers::Timer;
 
 /// Attempts at one work whose records a crash may lose: it loses milliseconds. More are a lie.
@@ -53,10 +53,11 @@ impl Scheduler {
         self.insert_worker(joined);
         let worker = self.workers.get_mut(id).expect("just inserted");
         worker.link = Some(link);
-        worker.reports = 0;
-        worker.ask_again_at = self.now;
-        worker.templates.clear();
-        worker.template_turn = 0;
+        worker.about.finished_before += std::mem::take(&mut worker.reports);
+        worker.recent = Known::NONE;
+        worker.about.ask_again_at = self.now;
+        worker.about.templates.clear();
+        worker.about.template_turn = 0;
         worker.last_seen = self.now;
         worker.last_report = self.now;
         let event = if worker.cordoned {
@@ -102,9 +103,10 @@ impl Scheduler {
         if let Some(worker) = self.workers.get_mut(joined.worker) {
             let listed = std::mem::take(&mut worker.listed);
             let old = std::mem::replace(&mut worker.profile, profile);
-            worker.name = joined.name;
-            worker.version = joined.version;
-            worker.offer = joined.offer;
+            worker.about.name = joined.name;
+            worker.about.version = joined.version;
+            (worker.slots, worker.prefill) = (joined.offer.slots, joined.offer.prefill);
+            worker.about.offer = joined.offer;
             if listed != (false, false) {
                 self.classes.list(old, joined.worker, (false, false));
             }
@@ -112,26 +114,31 @@ impl Scheduler {
         }
         self.workers.insert(Worker {
             id: joined.worker,
-            uid: joined.uid,
-            name: joined.name,
-            version: joined.version,
-            offer: joined.offer,
             profile,
-            state: WorkerState::Lost,
-            cordoned: false,
+            slots: joined.offer.slots,
+            prefill: joined.offer.prefill,
             link: None,
-            held: Vec::new(),
+            held: Held::NONE,
             reports: 0,
             last_seen: joined.at,
             last_report: joined.at,
-            finished: 0,
-            ask_again_at: Instant(0),
+            recent: Known::NONE,
+            state: WorkerState::Lost,
+            cordoned: false,
             listed: (false, false),
             overfull: false,
             lease_armed: false,
             forget_armed: false,
-            templates: Vec::new(),
-            template_turn: 0,
+            about: Box::new(About {
+                uid: joined.uid,
+                name: joined.name,
+                version: joined.version,
+                offer: joined.offer,
+                finished_before: 0,
+                ask_again_at: Instant(0),
+                templates: Vec::new(),
+                template_turn: 0,
+            }),
         });
     }
 
@@ -247,9 +254,9 @@ impl Scheduler {
     pub(crate) fn on_worker_link_closed(&mut self, id: WorkerId, effects: &mut Effects) {
         let worker = self.workers.get_mut(id).expect("linked workers are known");
         worker.link = None;
-        worker.ask_again_at = self.now;
+        worker.about.ask_again_at = self.now;
         self.counters.workers_connected -= 1;
-        self.counters.slots -= u64::from(worker.offer.slots);
+        self.counters.slots -= u64::from(worker.slots);
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);
         self.list_room(id);
         self.arm_lease(id);

@@ -1,6 +1,7 @@
 //! Workers, by number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use wire_protocol::ids::{LinkId, WorkId, WorkerId};
 use wire_protocol::template::Offer;
@@ -17,32 +18,34 @@ pub(crate) type WorkerSet = BTreeSet<WorkerId>;
 pub(crate) const TEMPLATES_PER_LINK: usize = 64;
 
 /// What the scheduler knows of one worker.
+///
+/// Among 100 000 workers each frame finds its worker's memory cold, and most of what such a frame costs is waiting for
+/// it. So what a frame of reports needs lies together here, two cache lines that are fetched as a pair, and the rest
+/// is put away in [`About`].
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
-    pub(crate) uid: String,
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) offer: Offer,
     pub(crate) profile: ProfileId,
-    pub(crate) state: WorkerState,
-    /// An operator's cordon, which outlasts its connections.
-    pub(crate) cordoned: bool,
+    /// Its offer's, once more.
+    pub(crate) slots: u32,
+    /// Its offer's, once more.
+    pub(crate) prefill: u32,
     /// Its link, while it is connected.
     pub(crate) link: Option<LinkId>,
     /// Works it has, in no order.
-    pub(crate) held: Vec<WorkId>,
+    pub(crate) held: Held,
     /// Reports of this connection so far.
     pub(crate) reports: u64,
     /// When it was last heard of.
     pub(crate) last_seen: Instant,
     /// When it last reported an attempt.
     pub(crate) last_report: Instant,
-    /// Attempts that it reported since the engine started.
-    pub(crate) finished: u64,
-    /// It was asked to give works back, and is not asked again before this: what has started meanwhile it keeps,
-    /// and says nothing of.
-    pub(crate) ask_again_at: Instant,
+    /// The template that it was last given works of.
+    pub(crate) recent: Known,
+    pub(crate) state: WorkerState,
+    /// An operator's cordon, which outlasts its connections.
+    pub(crate) cordoned: bool,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
     /// It holds more than its slots, and is listed for that.
@@ -51,15 +54,125 @@ pub(crate) struct Worker {
     pub(crate) lease_armed: bool,
     /// A timer looks whether it is to be forgotten.
     pub(crate) forget_armed: bool,
-    /// What this connection has defined: template and the generation of its slot.
-    pub(crate) templates: Vec<(TemplateRef, u32)>,
+    pub(crate) about: Box<About>,
+}
+
+const _: () = assert!(
+    size_of::<Option<Worker>>() == 128,
+    "a frame of reports waits for two cache lines"
+);
+
+/// What is seldom asked of a worker.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) offer: Offer,
+    /// Attempts that it reported since the engine started, on connections before this one.
+    pub(crate) finished_before: u64,
+    /// It was asked to give works back, and is not asked again before this: what has started meanwhile it keeps,
+    /// and says nothing of.
+    pub(crate) ask_again_at: Instant,
+    /// What this connection has defined, by number.
+    pub(crate) templates: Vec<TemplateName>,
     pub(crate) template_turn: usize,
+}
+
+/// A template and the generation of its slot; no generation is 0.
+pub(crate) type TemplateName = (TemplateRef, u32);
+
+/// A template that was defined on a link, and its number there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) name: TemplateName,
+    pub(crate) number: u8,
+}
+
+impl Known {
+    pub(crate) const NONE: Self = Self {
+        name: (TemplateRef(0), 0),
+        number: 0,
+    };
+}
+
+/// Works that a worker may have before they need memory of their own: a slot and its prefill.
+const FEW: usize = 4;
+
+/// Works that a worker has. A list that once was long keeps its memory: most workers fill up again at once.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Few { len: u8, works: [WorkId; FEW] },
+    Many(Vec<WorkId>),
+}
+
+impl Held {
+    pub(crate) const NONE: Self = Self::Few {
+        len: 0,
+        works: [WorkId(0); FEW],
+    };
+
+    /// Makes room for so many more.
+    #[inline]
+    pub(crate) fn reserve(&mut self, more: usize) {
+        match self {
+            Self::Few { len, .. } if usize::from(*len) + more <= FEW => {}
+            Self::Few { .. } => {
+                let mut many = Vec::with_capacity((self.len() + more).next_power_of_two());
+                many.extend_from_slice(self);
+                *self = Self::Many(many);
+            }
+            Self::Many(works) => works.reserve(more),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, work: WorkId) {
+        self.reserve(1);
+        match self {
+            Self::Few { len, works } => {
+                works[usize::from(*len)] = work;
+                *len += 1;
+            }
+            Self::Many(works) => works.push(work),
+        }
+    }
+
+    /// Takes one out; the last takes its place.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[inline]
+    pub(crate) fn swap_remove(&mut self, at: usize) -> WorkId {
+        match self {
+            Self::Few { len, works } => {
+                let last = usize::from(*len) - 1;
+                assert!(at <= last, "{at} of {last}");
+                works.swap(at, last);
+                *len -= 1;
+                works[last]
+            }
+            Self::Many(works) => works.swap_remove(at),
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = [WorkId];
+
+    #[inline]
+    fn deref(&self) -> &[WorkId] {
+        match self {
+            Self::Few { len, works } => &works[..usize::from(*len)],
+            Self::Many(works) => works,
+        }
+    }
 }
 
 impl Worker {
     /// Works that it may hold in all.
     pub(crate) fn credit(&self) -> u32 {
-        self.offer.slots.saturating_add(self.offer.prefill)
+        self.slots.saturating_add(self.prefill)
     }
 
     pub(crate) fn held_len(&self) -> u32 {
@@ -80,7 +193,7 @@ impl Worker {
 #[derive(Default)]
 pub(crate) struct Workers {
     /// Index: number less one.
-    slots: Vec<Option<Box<Worker>>>,
+    slots: Vec<Option<Worker>>,
     by_uid: BTreeMap<String, WorkerId>,
 }
 
@@ -91,12 +204,12 @@ impl Workers {
 
     #[inline]
     pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
-        self.slots.get(id.index().checked_sub(1)?)?.as_deref()
+        self.slots.get(id.index().checked_sub(1)?)?.as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        self.slots.get_mut(id.index().checked_sub(1)?)?.as_deref_mut()
+        self.slots.get_mut(id.index().checked_sub(1)?)?.as_mut()
     }
 
     pub(crate) fn by_uid(&self, uid: &str) -> Option<WorkerId> {
@@ -113,13 +226,13 @@ impl Workers {
         while self.slots.len() <= index {
             self.slots.push(None);
         }
-        self.by_uid.insert(worker.uid.clone(), worker.id);
-        self.slots[index] = Some(Box::new(worker));
+        self.by_uid.insert(worker.about.uid.clone(), worker.id);
+        self.slots[index] = Some(worker);
     }
 
-    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Box<Worker>> {
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.slots.get_mut(id.index().checked_sub(1)?)?.take()?;
-        self.by_uid.remove(&worker.uid);
+        self.by_uid.remove(&worker.about.uid);
         Some(worker)
     }
 
@@ -131,10 +244,10 @@ impl Workers {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Worker> {
-        self.slots.iter().flatten().map(|worker| &**worker)
+        self.slots.iter().flatten()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
-        self.slots.iter_mut().flatten().map(|worker| &mut **worker)
+        self.slots.iter_mut().flatten()
     }
 }
