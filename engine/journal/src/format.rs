@@ -61,6 +61,27 @@ pub struct RecordView<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> RecordView<'a> {
+    /// The `count` records that `body` consists of, which were checked.
+    pub(crate) fn all_of(body: &'a [u8], count: u32, wall_us: u64) -> impl Iterator<Item = Self> {
+        let mut rest = body;
+        (0..count).map(move |_| {
+            let (header, behind) = rest
+                .split_first_chunk::<RECORD_HEADER_BYTES>()
+                .expect("a checked body has all its records");
+            let (payload, behind) = behind.split_at(u32_at(header, 4) as usize);
+            rest = behind;
+            Self {
+                lsn: Lsn(u64_at(header, 8)),
+                epoch: Epoch(u32_at(header, 16)),
+                kind: header[20],
+                wall_us,
+                payload,
+            }
+        })
+    }
+}
+
 /// One record, on its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnedRecord {
@@ -341,20 +362,13 @@ impl<'a> BatchView<'a> {
         }
     }
 
+    /// The plain records, without header and padding.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        &self.bytes[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + self.header.body_bytes as usize]
+    }
+
     pub(crate) fn records(self) -> impl Iterator<Item = RecordView<'a>> {
-        let mut at = BATCH_HEADER_BYTES;
-        (0..self.header.records).map(move |_| {
-            let bytes = &self.bytes[at..];
-            let payload_end = RECORD_HEADER_BYTES + u32_at(bytes, 4) as usize;
-            at += payload_end;
-            RecordView {
-                lsn: Lsn(u64_at(bytes, 8)),
-                epoch: Epoch(u32_at(bytes, 16)),
-                kind: bytes[20],
-                wall_us: self.header.wall_us,
-                payload: &bytes[RECORD_HEADER_BYTES..payload_end],
-            }
-        })
+        RecordView::all_of(self.body(), self.header.records, self.header.wall_us)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::shared::Shared;
 use crate::snapshot::{self, SnapshotWriter};
 use crate::spares::{self, Spare};
 use crate::storage::Storage;
+use crate::verified::{Show, Shown};
 use std::sync::Arc;
 use wire_protocol::ids::{Epoch, Lsn, Shard};
 
@@ -150,8 +151,33 @@ impl Journal {
     /// # Panics
     /// If `config` is out of its ranges.
     pub fn open(storage: Arc<dyn Storage>, config: Config) -> Result<(Self, Recovery), JournalError> {
+        Self::open_with(storage, config, None)
+    }
+
+    /// As [`open`](Self::open), and shows the snapshot and the records after it to `show` while they are read, so
+    /// that a state can be rebuilt in one pass. Each is verified before it is shown. The state counts only if
+    /// this returns a journal: damage may come after what was shown.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn open_and_show(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        show: &mut dyn FnMut(Shown<'_>),
+    ) -> Result<(Self, Recovery), JournalError> {
+        Self::open_with(storage, config, Some(show))
+    }
+
+    fn open_with<'a>(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        show: Option<&'a mut Show<'a>>,
+    ) -> Result<(Self, Recovery), JournalError> {
         config.check();
-        let (opened, recovery) = recovery::open(storage, config)?;
+        let (opened, recovery) = recovery::open(storage, config, show)?;
         let Opened {
             shared,
             live,

@@ -99,6 +99,7 @@ mod snapshot;
 mod spares;
 mod storage;
 mod tools;
+mod verified;
 mod walk;
 mod window;
 
@@ -113,4 +114,5 @@ pub use repair::{Repair, repair};
 pub use snapshot::{Anchor, Snapshot, SnapshotWriter};
 pub use storage::{Fault, FaultStorage, File, Loss, OsStorage, Storage};
 pub use tools::{Report, SegmentReport, SnapshotReport, export, stats, verify};
+pub use verified::{Shown, Verified};
 pub use walk::{Damage, TornTail};

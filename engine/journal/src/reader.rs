@@ -167,7 +167,7 @@ impl JournalReader {
     /// As [`read`](Self::read).
     pub fn anchor(&self, lsn: Lsn) -> Result<Option<Anchor>, JournalError> {
         let mut found = None;
-        self.visit_batches(lsn, lsn, |header, hash, _| {
+        self.visit_batches(lsn, lsn, BatchHash::of, |header, hash, _| {
             found = Some(Anchor {
                 lsn,
                 epoch: header.epoch,
@@ -185,19 +185,26 @@ impl JournalReader {
         up_to: Lsn,
         mut visit: impl FnMut(RecordView<'_>) -> ControlFlow<()>,
     ) -> Result<(), JournalError> {
-        self.visit_batches(from, up_to, |_, _, view| {
-            let wanted = view
-                .records()
-                .filter(|record| (from..=up_to).contains(&record.lsn));
-            wanted.into_iter().try_for_each(&mut visit)
-        })
+        self.visit_batches(
+            from,
+            up_to,
+            |_| (),
+            |_, (), view| {
+                let wanted = view
+                    .records()
+                    .filter(|record| (from..=up_to).contains(&record.lsn));
+                wanted.into_iter().try_for_each(&mut visit)
+            },
+        )
     }
 
-    fn visit_batches(
+    /// Shows the batches with records from `from` to `up_to`, each with what `digest` makes of it as it lies on disk.
+    fn visit_batches<D>(
         &self,
         from: Lsn,
         up_to: Lsn,
-        mut visit: impl FnMut(&BatchHeader, BatchHash, BatchView<'_>) -> ControlFlow<()>,
+        digest: fn(&[u8]) -> D,
+        mut visit: impl FnMut(&BatchHeader, D, BatchView<'_>) -> ControlFlow<()>,
     ) -> Result<(), JournalError> {
         let up_to = up_to.min(self.shared.durable());
         let mut next = from.max(Lsn(1));
@@ -209,7 +216,7 @@ impl JournalReader {
                 });
             };
             let last = last.map_or(up_to, |last| last.min(up_to));
-            match visit_segment(&segment, next, last, &mut visit)? {
+            match visit_segment(&segment, next, last, digest, &mut visit)? {
                 ControlFlow::Continue(()) => next = last.next(),
                 ControlFlow::Break(()) => return Ok(()),
             }
@@ -219,11 +226,12 @@ impl JournalReader {
 }
 
 /// Shows the batches of `segment` that hold records from `from` to `last`, which are all there.
-fn visit_segment(
+fn visit_segment<D>(
     segment: &Segment,
     from: Lsn,
     last: Lsn,
-    visit: &mut impl FnMut(&BatchHeader, BatchHash, BatchView<'_>) -> ControlFlow<()>,
+    digest: fn(&[u8]) -> D,
+    visit: &mut impl FnMut(&BatchHeader, D, BatchView<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, JournalError> {
     let failed = |error| JournalError::io("reading", &segment.name, error);
     let damaged = |at, what: &str| segment.damaged(&Flaw::at(at, what));
@@ -242,10 +250,10 @@ fn visit_segment(
         if reached >= from {
             let bytes = usize::try_from(header.padded_bytes()).expect("inside the segment");
             let batch = window.get(at, bytes).map_err(failed)?;
-            let hash = BatchHash::of(batch);
+            let digest = digest(batch);
             let view = BatchView::check(header, at, batch)
                 .map_err(|fault| damaged(at + fault.offset as u64, fault.what))?;
-            if visit(&header, hash, view).is_break() {
+            if visit(&header, digest, view).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -24,6 +24,7 @@ use crate::shared::Shared;
 use crate::snapshot::{self, Anchor, Snapshot, SnapshotHeader};
 use crate::spares::{self, Spare, Spares, heal};
 use crate::storage::{File, Storage, read_exact_at};
+use crate::verified::{Relay, Show};
 use crate::walk::{Damage, TornTail, Visit, Walk, Walked, walk};
 use core::ops::ControlFlow;
 use std::io;
@@ -33,7 +34,7 @@ use wire_protocol::ids::{Epoch, Lsn};
 /// What the journal held when it was opened: the state to start from and the records after it.
 pub struct Recovery {
     /// The newest whole snapshot; `None` means to start from nothing.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Arc<Snapshot>>,
     /// The tail that was dropped, for the log: a batch that nobody had been told was accepted.
     pub torn: Option<TornTail>,
     /// Damaged snapshots that were passed over for an older one, and are now called `*.damaged`.
@@ -45,7 +46,8 @@ pub struct Recovery {
 
 impl Recovery {
     /// Shows the records after the snapshot to `visit`, in order and without a gap, and stops at its first
-    /// error. Each batch's checksums are checked once more on the way.
+    /// error. They are read, and each batch's checksums are checked, once more; a start that has not looked yet
+    /// is faster with [`Journal::open_and_show`](crate::Journal::open_and_show).
     ///
     /// # Errors
     /// Those of `visit`, and [`JournalError`] if a file changed since it was opened.
@@ -70,15 +72,31 @@ impl Recovery {
     }
 }
 
-pub(crate) fn open(storage: Arc<dyn Storage>, config: Config) -> Result<(Opened, Recovery), JournalError> {
+/// Opens; shows what it verifies on the way to `show`.
+pub(crate) fn open<'a>(
+    storage: Arc<dyn Storage>,
+    config: Config,
+    show: Option<&'a mut Show<'a>>,
+) -> Result<(Opened, Recovery), JournalError> {
     let lock = take_lock(&*storage)?;
     let listing = snapshot::listing(&*storage)?;
+    let snapshots = newest_snapshot(&*storage, &listing)?;
+    let snapshot = snapshots.0.as_ref().map(|newest| newest.snapshot.clone());
+    let mut relay = show.map(|show| Relay::begin(show, snapshot.as_ref()));
+    let mut pass_on = |_: &Segment, view: &BatchView<'_>, _| {
+        if let Some(relay) = &mut relay {
+            relay.push(view);
+        }
+    };
     let Judged {
         mut walk,
         newest,
         passed_over,
         ..
-    } = judge(&*storage, &listing, Patience(0), &mut |_, _, _| {})?;
+    } = judge_with(&*storage, &listing, snapshots, Patience(0), &mut pass_on)?;
+    if let Some(relay) = relay {
+        relay.end();
+    }
     check_shard(&walk, newest.as_ref(), &config)?;
     if let Some(damage) = walk.damage.take() {
         return Err(damage.into());
@@ -103,7 +121,6 @@ pub(crate) fn open(storage: Arc<dyn Storage>, config: Config) -> Result<(Opened,
         .collect();
     let live = segments.last().expect("there is a live segment").clone();
     let last_lsn = Lsn(chain.next.0 - 1);
-    let snapshot = newest.map(Newest::into_snapshot);
     let epoch = chain
         .epoch
         .max(snapshot.as_ref().map_or(Epoch(0), |snapshot| snapshot.epoch));
@@ -154,19 +171,11 @@ pub(crate) struct Judged {
 pub(crate) struct Newest {
     pub(crate) name: String,
     pub(crate) header: SnapshotHeader,
-    bytes: Vec<u8>,
+    snapshot: Arc<Snapshot>,
 }
 
-impl Newest {
-    fn into_snapshot(self) -> Snapshot {
-        let Anchor { lsn, epoch, .. } = self.header.anchor;
-        Snapshot {
-            lsn,
-            epoch,
-            bytes: self.bytes,
-        }
-    }
-}
+/// The newest whole snapshot, if there is one, and the damaged ones that are newer.
+type Snapshots = (Option<Newest>, Vec<Damage>);
 
 /// Reads and checks everything that counts in a folder.
 ///
@@ -178,7 +187,18 @@ pub(crate) fn judge(
     patience: Patience,
     visit: &mut Visit<'_>,
 ) -> Result<Judged, JournalError> {
-    let (newest, passed_over) = newest_snapshot(storage, listing)?;
+    let snapshots = newest_snapshot(storage, listing)?;
+    judge_with(storage, listing, snapshots, patience, visit)
+}
+
+/// [`judge`], once the snapshots are read.
+fn judge_with(
+    storage: &dyn Storage,
+    listing: &Listing,
+    (newest, passed_over): Snapshots,
+    patience: Patience,
+    visit: &mut Visit<'_>,
+) -> Result<Judged, JournalError> {
     let anchor = newest.as_ref().map(|newest| newest.header.anchor);
     let mut stranger = None;
     let mut tie = |segment: &Segment, view: &BatchView<'_>, hash: BatchHash| {
@@ -223,23 +243,18 @@ fn check_shard(walk: &Walk, newest: Option<&Newest>, config: &Config) -> Result<
     }
 }
 
-/// The newest whole snapshot, and the damaged ones that are newer.
-fn newest_snapshot(
-    storage: &dyn Storage,
-    listing: &Listing,
-) -> Result<(Option<Newest>, Vec<Damage>), JournalError> {
+fn newest_snapshot(storage: &dyn Storage, listing: &Listing) -> Result<Snapshots, JournalError> {
     let mut damaged = Vec::new();
     for (lsn, name) in listing.snapshots.iter().rev() {
         match snapshot::load(storage, name, *lsn)? {
             Ok((header, bytes)) => {
-                return Ok((
-                    Some(Newest {
-                        name: name.clone(),
-                        header,
-                        bytes,
-                    }),
-                    damaged,
-                ));
+                let Anchor { lsn, epoch, .. } = header.anchor;
+                let newest = Newest {
+                    name: name.clone(),
+                    header,
+                    snapshot: Arc::new(Snapshot { lsn, epoch, bytes }),
+                };
+                return Ok((Some(newest), damaged));
             }
             Err(damage) => damaged.push(damage),
         }

@@ -6,5 +6,6 @@ mod damage;
 mod disk_full;
 mod faults;
 mod folder;
+mod showing;
 mod snapshots;
 mod tools;
