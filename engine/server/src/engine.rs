@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine_core::{ReplayError, RestoreError, Scheduler};
-use engine_journal::{Journal, JournalError, OsStorage, Recovery};
+use engine_journal::JournalError;
 use engine_queue::doorbell::Doorbell;
 use engine_queue::exchange::exchange;
 use engine_queue::mailbox::mailbox;
@@ -26,6 +25,7 @@ use crate::feed::{self, Feed};
 use crate::http::{self, Health};
 use crate::metrics::{Histogram, metrics};
 use crate::ready::{Ready, ReadyFile};
+use crate::recovery::recover;
 use crate::shared::{Mail, Shared};
 use crate::shell::{CLIENTS, Channels, Shell};
 use crate::upkeep::{self, Tools};
@@ -84,26 +84,8 @@ pub enum EngineError {
     Disk(#[source] JournalError),
 }
 
-#[derive(Debug, Error)]
-enum ReplayFailure {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-}
-
 /// Shortest time between two commits under load; see [`commit`].
 const COMMIT_FLOOR: Duration = Duration::from_micros(500);
-
-/// Zeroed segments that are kept ahead hold at least this much, so that small ones do not run out between two
-/// rounds of upkeep.
-const AHEAD_BYTES: u64 = 16 << 20;
-
-/// Room in the journal below which submissions are refused; half a segment where segments are small, so that a
-/// fresh journal takes some before the first segments ahead are prepared.
-const INTAKE_MARGIN_BYTES: u64 = 4 << 20;
 
 /// Batches on their way to the journal thread.
 const BATCHES: usize = 2;
@@ -296,55 +278,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Opens the journal and brings the core to where it was.
-fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineError> {
-    let failed = |source: Box<dyn Error + Send + Sync>| EngineError::Journal {
-        folder: config.data.display().to_string(),
-        source,
-    };
-    let storage = OsStorage::open(&config.data).map_err(|error| failed(error.into()))?;
-    let journal = engine_journal::Config {
-        shard: config.scheduler.shard,
-        segment_bytes: config.segment_bytes,
-        ahead_segments: u32::try_from(AHEAD_BYTES.div_ceil(config.segment_bytes)).expect("a few"),
-        intake_margin_bytes: INTAKE_MARGIN_BYTES.min(config.segment_bytes / 2),
-        ..engine_journal::Config::default()
-    };
-    let (journal, recovery) =
-        Journal::open(Arc::new(storage), journal).map_err(|error| failed(error.into()))?;
-    let mut core = Scheduler::new(config.scheduler.clone());
-    let started = Instant::now();
-    replay(&recovery, &mut core).map_err(|error| failed(error.into()))?;
-    if let Some(torn) = &recovery.torn {
-        tracing::warn!(
-            ?torn,
-            "the last batch was cut off by a crash and dropped; nobody had been told of it"
-        );
-    }
-    for damage in &recovery.damaged_snapshots {
-        tracing::warn!(?damage, "a damaged snapshot was passed over for an older one");
-    }
-    let after_ms = started.elapsed().as_millis() as u64;
-    tracing::info!(
-        snapshot = recovery.snapshot.as_ref().map_or(0, |snapshot| snapshot.lsn.0),
-        lsn = recovery.last_lsn.0,
-        epoch = core.epoch().0,
-        after_ms,
-        "recovered"
-    );
-    Ok((journal, core))
-}
-
-fn replay(recovery: &Recovery, core: &mut Scheduler) -> Result<(), ReplayFailure> {
-    if let Some(snapshot) = &recovery.snapshot {
-        core.restore(&snapshot.bytes)?;
-    }
-    recovery.replay(|record| {
-        core.replay(record.lsn, record.kind, record.payload)
-            .map_err(ReplayFailure::from)
-    })
 }
 
 fn names(config: &Config) -> Vec<String> {

@@ -32,6 +32,7 @@ pub mod log;
 mod metrics;
 mod outbox;
 mod ready;
+mod recovery;
 mod shared;
 mod shell;
 mod upkeep;

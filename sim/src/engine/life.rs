@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use engine_core::{Effects, Pressure, Scheduler};
-use engine_journal::{Fault as DiskFault, Journal, JournalError, Loss};
+use engine_journal::{Fault as DiskFault, Journal, JournalError, Loss, Shown};
 use wire_protocol::ids::Lsn;
 use wire_protocol::units::Instant;
 
@@ -55,7 +55,19 @@ impl Engine {
     }
 
     fn recover(&mut self, ctx: &mut Ctx) -> Result<ControlFlow<String, Box<Life>>, Violation> {
-        let opened = Journal::open(Arc::new(self.disk.clone()), self.journal.clone());
+        // A start that fails leaves the coin as it was.
+        let seed = self.rng.clone().u64(..);
+        let mut core = Scheduler::new(engine_core::Config {
+            seed,
+            ..self.config.clone()
+        });
+        let mut replayed = Ok(());
+        let opened =
+            Journal::open_and_show(Arc::new(self.disk.clone()), self.journal.clone(), &mut |shown| {
+                if replayed.is_ok() {
+                    replayed = Self::replay(&shown, &mut core);
+                }
+            });
         let (mut journal, recovery) = match opened {
             Ok(opened) => opened,
             Err(error @ (JournalError::Io { .. } | JournalError::DiskFull { .. })) => {
@@ -77,15 +89,8 @@ impl Engine {
             Ok(records) => records,
             Err(error) => return Ok(ControlFlow::Break(error.to_string())),
         };
-        let mut config = self.config.clone();
-        config.seed = self.rng.u64(..);
-        let mut core = Scheduler::new(config);
-        let replayed = Self::replay(&recovery, &mut core);
+        assert_eq!(self.rng.u64(..), seed, "the start drew no other");
         if let Err(error) = replayed {
-            let failed = error.downcast_ref::<JournalError>().is_some();
-            if failed {
-                return Ok(ControlFlow::Break(error.to_string()));
-            }
             return Err(Violation::new(
                 "states",
                 None,
@@ -133,19 +138,16 @@ impl Engine {
         })))
     }
 
-    fn replay(
-        recovery: &engine_journal::Recovery,
-        core: &mut Scheduler,
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        if let Some(snapshot) = &recovery.snapshot {
-            core.restore(&snapshot.bytes)?;
+    fn replay(shown: &Shown<'_>, core: &mut Scheduler) -> Result<(), Box<dyn std::error::Error>> {
+        match shown {
+            Shown::Snapshot(snapshot) => core.restore(&snapshot.bytes)?,
+            Shown::Records(block) => {
+                for record in block.records() {
+                    core.replay(record.lsn, record.kind, record.payload)?;
+                }
+            }
         }
-        recovery
-            .replay(|record| {
-                core.replay(record.lsn, record.kind, record.payload)
-                    .map_err(|error| Failed(Box::new(error)))
-            })
-            .map_err(|Failed(error)| error)
+        Ok(())
     }
 
     /// The process ends without a word. `power`: so does the machine.
@@ -184,14 +186,5 @@ impl Engine {
         ctx.trace
             .note(now, &[3], || format!("!! the engine ends ({power:?})"));
         ctx.oracles.crashed();
-    }
-}
-
-/// Why a replay stopped.
-struct Failed(Box<dyn std::error::Error>);
-
-impl From<JournalError> for Failed {
-    fn from(error: JournalError) -> Self {
-        Self(Box::new(error))
     }
 }
