@@ -1,6 +1,7 @@
 //! The journal as its one writer sees it.
 
 use crate::batch::{Place, RecordBatch};
+use crate::crew::{Crew, OneByOne};
 use crate::error::JournalError;
 use crate::format::{BatchHeader, SECTOR, SegmentHeader};
 use crate::janitor::Janitor;
@@ -151,12 +152,13 @@ impl Journal {
     /// # Panics
     /// If `config` is out of its ranges.
     pub fn open(storage: Arc<dyn Storage>, config: Config) -> Result<(Self, Recovery), JournalError> {
-        Self::open_with(storage, config, None)
+        Self::open_with(storage, config, &OneByOne, None)
     }
 
     /// As [`open`](Self::open), and shows the snapshot and the records after it to `show` while they are read, so
     /// that a state can be rebuilt in one pass. Each is verified before it is shown. The state counts only if
-    /// this returns a journal: damage may come after what was shown.
+    /// this returns a journal: damage may come after what was shown. `crew` verifies the segments before the
+    /// snapshot, of which nothing is shown.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -166,18 +168,20 @@ impl Journal {
     pub fn open_and_show(
         storage: Arc<dyn Storage>,
         config: Config,
+        crew: &dyn Crew,
         show: &mut dyn FnMut(Shown<'_>),
     ) -> Result<(Self, Recovery), JournalError> {
-        Self::open_with(storage, config, Some(show))
+        Self::open_with(storage, config, crew, Some(show))
     }
 
     fn open_with<'a>(
         storage: Arc<dyn Storage>,
         config: Config,
+        crew: &dyn Crew,
         show: Option<&'a mut Show<'a>>,
     ) -> Result<(Self, Recovery), JournalError> {
         config.check();
-        let (opened, recovery) = recovery::open(storage, config, show)?;
+        let (opened, recovery) = recovery::open(storage, config, crew, show)?;
         let Opened {
             shared,
             live,

@@ -68,6 +68,7 @@
 //! feed, results    JournalReader::read, read_after          janitor thread   Janitor::step, retain_from
 //!                  (any thread, any number)                 snapshots        SnapshotWriter::write
 //! command line     verify, export, stats, repair            tests, sim       FaultStorage for OsStorage
+//! start            Journal::open_and_show, a Crew that verifies, a thread that replays what is shown
 //! ```
 //!
 //! # A full disk
@@ -84,6 +85,7 @@
 //! It does not survive the loss of the disk: that is what replication is for.
 
 mod batch;
+mod crew;
 mod error;
 mod format;
 mod janitor;
@@ -104,6 +106,7 @@ mod walk;
 mod window;
 
 pub use batch::RecordBatch;
+pub use crew::{Crew, Job, OneByOne};
 pub use error::JournalError;
 pub use format::{BatchHash, OwnedRecord, PAYLOAD_BYTES_MAX, RecordView};
 pub use janitor::{Janitor, Retained, Upkeep};

@@ -13,6 +13,7 @@
 //! write them); remove
 //! half-made files; zero what a roll-over wrote to a spare; sync the folder.
 
+use crate::crew::Crew;
 use crate::error::JournalError;
 use crate::format::{BatchHash, BatchView, RecordView, SECTOR, SegmentHeader};
 use crate::journal::{Config, Opened, found};
@@ -25,7 +26,7 @@ use crate::snapshot::{self, Anchor, Snapshot, SnapshotHeader};
 use crate::spares::{self, Spare, Spares, heal};
 use crate::storage::{File, Storage, read_exact_at};
 use crate::verified::{Relay, Show};
-use crate::walk::{Damage, TornTail, Visit, Walk, Walked, walk};
+use crate::walk::{Ahead, Damage, TornTail, Visit, Walk, Walked, walk};
 use core::ops::ControlFlow;
 use std::io;
 use std::sync::Arc;
@@ -72,16 +73,19 @@ impl Recovery {
     }
 }
 
-/// Opens; shows what it verifies on the way to `show`.
+/// Opens; `crew` verifies what lies before the snapshot, and what comes after it is shown to `show`.
 pub(crate) fn open<'a>(
     storage: Arc<dyn Storage>,
     config: Config,
+    crew: &dyn Crew,
     show: Option<&'a mut Show<'a>>,
 ) -> Result<(Opened, Recovery), JournalError> {
     let lock = take_lock(&*storage)?;
     let listing = snapshot::listing(&*storage)?;
     let snapshots = newest_snapshot(&*storage, &listing)?;
     let snapshot = snapshots.0.as_ref().map(|newest| newest.snapshot.clone());
+    let included = snapshot.as_ref().map_or(Lsn(0), |snapshot| snapshot.lsn);
+    let ahead = Ahead::verify(&*storage, &listing.segments, included, crew);
     let mut relay = show.map(|show| Relay::begin(show, snapshot.as_ref()));
     let mut pass_on = |_: &Segment, view: &BatchView<'_>, _| {
         if let Some(relay) = &mut relay {
@@ -93,7 +97,7 @@ pub(crate) fn open<'a>(
         newest,
         passed_over,
         ..
-    } = judge_with(&*storage, &listing, snapshots, Patience(0), &mut pass_on)?;
+    } = judge_with(&*storage, &listing, snapshots, ahead, Patience(0), &mut pass_on)?;
     if let Some(relay) = relay {
         relay.end();
     }
@@ -188,14 +192,15 @@ pub(crate) fn judge(
     visit: &mut Visit<'_>,
 ) -> Result<Judged, JournalError> {
     let snapshots = newest_snapshot(storage, listing)?;
-    judge_with(storage, listing, snapshots, patience, visit)
+    judge_with(storage, listing, snapshots, Ahead::default(), patience, visit)
 }
 
-/// [`judge`], once the snapshots are read.
+/// [`judge`], once the snapshots are read. Nothing is visited in the segments that were verified ahead.
 fn judge_with(
     storage: &dyn Storage,
     listing: &Listing,
     (newest, passed_over): Snapshots,
+    ahead: Ahead,
     patience: Patience,
     visit: &mut Visit<'_>,
 ) -> Result<Judged, JournalError> {
@@ -210,7 +215,7 @@ fn judge_with(
         }
         visit(segment, view, hash);
     };
-    let mut walk = walk(storage, &listing.segments, patience, &mut tie)?;
+    let mut walk = walk(storage, &listing.segments, ahead, patience, &mut tie)?;
     // Damage that the walk found comes first: the rest is only as good as the chain it is checked on.
     let broken = walk
         .damage

@@ -1,5 +1,6 @@
 //! Checks a whole journal, segment after segment: what opening, verifying and repairing have in common.
 
+use crate::crew::{Crew, Job};
 use crate::error::JournalError;
 use crate::format::{BatchHash, BatchHeader, BatchView, SECTOR_BYTES};
 use crate::names;
@@ -77,16 +78,86 @@ pub(crate) struct Walk {
 /// Called with each valid batch, its segment and its hash, in order.
 pub(crate) type Visit<'a> = dyn FnMut(&Segment, &BatchView<'_>, BatchHash) + 'a;
 
-/// Walks over the segments of `listed`, which is in order. Stops at the first damage.
+/// Segments that were opened, and perhaps scanned, before the walk comes to them.
+type Opened = Result<(Segment, Option<(Scanned, Chain)>), Refusal>;
+
+/// The leading segments, verified each on its own.
+#[derive(Default)]
+pub(crate) struct Ahead(Vec<Opened>);
+
+impl Ahead {
+    /// Lets `crew` verify the segments whose batches nobody wants to see: those with no record at or above `wanted`.
+    pub(crate) fn verify(
+        storage: &dyn Storage,
+        listed: &[(Lsn, String)],
+        wanted: Lsn,
+        crew: &dyn Crew,
+    ) -> Self {
+        let unwanted = listed.windows(2).take_while(|pair| pair[1].0 <= wanted).count();
+        let mut opened: Vec<Option<Opened>> = Vec::new();
+        opened.resize_with(unwanted, || None);
+        let jobs = opened.iter_mut().zip(listed).map(|(place, (first, name))| {
+            let job = move || *place = Some(verify_alone(storage, name, *first));
+            Box::new(job) as Job<'_>
+        });
+        crew.run(jobs.collect());
+        Self(
+            opened
+                .into_iter()
+                .map(|opened| opened.expect("a crew does all jobs"))
+                .collect(),
+        )
+    }
+}
+
+fn open(storage: &dyn Storage, name: &str, first: Lsn) -> Opened {
+    Segment::open(storage, name, first).map(|segment| (segment, None))
+}
+
+fn verify_alone(storage: &dyn Storage, name: &str, first: Lsn) -> Opened {
+    let segment = Segment::open(storage, name, first)?;
+    let scanned = scan_segment(&segment, Patience(0), &mut |_, _, _| {}).map_err(Refusal::Failed)?;
+    Ok((segment, Some(scanned)))
+}
+
+/// What the first batch of a segment must continue, by its own header.
+fn start_of(segment: &Segment) -> Chain {
+    let header = segment.header;
+    Chain {
+        next: header.first,
+        prev: header.prev,
+        epoch: header.epoch,
+    }
+}
+
+fn scan_segment(
+    segment: &Segment,
+    looks: Patience,
+    visit: &mut Visit<'_>,
+) -> Result<(Scanned, Chain), JournalError> {
+    let mut chain = start_of(segment);
+    let mut note = |view: &BatchView<'_>, hash| {
+        segment.note_batch(view.header.first, view.offset);
+        visit(segment, view, hash);
+    };
+    let scanned = scan(segment, &mut chain, looks, &mut note)
+        .map_err(|error| JournalError::io("reading", &segment.name, error))?;
+    Ok((scanned, chain))
+}
+
+/// Walks over the segments of `listed`, which is in order; `ahead` has what is known of the first of them. Stops at
+/// the first damage.
 ///
 /// # Errors
 /// What storage answers; damage is a finding, not an error.
 pub(crate) fn walk(
     storage: &dyn Storage,
     listed: &[(Lsn, String)],
+    ahead: Ahead,
     patience: Patience,
     visit: &mut Visit<'_>,
 ) -> Result<Walk, JournalError> {
+    let mut ahead = ahead.0.into_iter();
     let mut walk = Walk {
         segments: Vec::with_capacity(listed.len()),
         torn: None,
@@ -96,8 +167,8 @@ pub(crate) fn walk(
     let mut nth = 0;
     while let Some((first, name)) = listed.get(nth).cloned() {
         nth += 1;
-        let segment = match Segment::open(storage, &name, first) {
-            Ok(segment) => segment,
+        let (segment, scanned) = match ahead.next().unwrap_or_else(|| open(storage, &name, first)) {
+            Ok(opened) => opened,
             Err(Refusal::Failed(error)) => return Err(error),
             Err(Refusal::Flawed(Flaw { offset, what })) => {
                 walk.damage = Some(Damage {
@@ -112,25 +183,17 @@ pub(crate) fn walk(
             walk.damage = Some(damage);
             return Ok(walk);
         }
-        let header = segment.header;
-        let start = Chain {
-            next: header.first,
-            prev: header.prev,
-            epoch: header.epoch,
-        };
-        let mut chain = start;
+        let start = start_of(&segment);
         // Only the last segment can be in the middle of a write.
         let looks = if nth == listed.len() {
             patience
         } else {
             Patience(0)
         };
-        let mut note = |view: &BatchView<'_>, hash| {
-            segment.note_batch(view.header.first, view.offset);
-            visit(&segment, view, hash);
+        let (scanned, chain) = match scanned {
+            Some(scanned) => scanned,
+            None => scan_segment(&segment, looks, visit)?,
         };
-        let scanned = scan(&segment, &mut chain, looks, &mut note)
-            .map_err(|error| JournalError::io("reading", &name, error))?;
         walk.segments.push(Walked {
             segment,
             scanned,

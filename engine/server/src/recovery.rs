@@ -9,18 +9,20 @@
 //!                      └───────────────────── emptied blocks ◄────────────────────────┘
 //! ```
 //!
+//! What lies before the snapshot is only verified, by as many threads as there are processors.
+//!
 //! The core counts only when both have come to their end. Damage, wherever it lies, is told rather than what the core
 //! made of the records before it.
 
 use std::error::Error;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use engine_core::{ReplayError, RestoreError, Scheduler};
-use engine_journal::{Journal, OsStorage, Recovery, Shown, Snapshot, Verified};
+use engine_journal::{Crew, Job, Journal, OsStorage, Recovery, Shown, Snapshot, Verified};
 use thiserror::Error;
 
 use crate::config::Config;
@@ -45,6 +47,22 @@ enum ReplayFailure {
     Restore(#[from] RestoreError),
 }
 
+/// Verifies what lies before the snapshot with all processors: it may be far more than what comes after, and while it
+/// lasts there is nothing to replay.
+struct Processors;
+
+impl Crew for Processors {
+    fn run(&self, jobs: Vec<Job<'_>>) {
+        let hands = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(jobs.len());
+        let jobs = Mutex::new(jobs.into_iter());
+        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || std::iter::from_fn(next).for_each(|job| job());
+        thread::scope(|threads| (0..hands).for_each(|_| _ = threads.spawn(work)));
+    }
+}
+
 /// What the verifying thread hands over.
 enum Piece {
     Snapshot(Arc<Snapshot>),
@@ -64,7 +82,7 @@ pub(crate) fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineErr
     let (empty_in, empty) = channel();
     let (opened, replayed) = thread::scope(|threads| {
         let verify = move || {
-            Journal::open_and_show(storage, journal_config(config), &mut |shown| {
+            Journal::open_and_show(storage, journal_config(config), &Processors, &mut |shown| {
                 hand_over(shown, &pieces_in, &empty);
             })
         };

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use engine_core::{Effects, Pressure, Scheduler};
-use engine_journal::{Fault as DiskFault, Journal, JournalError, Loss, Shown};
+use engine_journal::{Fault as DiskFault, Journal, JournalError, Loss, OneByOne, Shown};
 use wire_protocol::ids::Lsn;
 use wire_protocol::units::Instant;
 
@@ -62,12 +62,16 @@ impl Engine {
             ..self.config.clone()
         });
         let mut replayed = Ok(());
-        let opened =
-            Journal::open_and_show(Arc::new(self.disk.clone()), self.journal.clone(), &mut |shown| {
+        let opened = Journal::open_and_show(
+            Arc::new(self.disk.clone()),
+            self.journal.clone(),
+            &OneByOne,
+            &mut |shown| {
                 if replayed.is_ok() {
                     replayed = Self::replay(&shown, &mut core);
                 }
-            });
+            },
+        );
         let (mut journal, recovery) = match opened {
             Ok(opened) => opened,
             Err(error @ (JournalError::Io { .. } | JournalError::DiskFull { .. })) => {

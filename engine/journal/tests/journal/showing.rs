@@ -1,9 +1,22 @@
 //! What a start shows while it verifies: whole, in order, and never more than it has verified.
 
-use crate::common::{Oracle, append, change, config, open, payloads, records, segments, start, tidy};
-use engine_journal::{Config, FaultStorage, Journal, JournalError, Loss, Recovery, Shown, Verified};
+use crate::common::{
+    Oracle, append, change, config, damaged, open, payloads, records, segments, start, tidy,
+};
+use engine_journal::{
+    Config, Crew, FaultStorage, Job, Journal, JournalError, Loss, Recovery, Shown, Verified,
+};
 use std::sync::Arc;
 use wire_protocol::ids::Lsn;
+
+/// Each job on a thread of its own.
+struct Threads;
+
+impl Crew for Threads {
+    fn run(&self, jobs: Vec<Job<'_>>) {
+        std::thread::scope(|threads| jobs.into_iter().for_each(|job| _ = threads.spawn(job)));
+    }
+}
 
 /// What was shown during one opening.
 #[derive(Default)]
@@ -36,23 +49,36 @@ impl Seen {
 
 fn open_seeing(storage: &FaultStorage, config: Config) -> (Result<(Journal, Recovery), JournalError>, Seen) {
     let mut seen = Seen::default();
-    let opened = Journal::open_and_show(Arc::new(storage.clone()), config, &mut |shown| seen.look(&shown));
+    let opened = Journal::open_and_show(Arc::new(storage.clone()), config, &Threads, &mut |shown| {
+        seen.look(&shown);
+    });
     (opened, seen)
 }
 
-/// Several segments, and a snapshot in the middle of a batch.
+/// In the middle of a batch, and of the journal.
+const SNAPSHOT: Lsn = Lsn(38);
+
+/// Several segments before a snapshot, and several after it.
 fn journal_with_snapshot() -> FaultStorage {
     let storage = FaultStorage::new(1);
     let mut oracle = Oracle::default();
     let mut journal = start(&storage);
-    for salt in 0..12 {
+    for salt in 0..24 {
         oracle
             .append(&mut journal, payloads(salt, 3, 400))
             .expect("appended");
         tidy(&journal).expect("prepared");
     }
-    oracle.snapshot(&journal, Lsn(8)).expect("written");
-    assert!(segments(&storage).len() >= 3, "{:?}", storage.names());
+    oracle.snapshot(&journal, SNAPSHOT).expect("written");
+    let before = segments(&storage)
+        .iter()
+        .filter(|name| **name < format!("journal-{:020}", SNAPSHOT.0))
+        .count();
+    assert!(
+        before >= 3 && segments(&storage).len() >= before + 2,
+        "{:?}",
+        storage.names()
+    );
     storage
 }
 
@@ -61,9 +87,9 @@ fn a_start_shows_the_snapshot_and_then_what_a_replay_would() {
     let storage = journal_with_snapshot();
     let (opened, seen) = open_seeing(&storage, config());
     let (journal, recovery) = opened.expect("opens");
-    assert_eq!(seen.snapshot, Some(Lsn(8)));
+    assert_eq!(seen.snapshot, Some(SNAPSHOT));
     assert_eq!(seen.records, records(&journal, &recovery));
-    assert_eq!(seen.records.len(), 36 - 8);
+    assert_eq!(seen.records.len(), 72 - SNAPSHOT.0 as usize);
 }
 
 #[test]
@@ -76,7 +102,11 @@ fn nothing_is_shown_that_lies_at_or_behind_a_changed_byte() {
             let storage = storage.fork();
             change(&storage, &name, |content| content[at] ^= 0x10);
             let (opened, seen) = open_seeing(&storage, config());
-            assert!(opened.is_err(), "{name} {at} went unnoticed");
+            let found = opened
+                .err()
+                .unwrap_or_else(|| panic!("{name} {at} went unnoticed"));
+            let alone = open(&storage).err().expect("it is the same journal");
+            assert_eq!(damaged(found), damaged(alone), "whoever verifies finds the same");
             let prefix = &whole.records[..seen.records.len()];
             assert!(seen.records == prefix, "{name} {at}: something else was shown");
         }
@@ -121,7 +151,7 @@ fn blocks_may_be_taken_and_come_one_after_the_other() {
     }
     drop(journal);
     let mut taken = Vec::new();
-    let (journal, recovery) = Journal::open_and_show(Arc::new(storage), config, &mut |shown| {
+    let (journal, recovery) = Journal::open_and_show(Arc::new(storage), config, &Threads, &mut |shown| {
         if let Shown::Records(block) = shown {
             taken.push(std::mem::replace(block, Verified::default()));
         }
