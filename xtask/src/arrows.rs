@@ -45,6 +45,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("sidecars-gateway", Layer::Process),
     ("sim", Layer::Driver),
     ("bench", Layer::Driver),
+    ("bench-instructions", Layer::Driver),
     ("demo", Layer::Driver),
     ("xtask", Layer::Driver),
 ];

@@ -1,7 +1,7 @@
 //! The steps of CI in the order of what they cost, so that a cheap failure is told first.
 
 use crate::cargo::{cargo, run as command, works};
-use crate::{arrows, purity, tools};
+use crate::{arrows, callgrind, purity, tools};
 use anyhow::{Context, Result};
 use std::time::Instant;
 
@@ -24,6 +24,11 @@ const STEPS: &[Step] = &[
     ("docs", || {
         command(cargo("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings"))
     }),
+    // In the tests' profile: whether they run, not how fast.
+    ("benches run", || {
+        command(&mut cargo("test --workspace --bench * --locked"))
+    }),
+    ("instructions", callgrind::callgrind),
     ("loom", tools::loom),
     ("thread sanitizer", tools::tsan),
     ("dependencies", tools::deny),

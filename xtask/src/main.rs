@@ -5,6 +5,7 @@
 //! functions with tests: [`arrows`] (who may depend on whom) and [`purity`] (what a core may not touch).
 
 mod arrows;
+mod callgrind;
 mod cargo;
 mod ci;
 mod purity;
@@ -29,6 +30,8 @@ enum Task {
     Loom,
     /// Runs the lock-free structures under ThreadSanitizer
     Tsan,
+    /// Counts the instructions of hot paths under valgrind and prints them
+    Callgrind,
     /// Checks licences, advisories, bans and sources of the dependencies (installs cargo-deny)
     Deny,
     /// Runs each fuzz target for a while (installs cargo-fuzz)
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Purity => purity::run(),
         Task::Loom => tools::loom(),
         Task::Tsan => tools::tsan(),
+        Task::Callgrind => callgrind::callgrind(),
         Task::Deny => tools::deny(),
         Task::Fuzz { seconds } => tools::fuzz(seconds),
     };
