@@ -165,3 +165,99 @@ fn log(recovery: &Recovery, core: &Scheduler, started: Instant) {
         "recovered"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Options;
+    use clap::Parser;
+    use engine_journal::RecordBatch;
+    use std::path::Path;
+    use wire_protocol::codec::put_control;
+    use wire_protocol::ids::{Epoch, Lsn, Shard};
+    use wire_protocol::record::{EpochStarted, kind};
+
+    fn config(folder: &Path) -> Config {
+        let folder = folder.to_str().expect("a name");
+        let arguments = [
+            "pool-engine",
+            "--data",
+            folder,
+            "--admin-password",
+            "a",
+            "--worker-password",
+            "w",
+        ];
+        let options = Options::try_parse_from(arguments).expect("well-formed flags");
+        options.into_config().expect("both passwords are given")
+    }
+
+    /// A journal that tells of these epochs, so many in a batch.
+    fn journal_of(config: &Config, epochs: &[u32], batch_len: usize) {
+        let storage = OsStorage::open(&config.data).expect("a folder");
+        let (mut journal, _) = Journal::open(Arc::new(storage), journal_config(config)).expect("opens");
+        journal.begin_epoch();
+        let mut batch = RecordBatch::new();
+        for epochs in epochs.chunks(batch_len) {
+            for epoch in epochs {
+                let started = EpochStarted {
+                    shard: Shard(0),
+                    epoch: Epoch(*epoch),
+                    at: wire_protocol::units::Instant(1),
+                    version: String::new(),
+                };
+                let mut payload = Vec::new();
+                put_control(&mut payload, &started);
+                batch.push(kind::EPOCH_STARTED, &payload);
+            }
+            let first = journal.next_lsn();
+            journal.append(&mut batch, first, 0).expect("appended");
+        }
+    }
+
+    fn refusal(config: &Config) -> String {
+        match recover(config) {
+            Err(EngineError::Journal { source, .. }) => source.to_string(),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it was taken"),
+        }
+    }
+
+    #[test]
+    fn a_start_is_where_the_last_record_left_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        // Each batch fills a block, and they are more than the two threads have between them.
+        let epochs: Vec<u32> = (1..=200_000).collect();
+        journal_of(&config, &epochs, 10_000);
+        let (journal, core) = recover(&config).expect("nothing is wrong with it");
+        assert_eq!(core.last_lsn(), Lsn(200_000));
+        assert_eq!((core.epoch(), journal.next_lsn()), (Epoch(200_000), Lsn(200_001)));
+    }
+
+    #[test]
+    fn records_that_contradict_each_other_stop_a_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        journal_of(&config, &[1, 2, 2, 3], 1);
+        let refusal = refusal(&config);
+        assert!(refusal.contains("contradicts those before it"), "{refusal}");
+    }
+
+    #[test]
+    fn damage_is_told_even_behind_records_that_contradict_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        journal_of(&config, &[1, 2, 2, 3], 1);
+        let segment = config.data.join(format!("journal-{:020}.seg", 1));
+        let mut content = std::fs::read(&segment).expect("a segment");
+        // After the header of the segment each batch has one sector.
+        content[4 * 512 + 200] ^= 1;
+        std::fs::write(&segment, content).expect("written");
+        let refusal = refusal(&config);
+        assert!(
+            refusal.contains("journal-") && refusal.contains("checksum"),
+            "{refusal}"
+        );
+    }
+}
