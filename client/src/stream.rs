@@ -199,6 +199,32 @@ impl Stream {
         }
     }
 
+    /// Waits until more than `known` rows are durable, and returns how many are, counted from the stream's first.
+    /// `None`: all that it took are, and it takes no more. For those who want to know of each work when it was
+    /// acknowledged, without a ticket for each.
+    ///
+    /// # Errors
+    /// What ended the stream before.
+    pub async fn durable_beyond(&self, known: u64) -> Result<Option<u64>, ClientError> {
+        let shared = &*self.0.0;
+        loop {
+            let changed = shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut state = shared.lock();
+                if state.durable > known {
+                    return Ok(Some(state.durable));
+                }
+                if let Some(ended) = &state.ended {
+                    return ended.clone().map(|()| None);
+                }
+                state.watched = true;
+            }
+            changed.await;
+        }
+    }
+
     /// Seals the stream: it takes no more works. Returns when all that it took are durable and the last bag is
     /// sealed. Outcomes go on coming.
     ///
@@ -313,6 +339,8 @@ struct State {
     idle: bool,
     /// Callers wait for room.
     crowded: bool,
+    /// Callers wait for the watermark to rise.
+    watched: bool,
     waiting: BTreeMap<u64, Waker>,
     /// The first work of each bag.
     bags: Vec<WorkId>,
@@ -398,13 +426,14 @@ impl Shared {
             woken.push(first.remove());
         }
         let crowded = std::mem::take(&mut state.crowded);
+        let watched = std::mem::take(&mut state.watched);
         let matters = crowded
             || state.finishing
             || accepted.rows >= self.options.bag_rows
             || state.bytes > KEPT_BYTES_WORTH_WAKING;
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        if crowded {
+        if crowded || watched {
             self.changed.notify_waiters();
         }
         matters

@@ -13,7 +13,7 @@ mod links;
 #[path = "../../../engine/core/benches/pool/mod.rs"]
 mod pool;
 
-use pool::Pool;
+use pool::{Pool, grid};
 use std::process::ExitCode;
 
 /// Something that every work, record or item passes.
@@ -28,12 +28,12 @@ const PATHS: &[HotPath] = &[
     HotPath {
         name: "scheduler: a work, 8 workers × 64",
         count: 64 * 1_024,
-        run: |works| Pool::new(8, 64, 1, 100_000).run(works),
+        run: |works| Pool::new(&grid(8, 64, 128, 1, 100_000)).run(works),
     },
     HotPath {
         name: "scheduler: a work, 1000 workers × 4",
         count: 64 * 1_024,
-        run: |works| Pool::new(1_000, 4, 1, 100_000).run(works),
+        run: |works| Pool::new(&grid(1_000, 4, 8, 1, 100_000)).run(works),
     },
     HotPath {
         name: "codec: a work's assignment, both ways",

@@ -110,6 +110,31 @@ async fn works_are_acknowledged_one_by_one() {
 }
 
 #[tokio::test]
+async fn the_watermark_rises_to_all_that_was_taken_and_ends_there() {
+    let engine = Engine::start(Script::default());
+    let (stream, outcomes) = open(&engine, small(7)).await;
+    drop(outcomes);
+    let watch = async {
+        let mut known = 0;
+        while let Some(upto) = stream.durable_beyond(known).await.unwrap() {
+            assert!(upto > known, "{upto} after {known}");
+            known = upto;
+        }
+        known
+    };
+    let push = async {
+        for row in rows(30) {
+            stream.send(&row).await.unwrap();
+        }
+        stream.finish().await.unwrap().works
+    };
+    let (known, works) = timeout(PATIENCE, async { tokio::join!(watch, push) })
+        .await
+        .expect("it ends");
+    assert_eq!((known, works), (30, 30));
+}
+
+#[tokio::test]
 async fn many_tasks_share_a_stream() {
     let engine = Engine::start(Script::default());
     let (stream, outcomes) = open(&engine, small(100)).await;

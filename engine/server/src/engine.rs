@@ -136,7 +136,7 @@ struct Engine {
 impl Engine {
     fn start(config: &Config) -> Result<Self, EngineError> {
         let started = Instant::now();
-        let (mut journal, core) = recover(config)?;
+        let (mut journal, core, recovered) = recover(config)?;
         let identity = ServerIdentity::load_or_create(&config.certs, &names(config))?;
         let fingerprint = identity.fingerprint();
         let server = bind(config, identity)?;
@@ -151,7 +151,7 @@ impl Engine {
         let (mail_in, mail) = mailbox::<Mail>(MAIL, bell);
         let (batches, taker) = exchange::<Commit>(BATCHES);
         let commits = Arc::new(Histogram::default());
-        let (publisher, metrics) = metrics(Arc::clone(&commits));
+        let (publisher, metrics) = metrics(Arc::clone(&commits), recovered);
         journal.begin_epoch();
         let reader = journal.reader();
         let tools = Tools {
@@ -183,7 +183,9 @@ impl Engine {
         let clock = Clock::start(core.clock_floor());
         let auth = Auth::new(&config.worker, &config.admin);
         if config.durability == Durability::Memory {
-            tracing::warn!("acknowledges before the disk has it (POOL_DURABILITY=memory): a crash may lose what was acknowledged");
+            tracing::warn!(
+                "acknowledges before the disk has it (POOL_DURABILITY=memory): a crash may lose what was acknowledged"
+            );
         }
         let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, channels);
         shell.start();

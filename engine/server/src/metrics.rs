@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use engine_queue::counters::{Counters, Tally};
 
+use crate::recovery::Recovered;
+
 /// What kind of number it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -81,12 +83,18 @@ impl Publisher {
 pub(crate) struct Metrics {
     numbers: Counters<COUNT>,
     commits: Arc<Histogram>,
+    recovered: Recovered,
 }
 
 /// Both ends; `commits` is the journal thread's.
-pub(crate) fn metrics(commits: Arc<Histogram>) -> (Publisher, Metrics) {
+pub(crate) fn metrics(commits: Arc<Histogram>, recovered: Recovered) -> (Publisher, Metrics) {
     let (tally, numbers) = engine_queue::counters::counters();
-    (Publisher(tally), Metrics { numbers, commits })
+    let metrics = Metrics {
+        numbers,
+        commits,
+        recovered,
+    };
+    (Publisher(tally), metrics)
 }
 
 impl Metrics {
@@ -96,6 +104,21 @@ impl Metrics {
         for ((kind, name, help), value) in TABLE.iter().zip(self.numbers.all()) {
             let kind = if *kind == Kind::Total { "counter" } else { "gauge" };
             writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
+                .expect("a string takes all");
+        }
+        for (name, help, value) in [
+            (
+                "pool_recovery_records",
+                "Records that the start read back behind its snapshot.",
+                self.recovered.records as f64,
+            ),
+            (
+                "pool_recovery_seconds",
+                "Time that reading them back took.",
+                self.recovered.took.as_secs_f64(),
+            ),
+        ] {
+            writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}")
                 .expect("a string takes all");
         }
         self.commits.render(
@@ -153,7 +176,11 @@ mod tests {
     #[test]
     fn every_metric_is_rendered_once_with_help_and_type() {
         let commits = Arc::new(Histogram::default());
-        let (mut publisher, metrics) = metrics(Arc::clone(&commits));
+        let recovered = Recovered {
+            records: 12,
+            took: Duration::from_millis(1_500),
+        };
+        let (mut publisher, metrics) = metrics(Arc::clone(&commits), recovered);
         publisher.publish(&Numbers {
             works_queued: 7,
             ..Numbers::default()
@@ -161,6 +188,8 @@ mod tests {
         commits.record(Duration::from_micros(120));
         let text = metrics.render();
         assert!(text.contains("\npool_works_queued 7\n"), "{text}");
+        assert!(text.contains("\npool_recovery_records 12\n"), "{text}");
+        assert!(text.contains("\npool_recovery_seconds 1.5\n"), "{text}");
         assert!(
             text.contains("pool_journal_commit_seconds_bucket{le=\"0.00015\"} 1\n"),
             "{text}"

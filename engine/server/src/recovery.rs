@@ -19,7 +19,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine_core::{ReplayError, RestoreError, Scheduler};
 use engine_journal::{Crew, Job, Journal, OsStorage, Recovery, Shown, Snapshot, Verified};
@@ -69,8 +69,16 @@ enum Piece {
     Records(Verified),
 }
 
+/// What a start read back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recovered {
+    /// Records behind the snapshot.
+    pub(crate) records: u64,
+    pub(crate) took: Duration,
+}
+
 /// Opens the journal and brings the core to where it was.
-pub(crate) fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineError> {
+pub(crate) fn recover(config: &Config) -> Result<(Journal, Scheduler, Recovered), EngineError> {
     let failed = |source: Box<dyn Error + Send + Sync>| EngineError::Journal {
         folder: config.data.display().to_string(),
         source,
@@ -98,8 +106,12 @@ pub(crate) fn recover(config: &Config) -> Result<(Journal, Scheduler), EngineErr
     });
     let (journal, recovery) = opened.map_err(|error| failed(error.into()))?;
     replayed.map_err(|error| failed(error.into()))?;
+    let recovered = Recovered {
+        records: recovery.last_lsn.0 - recovery.snapshot.as_ref().map_or(0, |snapshot| snapshot.lsn.0),
+        took: started.elapsed(),
+    };
     log(&recovery, &core, started);
-    Ok((journal, core))
+    Ok((journal, core, recovered))
 }
 
 fn journal_config(config: &Config) -> engine_journal::Config {
@@ -230,8 +242,9 @@ mod tests {
         // Each batch fills a block, and they are more than the two threads have between them.
         let epochs: Vec<u32> = (1..=200_000).collect();
         journal_of(&config, &epochs, 10_000);
-        let (journal, core) = recover(&config).expect("nothing is wrong with it");
+        let (journal, core, recovered) = recover(&config).expect("nothing is wrong with it");
         assert_eq!(core.last_lsn(), Lsn(200_000));
+        assert_eq!(recovered.records, 200_000);
         assert_eq!((core.epoch(), journal.next_lsn()), (Epoch(200_000), Lsn(200_001)));
     }
 

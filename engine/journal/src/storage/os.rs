@@ -161,7 +161,11 @@ static ALIGNED_ZEROS: AlignedZeros = AlignedZeros([0; DIRECT_BYTES]);
 /// zeros are written like everything else.
 fn open_direct(path: &Path) -> Option<fs::File> {
     let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
-    OpenOptions::new().write(true).custom_flags(direct).open(path).ok()
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(direct)
+        .open(path)
+        .ok()
 }
 
 struct OsFile {

@@ -54,7 +54,9 @@ fn thread_named(pid: u32, name: &str) -> Pid {
         let found = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
         found.trim() == name
     });
-    let number = named.unwrap_or_else(|| panic!("{pid} has no thread {name}")).file_name();
+    let number = named
+        .unwrap_or_else(|| panic!("{pid} has no thread {name}"))
+        .file_name();
     let number = number.to_str().and_then(|number| number.parse().ok());
     Pid::from_raw(number.expect("threads are numbered"))
 }

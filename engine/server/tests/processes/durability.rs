@@ -43,6 +43,9 @@ async fn with_durability_memory_works_are_accepted_and_done_without_the_disk() {
     };
     let outcomes = tokio::time::timeout(PATIENCE, run).await;
     assert_eq!(outcomes.expect("nothing waits for the disk").len(), 2);
-    assert!(engine.log().contains("POOL_DURABILITY"), "it warns of what may be lost");
+    assert!(
+        engine.log().contains("POOL_DURABILITY"),
+        "it warns of what may be lost"
+    );
     drop(held);
 }
