@@ -46,11 +46,7 @@ pub(crate) fn used(pid: u32) -> Usage {
 
 fn cpu(stat: &str) -> Duration {
     // The name in parentheses may hold spaces: fields are counted from behind it.
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields
         .skip(11)
         .take(2)

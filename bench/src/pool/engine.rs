@@ -111,10 +111,7 @@ impl Engine {
                 bail!("the engine ended ({status}) before it was ready:\n{log}");
             }
             if Instant::now() > deadline {
-                bail!(
-                    "the engine was not ready within {} s",
-                    READY_DEADLINE.as_secs()
-                );
+                bail!("the engine was not ready within {} s", READY_DEADLINE.as_secs());
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -65,7 +65,11 @@ impl Workers {
                 ("--cores", cores),
             ];
             let mut arguments = vec!["workers".to_owned(), "--engine".to_owned()];
-            arguments.extend([engine.workers_addr().to_string(), "--ca".to_owned(), ca.to_owned()]);
+            arguments.extend([
+                engine.workers_addr().to_string(),
+                "--ca".to_owned(),
+                ca.to_owned(),
+            ]);
             arguments.extend(
                 numbers
                     .into_iter()
@@ -154,7 +158,9 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<()> {
             agents.spawn_local(worker_agent::run(config, std::future::pending()));
         }
         while let Some(ended) = agents.join_next().await {
-            let exit = ended.context("a worker failed")?.context("a worker cannot begin")?;
+            let exit = ended
+                .context("a worker failed")?
+                .context("a worker cannot begin")?;
             eprintln!("a worker of the bench left: {exit:?}");
         }
         Ok(())
