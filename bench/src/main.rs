@@ -11,6 +11,7 @@
 mod load;
 mod machine;
 mod measurement;
+mod peers;
 mod pool;
 mod run;
 mod scenario;
@@ -62,6 +63,11 @@ enum Command {
         /// Its name
         name: String,
     },
+    /// Other systems on the same job, on this machine: Redis, NATS, beanstalkd, RabbitMQ, BullMQ, HyperQueue
+    ///
+    /// Starts each server by itself. One JSON line per peer and variant goes to standard output. A peer that is not
+    /// installed is listed as absent; `--install` brings it into a folder, without touching the machine.
+    Peers(peers::Peers),
     /// Workers of a scenario
     #[command(hide = true)]
     Workers(ServeArguments),
@@ -102,6 +108,7 @@ fn main() -> Result<()> {
         }
         Command::List => list(),
         Command::Show { name } => show(&name),
+        Command::Peers(arguments) => peers::run(&arguments),
         Command::Workers(arguments) => pool::serve(&arguments),
     }
 }
