@@ -4,26 +4,30 @@
 from standard input, submits a job of that many tasks, each a process `true`, waits for it and says `done`.
 """
 
+import os
 import sys
 
 from hyperqueue import Client, Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
 from hyperqueue.ffi import get_version
 
+# The library writes to standard output too; what it says goes to the log, so that ours is for answers alone.
+answers = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
 
 def serve(folder, workers, cpus):
     cluster = LocalCluster(folder)
     for _ in range(workers):
         cluster.start_worker(WorkerConfig(cores=cpus))
-    print("ready", get_version(), flush=True)
+    print("ready", get_version(), file=answers)
     # The end of standard input is the end of the server.
     sys.stdin.read()
 
 
 def submit(folder):
-    # The progress bar of the library would be counted as ours; it is given no work.
     client = Client(folder)
-    print("ready", get_version(), flush=True)
+    print("ready", get_version(), file=answers)
     for line in sys.stdin:
         works = int(line.split()[1])
         job = Job()
@@ -34,7 +38,7 @@ def submit(folder):
         if failed:
             sys.exit(f"tasks of job {failed} failed")
         client.forget(submitted)
-        print("done", flush=True)
+        print("done", file=answers)
 
 
 if sys.argv[1] == "serve":
