@@ -180,6 +180,12 @@ async fn version(port: u16) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     const LOAD: Load = Load {
@@ -189,6 +195,97 @@ mod tests {
         consumers: 1,
         submitters: 1,
     };
+
+    /// Jobs of a server that speaks beanstalkd, as far as this client does.
+    #[derive(Default)]
+    struct Jobs {
+        queued: VecDeque<(u64, Vec<u8>)>,
+        put: u64,
+        deleted: u64,
+        /// Gives each job to two consumers.
+        careless: bool,
+    }
+
+    async fn serve(listener: TcpListener, jobs: Arc<Mutex<Jobs>>) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, Arc::clone(&jobs)));
+        }
+    }
+
+    async fn answer(stream: TcpStream, jobs: Arc<Mutex<Jobs>>) -> Result<()> {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while stream.read_line(&mut line).await? > 0 {
+            let mut payload = Vec::new();
+            if let Some(length) = line.trim().strip_prefix("put 0 0 600 ") {
+                payload.resize(length.parse::<usize>()? + 2, 0);
+                stream.read_exact(&mut payload).await?;
+                payload.truncate(payload.len() - 2);
+            }
+            let answer = answered(&line, payload, &mut jobs.lock().expect("one thread"));
+            stream.write_all(&answer).await?;
+            line.clear();
+            // Others have their turn after each command, as with the real one.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn answered(line: &str, payload: Vec<u8>, jobs: &mut Jobs) -> Vec<u8> {
+        if line.starts_with("put") {
+            jobs.put += 1;
+            let job = (jobs.put, payload);
+            if jobs.careless {
+                jobs.queued.push_back(job.clone());
+            }
+            jobs.queued.push_back(job);
+            return format!("INSERTED {}\r\n", jobs.put).into_bytes();
+        }
+        if line.starts_with("delete") {
+            jobs.deleted += 1;
+            return b"DELETED\r\n".to_vec();
+        }
+        match jobs.queued.pop_front() {
+            None => b"TIMED_OUT\r\n".to_vec(),
+            Some((id, payload)) => {
+                let mut answer = format!("RESERVED {id} {}\r\n", payload.len()).into_bytes();
+                answer.extend_from_slice(&payload);
+                answer.extend_from_slice(b"\r\n");
+                answer
+            }
+        }
+    }
+
+    async fn run_on(jobs: &Arc<Mutex<Jobs>>) -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        tokio::spawn(serve(listener, Arc::clone(jobs)));
+        let load = Load {
+            works: 1_000,
+            consumers: 3,
+            submitters: 2,
+            ..LOAD
+        };
+        run(port, load).await
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_when_each_work_was_put_reserved_and_deleted() {
+        let jobs = Arc::new(Mutex::new(Jobs::default()));
+        run_on(&jobs).await.expect("it succeeds");
+        let jobs = jobs.lock().expect("one thread");
+        assert_eq!((jobs.put, jobs.deleted, jobs.queued.len()), (1_000, 1_000, 0));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gives_a_work_to_two_consumers_is_found_out() {
+        let careless = Jobs {
+            careless: true,
+            ..Jobs::default()
+        };
+        let failed = run_on(&Arc::new(Mutex::new(careless))).await.expect_err("twice");
+        assert!(failed.to_string().contains("came back twice"), "{failed}");
+    }
 
     #[test]
     fn works_become_pipelined_puts() {

@@ -15,8 +15,8 @@ use super::server::Script;
 use super::setup::{Durability, Measured, Setup, Variant};
 
 pub(super) const VARIANTS: &[Variant] = &[Variant {
-    name: "real processes `true` (no zero worker in the wheel)",
-    waits_for: "memory only (no journal)",
+    name: "real processes, no zero worker",
+    waits_for: "memory only (no journal); each task is a process `true`",
     durability: Durability::Memory,
 }];
 

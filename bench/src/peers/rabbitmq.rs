@@ -224,20 +224,24 @@ impl Submitting for Publishes {
 }
 
 async fn consume(mut wire: Wire, tally: Arc<Tally>) -> Result<()> {
-    let mut tag = 0;
+    let mut announced = 0;
     loop {
         let mut works = 0;
+        let mut tag = 0;
         let mut next = Some(wire.next(amqp::frame).await?);
         while let Some(frame) = next {
             match frame {
                 Frame::Method(method, arguments) => {
                     let delivered = amqp::delivered(method, &arguments);
-                    tag = delivered.with_context(|| format!("the server sent {method:?} to a consumer"))?;
+                    announced =
+                        delivered.with_context(|| format!("the server sent {method:?} to a consumer"))?;
                 }
                 // A work fits a frame (`--payload-bytes` is bounded), so its body is its payload.
                 Frame::Body(payload) => {
                     tally.known(work_of(&payload)?)?;
                     works += 1;
+                    // Not before its body: what has been announced may still be on its way.
+                    tag = announced;
                 }
                 Frame::Header(_) | Frame::Heartbeat => {}
             }
