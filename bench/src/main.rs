@@ -8,13 +8,17 @@
 //!
 //! Engine, workers and generator share the machine; a measurement says what each of them used.
 
+mod compare;
 mod load;
 mod machine;
 mod measurement;
+mod numbers;
+mod page;
 mod peers;
 mod pool;
 mod run;
 mod scenario;
+mod statistics;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,6 +67,10 @@ enum Command {
         /// Its name
         name: String,
     },
+    /// Whether B is slower than A, with an interval for every number; exit code 1 if it is
+    Compare(compare::Compare),
+    /// Measurements as one HTML file with charts, which needs nothing else
+    Page(page::Page),
     /// Other systems on the same job, on this machine: Redis, NATS, beanstalkd, RabbitMQ, BullMQ, HyperQueue
     ///
     /// Starts each server by itself. One JSON line per peer and variant goes to standard output. A peer that is not
@@ -108,6 +116,8 @@ fn main() -> Result<()> {
         }
         Command::List => list(),
         Command::Show { name } => show(&name),
+        Command::Compare(arguments) => std::process::exit(compare::run(&arguments)),
+        Command::Page(arguments) => page::run(&arguments),
         Command::Peers(arguments) => peers::run(&arguments),
         Command::Workers(arguments) => pool::serve(&arguments),
     }
@@ -129,7 +139,10 @@ fn run_scenario(arguments: &RunArguments) -> Result<()> {
         eprintln!("{}: {}", scenario.title(), scenario.about);
         let measurement = run::run(&scenario, &arguments.data)?;
         for (name, metric) in &measurement.metrics {
-            eprintln!("  {name:36} {}", summary(&metric.runs, &metric.unit));
+            eprintln!(
+                "  {name:36} {}",
+                summary(&metric.runs, &metric.unit).unwrap_or_default()
+            );
         }
         let mut out = std::io::stdout().lock();
         serde_json::to_writer(&mut out, &measurement)?;
@@ -138,20 +151,17 @@ fn run_scenario(arguments: &RunArguments) -> Result<()> {
     Ok(())
 }
 
-fn summary(runs: &[f64], unit: &str) -> String {
-    let mut sorted = runs.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.as_slice() {
-        [] => String::new(),
-        [one] => format!("{one:.3} {unit}"),
-        [least, .., greatest] => {
-            let median = sorted[sorted.len() / 2];
-            format!(
-                "{median:.3} {unit} (median of {}; {least:.3} to {greatest:.3})",
-                runs.len()
-            )
-        }
-    }
+fn summary(runs: &[f64], unit: &str) -> Option<String> {
+    let middle = numbers::with_unit(statistics::median(runs)?, unit);
+    let (least, greatest) = statistics::ends(runs)?;
+    Some(match runs.len() {
+        1 => middle,
+        count => format!(
+            "{middle} (median of {count}; {} to {})",
+            numbers::short(least),
+            numbers::short(greatest)
+        ),
+    })
 }
 
 fn list() -> Result<()> {

@@ -2,7 +2,9 @@
 //! the page and the comparison read this.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
@@ -103,4 +105,213 @@ pub(crate) struct Fault {
     pub(crate) at_s: f64,
     /// What, in words: `kill -9 of worker 3`.
     pub(crate) what: String,
+}
+
+/// What a file of measurements holds.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// In the order of the file.
+    pub(crate) measurements: Vec<Measurement>,
+    /// What was passed over, in words for people.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads a file of measurements, one a line; empty lines are nothing.
+///
+/// Lines of the format before this one (`workerpool/v1/bench-…`) are passed over with a note: they have a median
+/// and no runs, which is too little to judge by.
+///
+/// # Errors
+/// The file cannot be read, or a line is no measurement: the error names file, line and what is wrong with it. A
+/// line that is not understood is never passed over: whoever compares wants to know that it is missing.
+pub(crate) fn read(path: &Path) -> Result<Lines> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text, &path.display().to_string())
+}
+
+fn parse(text: &str, file: &str) -> Result<Lines> {
+    let mut lines = Lines::default();
+    for (index, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let number = index + 1;
+        match parse_line(line).with_context(|| format!("{file}, line {number}"))? {
+            Line::Measurement(measurement) => lines.measurements.push(*measurement),
+            Line::Old(schema) => lines.notes.push(format!(
+                "{file}, line {number}: passed over, as it is in the older format {schema}"
+            )),
+        }
+    }
+    Ok(lines)
+}
+
+enum Line {
+    Measurement(Box<Measurement>),
+    Old(String),
+}
+
+fn parse_line(line: &str) -> Result<Line> {
+    let value: serde_json::Value = serde_json::from_str(line).context("this is not JSON")?;
+    match value.get("schema").and_then(serde_json::Value::as_str) {
+        Some(SCHEMA) => {}
+        Some(old) if old.starts_with("workerpool/v1/bench-") => return Ok(Line::Old(old.to_owned())),
+        Some(other) => bail!("unknown schema \"{other}\"; this program reads \"{SCHEMA}\""),
+        None => bail!("no schema; lines of pool-bench have \"schema\": \"{SCHEMA}\""),
+    }
+    let measurement: Measurement = serde_json::from_value(value).context("this is no measurement")?;
+    measurement.check()?;
+    Ok(Line::Measurement(Box::new(measurement)))
+}
+
+/// What makes two measurements comparable: the same load on the same program with the same promise.
+///
+/// The version of the program is not part of it, as comparing versions is what this is for. Durability is: an
+/// acknowledgement that waited for a disk is a different thing from one that did not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) scenario: String,
+    pub(crate) variant: String,
+    /// Name of the system, without its version.
+    pub(crate) program: String,
+    pub(crate) durability: String,
+}
+
+impl Measurement {
+    pub(crate) fn key(&self) -> Key {
+        Key {
+            scenario: self.scenario.clone(),
+            variant: self.variant.clone(),
+            program: program(&self.system),
+            durability: self.durability.clone(),
+        }
+    }
+
+    /// Whether files were changed in the commit that was measured, so that nobody can build it again.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.machine.commit.ends_with("-dirty")
+    }
+
+    /// What types do not say.
+    fn check(&self) -> Result<()> {
+        for (name, latency) in &self.latencies {
+            let curve = &latency.curve_us;
+            ensure!(
+                curve.iter().all(|(quantile, _)| (0.0..=1.0).contains(quantile)),
+                "latency \"{name}\" has a quantile outside 0 to 1"
+            );
+            ensure!(
+                curve
+                    .windows(2)
+                    .all(|two| two[0].0 <= two[1].0 && two[0].1 <= two[1].1),
+                "latency \"{name}\" does not rise"
+            );
+        }
+        let Some(series) = &self.series else {
+            return Ok(());
+        };
+        ensure!(series.every_ms > 0, "the values of the series are 0 ms apart");
+        let mut lengths = series.columns.values().map(|column| column.values.len());
+        let first = lengths.next().unwrap_or(0);
+        ensure!(
+            lengths.all(|length| length == first),
+            "the columns of the series are not equally long"
+        );
+        Ok(())
+    }
+}
+
+/// `redis 7.0.15 streams` without its version: `redis streams`.
+fn program(system: &str) -> String {
+    let is_version = |word: &&str| {
+        let digits = word.strip_prefix('v').unwrap_or(word);
+        digits.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let name: Vec<&str> = system
+        .split_whitespace()
+        .filter(|word| !is_version(word))
+        .collect();
+    name.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../tests/samples/before.jsonl");
+
+    fn first_line() -> serde_json::Value {
+        serde_json::from_str(SAMPLE.lines().next().expect("a line")).expect("JSON")
+    }
+
+    /// The whole chain of causes that reading this gives, or nothing.
+    fn complaint(text: &str) -> String {
+        parse(text, "runs.jsonl").map_or_else(|error| format!("{error:#}"), |_| String::new())
+    }
+
+    #[test]
+    fn a_file_is_read_line_by_line() {
+        let lines = parse(&format!("\n{SAMPLE}\n"), "runs.jsonl").expect("readable");
+        assert_eq!(lines.measurements.len(), SAMPLE.lines().count());
+        assert!(lines.notes.is_empty(), "{:?}", lines.notes);
+        let again = serde_json::to_value(&lines.measurements[0]).expect("JSON");
+        assert_eq!(again, first_line());
+    }
+
+    #[test]
+    fn lines_of_the_older_format_are_passed_over_with_a_note() {
+        let text = include_str!("../../perf/baselines/throughput.jsonl");
+        let lines = parse(text, "throughput.jsonl").expect("readable");
+        assert!(lines.measurements.is_empty());
+        assert!(
+            lines.notes[0].contains("line 1") && lines.notes[0].contains("workerpool/v1/bench-throughput")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_file_and_line() {
+        let sample = SAMPLE.lines().next().expect("a line");
+        let truncated = complaint(&format!("{sample}\n{}", &sample[..40]));
+        assert!(
+            truncated.starts_with("runs.jsonl, line 2: this is not JSON"),
+            "{truncated}"
+        );
+        let unknown = complaint(r#"{"schema":"workerpool/v9/bench"}"#);
+        assert!(
+            unknown.contains("line 1: unknown schema \"workerpool/v9/bench\""),
+            "{unknown}"
+        );
+        assert!(complaint("{}").contains("no schema"));
+        assert!(complaint("[1]").contains("no schema"));
+        let bare = complaint(&format!(r#"{{"schema":"{SCHEMA}"}}"#));
+        assert!(bare.contains("missing field `scenario`"), "{bare}");
+        assert!(complaint(&sample.replacen("\"runs\":[", "\"runs\":[1e999,", 1)).contains("not JSON"));
+    }
+
+    #[test]
+    fn what_would_break_a_chart_is_refused() {
+        let with = |field: &str, value: serde_json::Value| {
+            let mut line = first_line();
+            line[field] = value;
+            complaint(&line.to_string())
+        };
+        let falling = serde_json::json!({ "accepted": { "count": 2, "curve_us": [[0.5, 20], [1.0, 10]] } });
+        assert!(with("latencies", falling).contains("\"accepted\" does not rise"));
+        let outside = serde_json::json!({ "accepted": { "count": 2, "curve_us": [[50.0, 20]] } });
+        assert!(with("latencies", outside).contains("outside 0 to 1"));
+        let column = |values: &[f64]| serde_json::json!({ "unit": "cores", "values": values });
+        let uneven =
+            serde_json::json!({ "every_ms": 100, "columns": { "a": column(&[1.0]), "b": column(&[]) } });
+        assert!(with("series", uneven).contains("not equally long"));
+        let still = serde_json::json!({ "every_ms": 0, "columns": {} });
+        assert!(with("series", still).contains("0 ms apart"));
+    }
+
+    #[test]
+    fn a_program_is_a_system_without_its_version() {
+        assert_eq!(program("workerpool 0.1.0"), "workerpool");
+        assert_eq!(program("Apache Kafka v3.7 (KRaft)"), "Apache Kafka (KRaft)");
+        assert_eq!(program("nats-server"), "nats-server");
+    }
 }

@@ -42,7 +42,8 @@ use self::programs::{Programs, Source};
 use self::setup::{Durability, Measured, Setup, Variant};
 use crate::machine::Machine;
 use crate::measurement::{Better, Measurement, Metric, SCHEMA};
-use crate::report::{Spread, grouped};
+use crate::numbers::short;
+use crate::statistics::median;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Peers {
@@ -368,15 +369,15 @@ fn measurement(setup: &Setup<'_>, variant: &Variant, measured: &Measured) -> Mea
 }
 
 fn in_words(measurement: &Measurement) -> String {
-    let median = |name: &str| Spread::of(measurement.metrics[name].runs.iter().copied()).median;
+    let middle = |name: &str| median(&measurement.metrics[name].runs).unwrap_or(f64::NAN);
     format!(
         "{:<24} {:<30} {:>9} works/s  server {:>6.1} and clients {:>6.1} µs of CPU a work  {:>5.0} MB  {}",
         measurement.system,
         measurement.variant,
-        grouped(median("works_per_second")),
-        median("server_cpu_us_per_work"),
-        median("client_cpu_us_per_work"),
-        median("server_memory_bytes_max") / 1e6,
+        short(middle("works_per_second")),
+        middle("server_cpu_us_per_work"),
+        middle("client_cpu_us_per_work"),
+        middle("server_memory_bytes_max") / 1e6,
         measurement.durability,
     )
 }

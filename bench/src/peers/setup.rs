@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::load::{Load, Tally};
 use super::programs::Programs;
-use crate::cpu;
+use crate::pool::used;
 
 /// A run in which nothing happens for this long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -87,7 +87,7 @@ impl Setup<'_> {
         let load = Load { works, ..self.load };
         let mut runs = Vec::new();
         for _ in 0..self.runs {
-            let before = (cpu::used(server), cpu::used(client));
+            let before = (used(server).cpu, used(client).cpu);
             let started = Instant::now();
             run(load).await?;
             let seconds = started.elapsed().as_secs_f64();
@@ -96,9 +96,9 @@ impl Setup<'_> {
             runs.push(Run {
                 works,
                 rate: f64::from(works) / seconds,
-                server_us: per_work(before.0, cpu::used(server)),
-                client_us: per_work(before.1, cpu::used(client)),
-                server_memory_bytes: cpu::memory(server).1,
+                server_us: per_work(before.0, used(server).cpu),
+                client_us: per_work(before.1, used(client).cpu),
+                server_memory_bytes: used(server).memory_bytes_max,
             });
             self.bar.inc(1);
         }
