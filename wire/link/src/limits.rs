@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | connections, with their TLS state | `links_max` × about 20 KiB | 320 MiB |
 //! | unauthenticated peers' unread bytes | `links_max` × `greeting_window_bytes` | 512 MiB |
-//! | authenticated peers' unread bytes | `window_bytes_total` + `links_max` × 64 KiB | 1.3 GiB |
+//! | authenticated peers' unread bytes | two listeners' `window_bytes_total` + `links_max` × 64 KiB | 1.3 GiB |
 //! | frames half received, frames that wait to be sent | `buffered_bytes_max` | 256 MiB |
 //! | bytes sent and not acknowledged | as many as unread bytes, for the same links | 1.3 GiB |
 //!
@@ -47,8 +47,8 @@ pub struct Limits {
     /// Bytes that an authenticated peer may have under way. Default 2 MiB: full speed of a gigabit
     /// line at 16 ms round trip. Links get less when `window_bytes_total` runs out.
     pub window_bytes_max: u32,
-    /// Sum of the windows of all authenticated links; an eighth of what is left is the most that the
-    /// next link gets, 64 KiB the least. Default 256 MiB.
+    /// Sum of the windows of all authenticated links of one listener; an eighth of what is left is the most
+    /// that the next link gets, 64 KiB the least. Default 128 MiB.
     pub window_bytes_total: u64,
     /// Bytes sent and not acknowledged, per link; never more than the link's own window. Default 1 MiB.
     pub send_window_bytes: u64,
@@ -75,7 +75,7 @@ impl Default for Limits {
             greeting_payload_bytes_max: 16 << 10,
             greeting_window_bytes: 32 << 10,
             window_bytes_max: 2 << 20,
-            window_bytes_total: 256 << 20,
+            window_bytes_total: 128 << 20,
             send_window_bytes: 1 << 20,
             out_bytes_soft: 1 << 20,
             out_bytes_hard: 4 << 20,

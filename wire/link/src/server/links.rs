@@ -4,9 +4,10 @@
 use super::admission::Admission;
 use super::conn::{Conn, State};
 use super::timers::Timers;
+use super::windows::Windows;
 use super::{Peer, SendStatus};
 use crate::close::{Close, code};
-use crate::limits::{Limits, WINDOW_BYTES_MIN};
+use crate::limits::Limits;
 use bytes::Bytes;
 use quinn_proto::VarInt;
 use std::collections::VecDeque;
@@ -42,7 +43,7 @@ pub struct Links {
     free: Vec<u32>,
     live: usize,
     buffered: usize,
-    window_granted: u64,
+    windows: Windows,
     spare: Vec<Vec<u8>>,
 }
 
@@ -67,7 +68,7 @@ impl Links {
             free: Vec::new(),
             live: 0,
             buffered: 0,
-            window_granted: 0,
+            windows: Windows::default(),
             spare: Vec::new(),
         }
     }
@@ -150,13 +151,11 @@ impl Links {
     /// The owner knows who the peer is: frames up to the protocol's bound are accepted from now on, and
     /// the link no longer has to hurry. A repeat, or a link that is gone, changes nothing.
     pub fn authenticated(&mut self, link: LinkId) {
-        let left = self.limits.window_bytes_total.saturating_sub(self.window_granted);
-        let most = u64::from(self.limits.window_bytes_max);
-        let window = (left / 8).clamp(u64::from(WINDOW_BYTES_MIN), most);
         let Some(conn) = live(&mut self.slots, link).filter(|conn| matches!(conn.state, State::Greeting))
         else {
             return;
         };
+        let window = self.windows.grant(conn.listener, &self.limits);
         conn.state = State::Open;
         conn.deadline = None;
         conn.window = window;
@@ -165,7 +164,6 @@ impl Links {
         conn.quic
             .set_send_window(window.min(self.limits.send_window_bytes));
         queue_flush(&mut self.flush, link, conn);
-        self.window_granted += window;
     }
 
     /// Closes `link` after what was sent on it has arrived, within `Limits::close_deadline`. The owner
@@ -222,7 +220,8 @@ impl Links {
             return;
         };
         self.buffered -= conn.held();
-        self.window_granted -= std::mem::take(&mut conn.window);
+        self.windows
+            .give_back(conn.listener, std::mem::take(&mut conn.window));
         conn.discard(&mut self.spare);
         conn.state = State::Closed;
         conn.deadline = None;

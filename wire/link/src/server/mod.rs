@@ -49,6 +49,7 @@ mod input;
 mod links;
 mod listener;
 mod timers;
+mod windows;
 
 pub use links::{Links, slot};
 
