@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_row_over_the_bound_is_named() {
         let rows = [vec![0; ROW_BYTES_MAX], vec![0; ROW_BYTES_MAX + 1]];
-        let error = source(rows, 2).next_chunk().err().expect("refused");
+        let error = source(rows, 2).next_chunk().expect_err("refused");
         assert!(
             error.to_string().starts_with("row 1: is 65537 bytes long"),
             "{error}"
