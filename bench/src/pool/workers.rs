@@ -3,12 +3,13 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use client::Trust;
 use wire_protocol::template::Offer;
-use worker_agent::{AgentConfig, Settings};
+use worker_agent::{AgentConfig, Connector, Settings};
 
 use super::consumption::{Usage, used};
 use super::engine::{Engine, PASSWORD};
@@ -153,8 +154,10 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<()> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let mut agents = tokio::task::JoinSet::new();
+        // One socket for all: quinn's buffers for one take two mebibytes.
+        let connector = worker_agent::connector(Trust::Ca(arguments.ca.clone()))?;
         for index in arguments.first..arguments.first + arguments.count {
-            let config = config(arguments, index);
+            let config = config(arguments, Arc::clone(&connector), index);
             agents.spawn_local(worker_agent::run(config, std::future::pending()));
         }
         while let Some(ended) = agents.join_next().await {
@@ -167,7 +170,7 @@ pub(crate) fn serve(arguments: &ServeArguments) -> Result<()> {
     })
 }
 
-fn config(arguments: &ServeArguments, index: u32) -> AgentConfig {
+fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> AgentConfig {
     let offer = Offer {
         executors: vec!["null".to_owned()],
         os: std::env::consts::OS.to_owned(),
@@ -180,7 +183,7 @@ fn config(arguments: &ServeArguments, index: u32) -> AgentConfig {
     AgentConfig {
         engine: arguments.engine.clone(),
         server_name: "localhost".to_owned(),
-        trust: Trust::Ca(arguments.ca.clone()),
+        connector,
         settings: Settings {
             login: "vworker".to_owned(),
             password: PASSWORD.to_owned(),

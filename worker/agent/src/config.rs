@@ -308,7 +308,7 @@ impl Cli {
         Ok(AgentConfig {
             engine,
             server_name: self.server_name.filter(|name| !name.is_empty()).unwrap_or(host),
-            trust,
+            connector: crate::connector(trust)?,
             settings: Settings {
                 login: self.login,
                 password,

@@ -27,12 +27,12 @@ use std::sync::Arc;
 use rustix::process::DumpableBehavior;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use wire_link::{ClientConfig, ConfigError, Connector};
+use wire_link::{ClientConfig, ConfigError};
 use wire_protocol::codec::DecodeError;
 use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
-pub use wire_link::{Fingerprint, Trust};
+pub use wire_link::{Connector, Fingerprint, Trust};
 pub use worker_core::{Exit, Settings};
 
 use crate::config::Code;
@@ -45,8 +45,8 @@ pub struct AgentConfig {
     pub engine: String,
     /// The name that the engine's certificate must have.
     pub server_name: String,
-    /// Whom to believe to be the engine.
-    pub trust: Trust,
+    /// What makes links, see [`connector`]. Agents of one process may share one, and with it a UDP socket.
+    pub connector: Arc<Connector>,
     /// Login, identity and offer. The names of `executors` are added to the offer; `null` is offered if the
     /// offer lists it, and needs no executor.
     pub settings: Settings,
@@ -65,6 +65,14 @@ pub enum AgentError {
     Settings(#[from] DecodeError),
 }
 
+/// What makes links to an engine that `trust` believes.
+///
+/// # Errors
+/// [`AgentError::Link`]: the CA file or the TLS settings.
+pub fn connector(trust: Trust) -> Result<Arc<Connector>, AgentError> {
+    Ok(Arc::new(Connector::new(ClientConfig::new(trust, ALPN))?))
+}
+
 /// Runs a worker until it leaves. When `shutdown` is ready, it drains: it takes no further work, finishes what
 /// runs, waits until the results are recorded, and leaves. Dropped, it stops at once.
 ///
@@ -79,7 +87,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let AgentConfig {
         engine,
         server_name,
-        trust,
+        connector,
         mut settings,
         executors,
     } = config;
@@ -87,7 +95,6 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         settings.offer.executors.push(executor.name().to_owned());
     }
     settings.validate()?;
-    let connector = Connector::new(ClientConfig::new(trust, ALPN))?;
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);

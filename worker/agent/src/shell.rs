@@ -45,7 +45,7 @@ struct Started {
 impl Shell {
     pub(crate) fn new(
         agent: Agent,
-        connector: Connector,
+        connector: Arc<Connector>,
         engine: String,
         server_name: String,
         executors: Vec<Arc<dyn Executor>>,
@@ -55,7 +55,7 @@ impl Shell {
             effects: Effects::new(),
             clock: Clock::new(),
             wire: Wire::Closed,
-            connector: Arc::new(connector),
+            connector,
             engine,
             server_name,
             executors,

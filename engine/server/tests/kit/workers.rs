@@ -152,7 +152,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
     AgentConfig {
         engine: engine.ready().workers.to_string(),
         server_name: "localhost".to_owned(),
-        trust: Trust::Ca(engine.ca()),
+        connector: worker_agent::connector(Trust::Ca(engine.ca())).expect("the engine made a CA"),
         settings: Settings {
             login: "vworker".to_owned(),
             password: WORKER_PASSWORD.to_owned(),

@@ -45,7 +45,11 @@ mod tests {
         let workers: Vec<u64> = (0..5_000).map(|_| windows.grant(1, &limits)).collect();
         assert_eq!((workers[0], workers[4_999]), (most, u64::from(WINDOW_BYTES_MIN)));
         assert!(workers.is_sorted_by(|a, b| a >= b));
-        assert_eq!(windows.grant(0, &limits), most, "the first client has all that one may have");
+        assert_eq!(
+            windows.grant(0, &limits),
+            most,
+            "the first client has all that one may have"
+        );
         for window in workers {
             windows.give_back(1, window);
         }

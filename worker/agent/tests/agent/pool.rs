@@ -37,7 +37,7 @@ impl Pool {
         AgentConfig {
             engine: self.engine.address.to_string(),
             server_name: "localhost".to_owned(),
-            trust: Trust::Ca(self.engine.ca.clone()),
+            connector: worker_agent::connector(Trust::Ca(self.engine.ca.clone())).expect("a CA"),
             settings: Settings {
                 login: "vworker".to_owned(),
                 password: "secret".to_owned(),
@@ -285,11 +285,6 @@ fn settings_that_no_engine_accepts_are_an_error_at_once() {
         worker.thread.join().expect("no panic"),
         Err(AgentError::Settings(_))
     ));
-    let mut config = pool.config(1, 1);
-    config.trust = Trust::Ca(pool.folder.path().join("none"));
-    let worker = Worker::start(config);
-    assert!(matches!(
-        worker.thread.join().expect("no panic"),
-        Err(AgentError::Link(_))
-    ));
+    let no_ca = Trust::Ca(pool.folder.path().join("none"));
+    assert!(matches!(worker_agent::connector(no_ca), Err(AgentError::Link(_))));
 }
