@@ -248,7 +248,7 @@ fn quantile_table(title: &str, curves: &[&Curve<'_>]) -> Markup {
         // Of a thousand, nobody can say what 99.99 % of them stayed below.
         let known =
             |curve: &&Curve<'_>| quantile == 1.0 || (1.0 - quantile) * curve.latency.count as f64 >= 1.0;
-        if !curves.iter().any(|curve| known(curve)) {
+        if !curves.iter().any(known) {
             continue;
         }
         cells.extend(curves.iter().map(|curve| {

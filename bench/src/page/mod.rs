@@ -339,10 +339,7 @@ fn overview(groups: &[Group<'_>]) -> Markup {
 fn headline(measurement: &Measurement) -> (String, String) {
     let metrics = &measurement.metrics;
     let rate = metrics.iter().find(|(_, metric)| metric.better == Better::Higher);
-    let tail = metrics
-        .iter()
-        .filter(|(name, _)| name.ends_with("_p99_us"))
-        .next_back();
+    let tail = metrics.iter().rfind(|(name, _)| name.ends_with("_p99_us"));
     let found = rate.or(tail).or_else(|| metrics.iter().next());
     found.map_or_else(
         || ("–".to_owned(), "not measured".to_owned()),
@@ -486,14 +483,23 @@ struct Row {
 
 impl Row {
     fn of(metric: &Metric) -> Self {
+        let (size, unit) = Self::scale(metric);
+        Self::scaled(metric, size, &unit)
+    }
+
+    /// The unit that fits the median.
+    fn scale(metric: &Metric) -> (f64, String) {
+        scale(&metric.unit, median(&metric.runs).unwrap_or(0.0))
+    }
+
+    fn scaled(metric: &Metric, size: f64, unit: &str) -> Self {
         let (least, greatest) = ends(&metric.runs).unzip();
-        let (size, unit) = scale(&metric.unit, median(&metric.runs).unwrap_or(0.0));
         let shown = |value: Option<f64>| value.map_or("–".to_owned(), |value| short(value / size));
         Self {
             median: shown(median(&metric.runs)),
             least: shown(least),
             greatest: shown(greatest),
-            unit,
+            unit: unit.to_owned(),
         }
     }
 
@@ -515,12 +521,13 @@ fn comparison(a: &Take<'_>, b: &Take<'_>) -> Markup {
         "{other} compared with {one}: medians (least – greatest), ratio of means"
     ))
     .words("metric")
-    .numbers(one.clone())
-    .numbers(other.clone())
-    .words("unit")
+    // What it comes to stands first: on a phone the rest has to be scrolled to.
+    .words("verdict")
     .numbers(format!("{other}/{one}"))
     .numbers(format!("{} interval", percent(rules.confidence)))
-    .words("verdict");
+    .numbers(one.clone())
+    .numbers(other.clone())
+    .words("unit");
     let names: BTreeSet<&String> = a
         .measurement
         .metrics
@@ -536,15 +543,16 @@ fn comparison(a: &Take<'_>, b: &Take<'_>) -> Markup {
             .zip(metric_b)
             .filter(|(a, b)| a.unit == b.unit && a.better != Better::Neither);
         let judged = judged.map(|(a, b)| judge(&a.runs, &b.runs, a.better, rules));
-        let side =
-            |metric: Option<&Metric>| metric.map_or_else(|| text("–"), |metric| Row::of(metric).markup());
-        let mut cells = vec![
-            text(name),
-            side(metric_a),
-            side(metric_b),
-            text(&Row::of(metric).unit),
-        ];
+        let (size, unit) = Row::scale(metric);
+        let side = |side: Option<&Metric>| match side {
+            None => text("–"),
+            Some(side) if side.unit != metric.unit => text(&format!("in {}", side.unit)),
+            // Both in one unit, whatever their size: 999 KiB beside 1.2 MiB would mislead.
+            Some(side) => Row::scaled(side, size, &unit).markup(),
+        };
+        let mut cells = vec![text(name)];
         cells.extend(judged_cells(judged.as_ref()));
+        cells.extend([side(metric_a), side(metric_b), text(&unit)]);
         table.row(cells);
     }
     if table.is_empty() {
@@ -554,7 +562,7 @@ fn comparison(a: &Take<'_>, b: &Take<'_>) -> Markup {
     }
 }
 
-/// Ratio, interval, verdict.
+/// Verdict, ratio, interval.
 fn judged_cells(judged: Option<&Judgement>) -> [Markup; 3] {
     let Some(judged) = judged else {
         return ["–", "–", "–"].map(text);
@@ -573,11 +581,11 @@ fn judged_cells(judged: Option<&Judgement>) -> [Markup; 3] {
     };
     let word = judged.verdict.word();
     [
-        text(&judged.ratio.map_or("–".to_owned(), ratio)),
-        text(&interval.unwrap_or_else(|| "–".to_owned())),
         Markup::trusted(format!(
             "<span class=\"verdict {word}\">{sign} {word}</span>{reason}"
         )),
+        text(&judged.ratio.map_or("–".to_owned(), ratio)),
+        text(&interval.unwrap_or_else(|| "–".to_owned())),
     ]
 }
 

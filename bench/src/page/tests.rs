@@ -160,6 +160,26 @@ fn two_files_are_overlaid_and_compared() {
 }
 
 #[test]
+fn both_sides_of_a_comparison_are_in_one_unit() {
+    let with = |bytes: f64| {
+        let mut line = before().remove(0);
+        let memory = line.metrics.get_mut("engine_memory_bytes_max").expect("memory");
+        memory.runs = vec![bytes; 3];
+        vec![line]
+    };
+    let page = render(&files(vec![with(1_047_552.0), with(1_258_291.2)]));
+    let row = page
+        .lines()
+        .find(|line| line.contains(">engine_memory_bytes_max<"))
+        .expect("a row");
+    let kib = |value: &str| format!("{} <small>", value.replace(' ', "\u{202f}"));
+    assert!(
+        row.contains(&kib("1 023")) && row.contains(&kib("1 229")) && row.contains(">KiB<"),
+        "{row}"
+    );
+}
+
+#[test]
 fn of_one_file_the_last_two_lines_of_a_thing_are_compared() {
     let lines = [before(), before(), slower()].concat();
     let page = files(vec![lines]);
