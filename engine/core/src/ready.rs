@@ -254,7 +254,7 @@ impl Level {
             let tenant = self.tenants[id.index() - 1]
                 .as_deref_mut()
                 .expect("the ring holds known tenants");
-            if tenant.ready.is_empty() {
+            if tenant.by_class.is_empty() {
                 tenant.in_ring = false;
                 tenant.deficit = 0;
                 self.ring.pop_front();
@@ -361,6 +361,11 @@ impl TenantQueues {
     /// listed under a work that it has lost meanwhile, but never under a younger one than its first: so the list is
     /// put right on the way.
     fn oldest(&mut self, eligible: &ClassSet, works: &Works) -> Option<usize> {
+        if self.heads.len() == 1 {
+            let only = self.heads.first().filter(|head| eligible.contains(head.class))?;
+            self.queues[only.queue as usize].first(works);
+            return Some(only.queue as usize);
+        }
         loop {
             let mut able = self.heads.iter().filter(|head| eligible.contains(head.class));
             let listed = *able.next()?;

@@ -135,7 +135,5 @@ fn a_million_queued_works_cost_64_megabytes_at_most_and_nothing_once_they_are_fo
     );
     assert_eq!(scheduler.counters().bags, 0);
     let left = BYTES.load(Ordering::Relaxed) - empty;
-    // Some pages of works are kept for the next: 64 of 4 096 works at 32 bytes.
-    const KEPT: usize = 64 * 4_096 * 32;
-    assert!(left < KEPT + 256 * 1024, "{left} bytes are left of {cost}");
+    assert!(left < 256 * 1024, "{left} bytes are left of {cost}");
 }

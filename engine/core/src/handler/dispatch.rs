@@ -113,9 +113,15 @@ impl Scheduler {
     /// Gives a worker what it may have now: for its slots, and its share ahead of time.
     pub(crate) fn fill(&mut self, id: WorkerId, effects: &mut Effects) -> Filled {
         let worker = self.workers.get(id).expect("a known worker");
-        let ahead = worker.prefill.min(self.prefill_share());
-        let target = worker.slots.saturating_add(ahead);
-        self.fill_upto(id, target, effects)
+        let (slots, prefill) = (worker.slots, worker.prefill);
+        // While much waits the share is not in the way, and dividing would cost more than the rest of this.
+        let plenty = u64::from(prefill) * 2 * self.counters.workers_connected.max(1) <= self.ready.len();
+        let ahead = if plenty {
+            prefill
+        } else {
+            prefill.min(self.prefill_share())
+        };
+        self.fill_upto(id, slots.saturating_add(ahead), effects)
     }
 
     /// Gives a starving worker what its slots can take. `false`: nothing is left that it may run.

@@ -65,7 +65,7 @@ impl Scheduler {
                 Judgement::Stale => stale.push(report.token),
             }
         }
-        self.end_streak(streak, settled, effects);
+        self.end_streak(&mut streak, settled, effects);
         for token in stale.iter().take(STALE_NOTICES_MAX) {
             self.tell_stale(link, *token, effects);
         }
@@ -137,8 +137,11 @@ impl Scheduler {
         if streak.bag == Some(bag) && !streak.outcomes.is_some_and(long) {
             return;
         }
-        self.end_streak(std::mem::take(streak), settled, effects);
-        streak.bag = Some(bag);
+        self.end_streak(streak, settled, effects);
+        *streak = Streak {
+            bag: Some(bag),
+            ..Streak::default()
+        };
         let bag = self.bags.of_work(bag);
         if let Some(follower) = bag.followers.first() {
             streak.outcomes = Some(effects.begin_frame(client_kind::OUTCOMES));
@@ -169,8 +172,8 @@ impl Scheduler {
     }
 
     /// Counts what succeeded in the streak, and tells its bag's followers.
-    fn end_streak(&mut self, mut streak: Streak, settled: Lsn, effects: &mut Effects) {
-        self.let_go_of_rows(&mut streak);
+    fn end_streak(&mut self, streak: &mut Streak, settled: Lsn, effects: &mut Effects) {
+        self.let_go_of_rows(streak);
         let Some(low) = streak.bag else { return };
         let bag = self.bags.of_work_mut(low);
         if streak.succeeded > 0 {

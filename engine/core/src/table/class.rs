@@ -43,10 +43,6 @@ impl ClassSet {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
     /// The classes in both sets, in order of their numbers.
     #[inline]
     pub(crate) fn both<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = ClassId> + 'a {

@@ -74,7 +74,10 @@ pub(crate) struct Works {
     pages: VecDeque<Option<Page>>,
     /// Number of the first page.
     base: u64,
-    /// Pages that were given up, void all over: a pool that works as fast as works come in touches no new memory.
+    /// Pages that are there.
+    live: usize,
+    /// Pages that were given up, void all over: a pool that works as fast as works come in touches no new memory. No
+    /// more than are live, so that an empty pool keeps none.
     spare: Vec<Box<[Work]>>,
 }
 
@@ -147,12 +150,14 @@ impl Works {
             while self.pages.len() <= index {
                 self.pages.push_back(None);
             }
-            let spare = &mut self.spare;
-            let page = self.pages[index].get_or_insert_with(|| Page {
-                works: spare
-                    .pop()
-                    .unwrap_or_else(|| vec![Work::VOID; PAGE_LEN as usize].into_boxed_slice()),
-                known: 0,
+            let (live, spare) = (&mut self.live, &mut self.spare);
+            let page = self.pages[index].get_or_insert_with(|| {
+                *live += 1;
+                let void = || vec![Work::VOID; PAGE_LEN as usize].into_boxed_slice();
+                Page {
+                    works: spare.pop().unwrap_or_else(void),
+                    known: 0,
+                }
             });
             let start = (id.0 % PAGE_LEN) as usize;
             let stop = (end.0 - number * PAGE_LEN).min(PAGE_LEN) as usize;
@@ -185,9 +190,10 @@ impl Works {
                 }
                 if page.known == 0
                     && let Some(page) = slot.take()
-                    && self.spare.len() < SPARE_PAGES_MAX
                 {
+                    self.live -= 1;
                     self.spare.push(page.works);
+                    self.spare.truncate(self.live.min(SPARE_PAGES_MAX));
                 }
             }
             id = stop;

@@ -147,7 +147,7 @@ impl Held {
         match self {
             Self::Few { len, works } => {
                 let last = usize::from(*len) - 1;
-                assert!(at <= last, "{at} of {last}");
+                assert!(at <= last, "place {at} is behind the last, {last}");
                 works.swap(at, last);
                 *len -= 1;
                 works[last]
@@ -249,5 +249,40 @@ impl Workers {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
         self.slots.iter_mut().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Works come and go as in a vector, whether they are few, become many, or were many.
+    #[test]
+    fn a_list_of_held_works_is_a_vector() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for round in 0..100 {
+            let (mut held, mut vector) = (Held::NONE, Vec::new());
+            for step in 0..200 {
+                let few = if step % 50 < 25 { FEW } else { 3 * FEW };
+                if vector.len() < few && rng.bool() {
+                    let work = WorkId(round * 1_000 + step);
+                    held.reserve(rng.usize(0..3));
+                    held.push(work);
+                    vector.push(work);
+                } else if !vector.is_empty() {
+                    let at = rng.usize(0..vector.len());
+                    assert_eq!(held.swap_remove(at), vector.swap_remove(at));
+                }
+                assert_eq!(*held, *vector);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "place 1 is behind the last, 0")]
+    fn nothing_can_be_taken_from_behind_the_end() {
+        let mut held = Held::NONE;
+        held.push(WorkId(1));
+        held.swap_remove(1);
     }
 }
