@@ -53,6 +53,12 @@ impl RecordBatch {
         self.records += 1;
     }
 
+    /// Adds the records of another batch at the end, a copy of its bytes; neither was committed.
+    pub fn extend(&mut self, other: &Self) {
+        self.buffer.extend_from_slice(&other.buffer[BATCH_HEADER_BYTES..]);
+        self.records += other.records;
+    }
+
     /// Forgets the records, keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.truncate(BATCH_HEADER_BYTES);
@@ -211,6 +217,22 @@ mod tests {
             bytes.truncate(usize::try_from(header.padded_bytes()).unwrap());
             prop_assert!(BatchView::check(header, 0, &mut bytes).is_err());
         }
+    }
+
+    #[test]
+    fn two_batches_in_one_are_as_if_all_had_been_pushed_to_one() {
+        let (mut one, mut other, mut all) = (RecordBatch::new(), RecordBatch::new(), RecordBatch::new());
+        one.push(1, b"first");
+        other.push(2, b"second");
+        other.push(3, b"");
+        for (kind, payload) in [(1, &b"first"[..]), (2, b"second"), (3, b"")] {
+            all.push(kind, payload);
+        }
+        one.extend(&other);
+        assert_eq!((one.len(), one.bytes()), (3, all.bytes()));
+        one.encode(place(1));
+        all.encode(place(1));
+        assert_eq!(one.encoded(), all.encoded());
     }
 
     #[test]

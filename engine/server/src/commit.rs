@@ -1,8 +1,9 @@
 //! The journal thread: takes batches from the main thread, makes them durable, raises the watermark.
 //!
-//! While one batch is being synced the next one fills, so batches grow with the load and the number of syncs
-//! does not. Under load a pause before a sync makes batches larger still: a sync costs about 45 µs of
-//! processor time, which is better spent on works once there are more than some thousands of syncs a second.
+//! While one batch is being synced the next ones fill, and all that have come by then are one commit: batches grow
+//! with the load and the number of syncs does not. Under load a pause before a sync makes batches larger still: a sync
+//! costs about 45 µs of processor time, which is better spent on works once there are more than some thousands of
+//! syncs a second.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -37,6 +38,10 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
 /// Records in a batch from which the next one is worth waiting for.
 const BUSY_RECORDS: u32 = 8;
 
+/// Records from which it is worth waiting for twice as long: that many callers make a processor the bottleneck, and
+/// answers that leave together share packets and wake-ups.
+const VERY_BUSY_RECORDS: u32 = 32;
+
 /// Starts the thread. It ends when the other end of the exchange is dropped and all is durable, or when the
 /// journal cannot go on, which it then says in [`Shared::failed`].
 pub(crate) fn spawn(
@@ -49,12 +54,18 @@ pub(crate) fn spawn(
 ) -> JoinHandle<()> {
     let work = move || {
         let mut last = Instant::now();
-        while let Some(mut batch) = batches.take() {
-            let busy = batch.records.len() >= BUSY_RECORDS;
+        let mut carried = None;
+        while let Some(mut batch) = carried.take().or_else(|| batches.take()) {
+            let pause = match batch.records.len() {
+                0..BUSY_RECORDS => Duration::ZERO,
+                BUSY_RECORDS..VERY_BUSY_RECORDS => floor,
+                _ => 2 * floor,
+            };
             let since = last.elapsed();
-            if busy && since < floor {
-                thread::park_timeout(floor - since);
+            if since < pause {
+                thread::park_timeout(pause - since);
             }
+            carried = gather(&mut batch, &mut batches, journal.batch_bytes_max());
             let started = Instant::now();
             match append(&mut journal, &mut batch, &shared) {
                 Ok(durable) => {
@@ -68,13 +79,25 @@ pub(crate) fn spawn(
             shared.set_disk(DiskState::of(journal.headroom()));
             batches.give_back(batch);
             // The feed's readers are served next time if this fails; nothing is lost.
-            drop(feed.wake());
+            drop(feed.more_durable());
         }
     };
     thread::Builder::new()
         .name("journal".to_owned())
         .spawn(work)
         .expect("the system has room for a thread")
+}
+
+/// Puts what has come meanwhile into the same batch, as far as it fits; returns what does not.
+fn gather(batch: &mut Commit, batches: &mut Taker<Commit>, bytes_max: u64) -> Option<Commit> {
+    while let Some(next) = batches.try_take() {
+        if batch.records.bytes() + next.records.bytes() > bytes_max {
+            return Some(next);
+        }
+        batch.records.extend(&next.records);
+        batches.give_back(next);
+    }
+    None
 }
 
 /// Appends, and on a full disk tries until there is room: what was accepted goes on to its end, and nothing of

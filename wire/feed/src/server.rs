@@ -9,6 +9,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -30,7 +31,7 @@ const WAKER: Token = Token(usize::MAX - 1);
 pub struct FeedServer {
     poll: Poll,
     events: Events,
-    waker: Arc<Waker>,
+    waking: Arc<Waking>,
     socket: Socket,
     shard: Shard,
     /// Connections by token; a place that is left is taken by the next.
@@ -43,16 +44,37 @@ pub struct FeedServer {
 
 /// Ends the wait of [`FeedServer::turn`], from any thread.
 #[derive(Clone, Debug)]
-pub struct FeedWaker(Arc<Waker>);
+pub struct FeedWaker(Arc<Waking>);
+
+#[derive(Debug)]
+struct Waking {
+    waker: Waker,
+    /// Somebody is connected, who may be waiting for records.
+    listened_to: AtomicBool,
+}
 
 impl FeedWaker {
-    /// Says that more records are durable, or that the owner wants its thread back. Costs one small system call,
-    /// so say it once a commit, not once a record. Many calls may end one wait.
+    /// Says that the owner wants its thread back. Many calls may end one wait.
     ///
     /// # Errors
     /// The operating system refuses, which it does not do while the server lives.
     pub fn wake(&self) -> io::Result<()> {
-        self.0.wake()
+        self.0.waker.wake()
+    }
+
+    /// Says that more records are durable, after [`RecordSource::durable`] says so too. Costs one small system call
+    /// and wakes a thread, so say it once a commit, not once a record; with nobody connected it costs nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::wake`].
+    pub fn more_durable(&self) -> io::Result<()> {
+        // Either this sees that somebody is connected, or the server, which looks how far records are durable after
+        // it has said so, sees these records: the two fences are in one order.
+        fence(Ordering::SeqCst);
+        if self.0.listened_to.load(Ordering::Relaxed) {
+            self.wake()?;
+        }
+        Ok(())
     }
 }
 
@@ -111,7 +133,10 @@ impl FeedServer {
         Ok(Self {
             poll,
             events: Events::with_capacity(2 * CONNECTIONS_MAX),
-            waker: Arc::new(waker),
+            waking: Arc::new(Waking {
+                waker,
+                listened_to: AtomicBool::new(false),
+            }),
             socket,
             shard,
             connections: Vec::new(),
@@ -124,7 +149,7 @@ impl FeedServer {
     /// A handle that ends the wait of [`Self::turn`].
     #[must_use]
     pub fn waker(&self) -> FeedWaker {
-        FeedWaker(Arc::clone(&self.waker))
+        FeedWaker(Arc::clone(&self.waking))
     }
 
     /// Waits until something happens, at most `timeout` (`None`: as long as it takes), then does a bounded piece
@@ -142,6 +167,9 @@ impl FeedServer {
         timeout: Option<Duration>,
         happened: &mut Vec<FeedEvent>,
     ) -> io::Result<()> {
+        let somebody = self.connections.iter().any(Option::is_some);
+        self.waking.listened_to.store(somebody, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let durable = source.durable();
         let busy = self
             .connections
