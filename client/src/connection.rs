@@ -123,6 +123,7 @@ impl Drop for Driver {
 }
 
 struct Shared {
+    connector: Arc<Connector>,
     options: ConnectOptions,
     routes: Arc<Routes>,
     state: watch::Sender<State>,
@@ -166,18 +167,35 @@ impl Client {
         config.keep_alive = Some(KEEP_ALIVE);
         config.mtu_max = options.mtu_max;
         let connector = Connector::new(config).map_err(|error| ClientError::Config(Arc::new(error)))?;
+        Self::connect_by(Arc::new(connector), options).await
+    }
+
+    /// A further connection like this one, on the same UDP socket: for a program that speaks for many and wants a
+    /// connection for each, at a fraction of what sockets of their own cost.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    ///
+    /// # Panics
+    /// Outside the tokio runtime of this one.
+    pub async fn another(&self) -> Result<Self, ClientError> {
+        Self::connect_by(Arc::clone(&self.shared.connector), self.shared.options.clone()).await
+    }
+
+    async fn connect_by(connector: Arc<Connector>, options: ConnectOptions) -> Result<Self, ClientError> {
         let session = tokio::select! {
             session = first_session(&connector, &options) => session?,
             () = nobody_listens(options.addr) => return Err(ClientError::NobodyListens { addr: options.addr }),
         };
         let (state, _) = watch::channel(State::Down { last: None });
         let shared = Arc::new(Shared {
+            connector,
             options,
             routes: Arc::new(Routes::default()),
             state,
         });
         let connection = shared.open(1, &session.welcome);
-        let driver = tokio::spawn(drive(Arc::clone(&shared), connector, session, connection));
+        let driver = tokio::spawn(drive(Arc::clone(&shared), session, connection));
         Ok(Self {
             shared,
             _driver: Arc::new(Driver(driver)),
@@ -333,7 +351,7 @@ impl Shared {
 }
 
 /// Runs the first session, and one after the other until the engine refuses for good.
-async fn drive(shared: Arc<Shared>, connector: Connector, first: Session, queued: mpsc::Receiver<Vec<u8>>) {
+async fn drive(shared: Arc<Shared>, first: Session, queued: mpsc::Receiver<Vec<u8>>) {
     let mut generation = 1;
     let mut session = first;
     let mut queued = queued;
@@ -345,7 +363,7 @@ async fn drive(shared: Arc<Shared>, connector: Connector, first: Session, queued
         }
         shared.state.send_replace(State::Down { last: None });
         shared.routes.lose();
-        session = match next_session(&shared, &connector).await {
+        session = match next_session(&shared).await {
             Ok(session) => session,
             Err(error) => {
                 close(&shared, error);
@@ -448,13 +466,13 @@ async fn first_session(connector: &Connector, options: &ConnectOptions) -> Resul
 }
 
 /// The next session; tried for as long as somebody holds the client.
-async fn next_session(shared: &Shared, connector: &Connector) -> Result<Session, ClientError> {
+async fn next_session(shared: &Shared) -> Result<Session, ClientError> {
     let mut backoff = BACKOFF_MIN;
     loop {
         sleep(jittered(backoff)).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
         let attempt = tokio::select! {
-            attempt = establish(connector, &shared.options) => attempt,
+            attempt = establish(&shared.connector, &shared.options) => attempt,
             // A restarting engine listens again within moments: QUIC's own repeats come later than ours.
             () = nobody_listens(shared.options.addr) => {
                 Err((ClientError::NobodyListens { addr: shared.options.addr }, Duration::ZERO))

@@ -132,9 +132,10 @@ async fn offer_load(scenario: &Scenario, data: &Path, collected: &mut Collected)
 }
 
 async fn connect(pool: &Pool, count: u32) -> Result<Vec<Client>> {
-    let mut clients = Vec::new();
-    for _ in 0..count {
-        clients.push(pool.connect().await?);
+    let first = pool.connect().await?;
+    let mut clients = vec![first.clone()];
+    for _ in 1..count {
+        clients.push(first.another().await?);
     }
     Ok(clients)
 }

@@ -135,6 +135,22 @@ async fn the_watermark_rises_to_all_that_was_taken_and_ends_there() {
 }
 
 #[tokio::test]
+async fn a_further_connection_stands_on_its_own() {
+    let engine = Engine::start(Script::default());
+    let first = engine.client().await;
+    let (one, _outcomes) = first.stream(template(), StreamOptions::default()).unwrap();
+    let second = first.another().await.unwrap();
+    let (other, _others) = second.stream(template(), StreamOptions::default()).unwrap();
+    let work = one.submit("row").await.unwrap();
+    drop((one, first));
+    let other_work = timeout(PATIENCE, other.submit("row"))
+        .await
+        .expect("its link lives")
+        .unwrap();
+    assert_ne!(work, other_work, "each has a bag of its own");
+}
+
+#[tokio::test]
 async fn many_tasks_share_a_stream() {
     let engine = Engine::start(Script::default());
     let (stream, outcomes) = open(&engine, small(100)).await;

@@ -107,8 +107,8 @@ struct BagPart {
 impl Scheduler {
     /// Appends a snapshot of the state after record [`Scheduler::last_lsn`].
     ///
-    /// Cost: what is left to do is copied once, with its rows; what was done is looked at, and most of it takes a byte
-    /// or two a work.
+    /// Cost: what is left to do is copied once, with its rows. Works of bags that have succeeded since the last snapshot
+    /// are gone through; of those before, a byte or two a work is copied.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
         // Growing by doubling would copy, and touch anew, several times what the snapshot takes.
         out.reserve(usize::try_from(self.snapshot_bytes()).unwrap_or(0));
@@ -185,11 +185,46 @@ impl Scheduler {
                 }
             }
         }
-        let works = (0..bag.accepted()).map(|row| {
-            let work = self.works.get(bag.first.offset(row));
-            WorkPart::of(work.expect("accepted rows are works"))
-        });
-        put_works(out, works);
+        if bag.has_succeeded() {
+            out.extend_from_slice(self.image_of(bag));
+        } else {
+            self.put_works(out, bag);
+        }
+    }
+
+    /// The works of a bag that has succeeded, as snapshots have them. Nothing of them can change any more, so they are
+    /// gone through once and not with every snapshot.
+    pub(crate) fn image_of<'a>(&self, bag: &'a Bag) -> &'a [u8] {
+        bag.image.get_or_init(|| {
+            let mut image = Vec::new();
+            self.put_works(&mut image, bag);
+            image.into_boxed_slice()
+        })
+    }
+
+    /// Appends the works of a bag, those that are alike and stand together once.
+    fn put_works(&self, out: &mut Vec<u8>, bag: &Bag) {
+        let accepted = bag.accepted();
+        let mut alike: Option<(WorkPart, u32)> = None;
+        let mut row = 0;
+        while row < accepted {
+            let works = self.works.run(bag.first.offset(row), accepted - row);
+            assert!(!works.is_empty(), "accepted rows are works");
+            row += u32::try_from(works.len()).expect("at most as many as asked for");
+            for part in works.iter().map(WorkPart::of) {
+                match &mut alike {
+                    Some((last, count)) if *last == part => *count += 1,
+                    _ => {
+                        if let Some((last, count)) = alike.replace((part, 1)) {
+                            last.put(count, out);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some((last, count)) = alike {
+            last.put(count, out);
+        }
     }
 
     /// Takes over a snapshot; to be called on a new scheduler, before any record.
@@ -416,13 +451,17 @@ impl WorkPart {
         }
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.lsn.0.to_le_bytes());
-        out.extend_from_slice(&self.worker.0.to_le_bytes());
-        out.extend_from_slice(&self.epoch.0.to_le_bytes());
-        out.extend_from_slice(&self.attempt.0.to_le_bytes());
-        out.extend_from_slice(&self.spent.to_le_bytes());
-        out.extend_from_slice(&[self.phase as u8, self.reason as u8, self.kills]);
+    /// Appends it as what `count` works are.
+    fn put(&self, count: u32, out: &mut Vec<u8>) {
+        let mut bytes = [0; WORKS_BYTES];
+        bytes[0..4].copy_from_slice(&count.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.lsn.0.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.worker.0.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.epoch.0.to_le_bytes());
+        bytes[20..22].copy_from_slice(&self.attempt.0.to_le_bytes());
+        bytes[22..24].copy_from_slice(&self.spent.to_le_bytes());
+        bytes[24..27].copy_from_slice(&[self.phase as u8, self.reason as u8, self.kills]);
+        out.extend_from_slice(&bytes);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -447,19 +486,6 @@ fn phase(byte: u8) -> Result<Phase, DecodeError> {
             field: "phase",
             value: u64::from(byte),
         })
-}
-
-/// Appends works, those that are alike and stand together once.
-fn put_works(out: &mut Vec<u8>, works: impl Iterator<Item = WorkPart>) {
-    let mut works = works.peekable();
-    while let Some(work) = works.next() {
-        let mut alike: u32 = 1;
-        while works.next_if_eq(&work).is_some() {
-            alike += 1;
-        }
-        out.extend_from_slice(&alike.to_le_bytes());
-        work.put(out);
-    }
 }
 
 fn worker_part(worker: &Worker) -> WorkerPart {

@@ -38,10 +38,6 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
 /// Records in a batch from which the next one is worth waiting for.
 const BUSY_RECORDS: u32 = 8;
 
-/// Records from which it is worth waiting for twice as long: that many callers make a processor the bottleneck, and
-/// answers that leave together share packets and wake-ups.
-const VERY_BUSY_RECORDS: u32 = 32;
-
 /// Starts the thread. It ends when the other end of the exchange is dropped and all is durable, or when the
 /// journal cannot go on, which it then says in [`Shared::failed`].
 pub(crate) fn spawn(
@@ -56,14 +52,10 @@ pub(crate) fn spawn(
         let mut last = Instant::now();
         let mut carried = None;
         while let Some(mut batch) = carried.take().or_else(|| batches.take()) {
-            let pause = match batch.records.len() {
-                0..BUSY_RECORDS => Duration::ZERO,
-                BUSY_RECORDS..VERY_BUSY_RECORDS => floor,
-                _ => 2 * floor,
-            };
+            let busy = batch.records.len() >= BUSY_RECORDS;
             let since = last.elapsed();
-            if since < pause {
-                thread::park_timeout(pause - since);
+            if busy && since < floor {
+                thread::park_timeout(floor - since);
             }
             carried = gather(&mut batch, &mut batches, journal.batch_bytes_max());
             let started = Instant::now();

@@ -95,6 +95,7 @@ impl Scheduler {
             forget_at: wire_protocol::units::Instant(u64::MAX),
             tally: wire_protocol::view::Tally::default(),
             rows: RowStore::default(),
+            image: std::cell::OnceCell::new(),
             followers: Vec::new(),
         });
     }

@@ -79,9 +79,14 @@ impl Scheduler {
             let Some(bag) = self.bags.get_mut(id) else {
                 continue;
             };
-            bag.forget_at = self.now + self.config.retention;
+            let forget_at = self.now + self.config.retention;
+            bag.forget_at = forget_at;
             self.done_bags.push_back(id);
-            self.timers.at(bag.forget_at, Timer::ForgetBag(id));
+            // Here, bag by bag, because a snapshot that has to do it for all holds everybody up.
+            if let Some(bag) = self.bags.get(id).filter(|bag| bag.has_succeeded()) {
+                self.image_of(bag);
+            }
+            self.timers.at(forget_at, Timer::ForgetBag(id));
         }
         self.scratch.bags = bags;
         // Over the bound, those that have been done longest go before their time.

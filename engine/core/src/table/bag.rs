@@ -1,5 +1,6 @@
 //! Bags: what works that were submitted together have in common.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub(crate) struct Bag {
     pub(crate) forget_at: Instant,
     pub(crate) tally: Tally,
     pub(crate) rows: RowStore,
+    /// Its works as snapshots have them, once all have succeeded.
+    pub(crate) image: OnceCell<Box<[u8]>>,
     pub(crate) followers: Vec<Follower>,
 }
 
@@ -56,6 +59,11 @@ impl Bag {
     /// No row will come and no work is open.
     pub(crate) fn is_done(&self) -> bool {
         self.tally.done() == self.accepted() && (self.closed || self.accepted() == self.rows_total)
+    }
+
+    /// It is done and every work of it succeeded: nothing can change that any more.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.is_done() && self.tally.succeeded == self.accepted()
     }
 
     pub(crate) fn open_works(&self) -> u32 {

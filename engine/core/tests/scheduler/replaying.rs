@@ -252,6 +252,26 @@ fn rows_of_works_that_succeeded_leave_memory_and_snapshot_and_are_still_shown() 
 }
 
 #[test]
+fn a_bag_that_succeeded_looks_the_same_in_every_snapshot() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let worker = pool.worker("w", 3, 0);
+    pool.submit(operator, null(), 3);
+    let leases = pool.leases(worker);
+    // The kit compares each snapshot with that of a mirror that replays: also the one before the last work ends.
+    pool.report(worker, &tokens(&leases)[..2], Reason::None);
+    let before = pool.snapshot();
+    pool.report_from(worker, 3, &tokens(&leases)[2..], Reason::None);
+    let after = pool.snapshot();
+    assert_ne!(before, after, "the last work's end is in it");
+    assert_eq!(pool.snapshot(), after, "and is remembered");
+    let mut restored = Scheduler::new(pool.config.clone());
+    restored.restore(&after).expect("a good snapshot");
+    assert_eq!(snapshot(&restored), after);
+    pool.ignore_all();
+}
+
+#[test]
 fn the_clock_never_goes_back_across_a_restart() {
     let pool = eventful();
     let mut scheduler = Scheduler::new(pool.config.clone());
