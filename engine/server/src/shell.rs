@@ -291,8 +291,14 @@ impl Shell {
     }
 
     fn take_snapshot(&mut self, last: bool) {
+        let began = std::time::Instant::now();
         let mut bytes = Vec::new();
         self.core.snapshot(&mut bytes);
+        tracing::info!(
+            bytes = bytes.len(),
+            after_us = began.elapsed().as_micros() as u64,
+            "a snapshot is taken"
+        );
         let snapshot = Snapshot {
             lsn: self.core.last_lsn(),
             bytes,
