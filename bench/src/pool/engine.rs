@@ -86,6 +86,8 @@ impl Engine {
             .args(["--snapshot-mib", &self.plan.snapshot_mib.to_string()])
             .args(["--works-open-max", &self.plan.works_open_max.to_string()])
             .args(["--lease-timeout-ms", &self.plan.lease_timeout_ms.to_string()])
+            // All workers come from this machine.
+            .args(["--links-per-address-max", "16384"])
             .env("ADMINPASSWORD", PASSWORD)
             .env("WORKERPASSWORD", PASSWORD)
             .stdin(Stdio::null())

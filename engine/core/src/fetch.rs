@@ -82,9 +82,7 @@ impl Fetch {
         match self.what {
             What::Detail { mut detail, lsn, row } => {
                 if let Some(row) = row {
-                    read_rows(vec![row], read, |_, parameters| {
-                        detail.work.parameters = parameters
-                    });
+                    read_rows(&[row], read, |_, parameters| detail.work.parameters = parameters);
                 }
                 complete_detail(self.request, *detail, lsn, read, out);
             }
@@ -126,7 +124,7 @@ fn complete_page(request: RequestId, page: Page, read: &mut ReadRecord<'_>, out:
         recorded,
     } = page;
     let (places, rows): (Vec<usize>, Vec<Recorded>) = recorded.into_iter().unzip();
-    read_rows(rows, read, |index, parameters| {
+    read_rows(&rows, read, |index, parameters| {
         works[places[index]].parameters = parameters
     });
     let reply = Reply::Works { works, next };
@@ -136,7 +134,7 @@ fn complete_page(request: RequestId, page: Page, read: &mut ReadRecord<'_>, out:
 /// Gives the parameters of each row that is still in the journal, with its index. Rows that came together stand
 /// together and in order, so a record is read and gone through once for all of them.
 fn read_rows(
-    rows: Vec<Recorded>,
+    rows: &[Recorded],
     read: &mut ReadRecord<'_>,
     mut give: impl FnMut(usize, Vec<(String, String)>),
 ) {

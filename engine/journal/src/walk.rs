@@ -172,7 +172,7 @@ pub(crate) fn walk(
             Err(Refusal::Failed(error)) => return Err(error),
             Err(Refusal::Flawed(Flaw { offset, what })) => {
                 walk.damage = Some(Damage {
-                    file: name.clone(),
+                    file: name,
                     offset,
                     what,
                 });

@@ -134,6 +134,10 @@ pub struct Options {
     #[arg(long, env = "POOL_SEGMENT_MIB", default_value_t = 64, value_name = "MIB",
           value_parser = clap::value_parser!(u64).range(2..=1_024))]
     segment_mib: u64,
+    /// Connections from one IP address; workers behind one NAT share it (1 to 16 384)
+    #[arg(long, env = "POOL_LINKS_PER_ADDRESS_MAX", default_value_t = 4_096, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    links_per_address_max: u32,
     /// What an acknowledgement waits for: the disk, or nothing. With `memory` a crash of this machine or of the engine
     /// may lose works and results that were acknowledged within the last moments; everything else stays as it is
     #[arg(long, env = "POOL_DURABILITY", default_value = "disk", value_name = "WHAT")]
@@ -174,6 +178,7 @@ pub struct Config {
     pub(crate) worker: Account,
     pub(crate) scheduler: engine_core::Config,
     pub(crate) segment_bytes: u64,
+    pub(crate) links_per_address_max: usize,
     pub(crate) durability: Durability,
     pub(crate) mtu_max: u16,
     /// How to log.
@@ -260,6 +265,7 @@ impl Options {
             },
             scheduler,
             segment_bytes: self.segment_mib * 1024 * 1024,
+            links_per_address_max: self.links_per_address_max as usize,
             durability: self.durability,
             mtu_max: self.mtu_max,
             log: LogConfig {

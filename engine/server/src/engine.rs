@@ -297,6 +297,7 @@ fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> 
     }
     server.mtu_max = config.mtu_max;
     server.limits = Limits {
+        links_per_address_max: config.links_per_address_max,
         greeting_payload_bytes_max: GREETING_BYTES,
         greeting_window_bytes: GREETING_BYTES as u32 + 1024,
         out_bytes_soft: OUT_BYTES_SOFT,

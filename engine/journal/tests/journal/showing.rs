@@ -3,9 +3,7 @@
 use crate::common::{
     Oracle, append, change, config, damaged, open, payloads, records, segments, start, tidy,
 };
-use engine_journal::{
-    Config, Crew, FaultStorage, Job, Journal, JournalError, Loss, Recovery, Shown, Verified,
-};
+use engine_journal::{Config, Crew, FaultStorage, Job, Journal, JournalError, Loss, Recovery, Shown};
 use std::sync::Arc;
 use wire_protocol::ids::Lsn;
 
@@ -153,7 +151,7 @@ fn blocks_may_be_taken_and_come_one_after_the_other() {
     let mut taken = Vec::new();
     let (journal, recovery) = Journal::open_and_show(Arc::new(storage), config, &Threads, &mut |shown| {
         if let Shown::Records(block) = shown {
-            taken.push(std::mem::replace(block, Verified::default()));
+            taken.push(std::mem::take(block));
         }
     })
     .expect("opens");
