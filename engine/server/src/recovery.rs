@@ -269,7 +269,7 @@ mod tests {
         std::fs::write(&segment, content).expect("written");
         let refusal = refusal(&config);
         assert!(
-            refusal.contains("journal-") && refusal.contains("checksum"),
+            refusal.contains("journal-") && refusal.contains("is damaged at byte"),
             "{refusal}"
         );
     }
