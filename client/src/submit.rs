@@ -143,7 +143,7 @@ impl Upload {
     ///
     /// # Errors
     /// [`ClientError::Rejected`]: the engine does not take the template, or a row is longer than
-    /// [`ROW_BYTES_MAX`]. [`ClientError::RowsMismatch`]: there are more or fewer rows than announced; those
+    /// [`ROW_BYTES_MAX`](wire_protocol::limits::ROW_BYTES_MAX). [`ClientError::RowsMismatch`]: there are more or fewer rows than announced; those
     /// that were sent remain submitted. [`ClientError::Away`]: submit again with the same key.
     pub async fn send<I>(mut self, rows: I) -> Result<Submission, ClientError>
     where
