@@ -1,7 +1,9 @@
 //! Works one by one, open loop: each is due at an instant of its own.
 //!
-//! The n-th work is due n / rate after the start and goes to client n mod clients. So a work's due time follows from
-//! its number, and nothing is kept for works that are under way.
+//! The n-th work is due n / rate after the start. Works that are due within a tick go to one client, those of the next
+//! tick to the next client: to spread a tick's works over all clients would ask for a packet to each of them every time,
+//! and the cost of those packets would be most of what is measured. So a work's due time follows from its number, and
+//! nothing is kept for works that are under way.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -27,6 +29,8 @@ struct Schedule {
     began_wall_ns: u64,
     interval_ns: f64,
     clients: u64,
+    /// Works in a row that go to the same client.
+    batch: u64,
 }
 
 impl Schedule {
@@ -37,12 +41,20 @@ impl Schedule {
             began_wall_ns: since_1970.as_nanos() as u64,
             interval_ns: 1e9 / rate,
             clients: clients as u64,
+            batch: ((rate * TICK.as_secs_f64()).round() as u64).max(1),
         }
     }
 
     /// When the work is due that a client has as its `row`-th, in nanoseconds since the start.
     fn due_ns(&self, client: usize, row: u64) -> u64 {
-        ((row * self.clients + client as u64) as f64 * self.interval_ns) as u64
+        let (turn, within) = (row / self.batch, row % self.batch);
+        let number = (turn * self.clients + client as u64) * self.batch + within;
+        (number as f64 * self.interval_ns) as u64
+    }
+
+    /// The client that hands a work over.
+    fn client_of(&self, number: u64) -> usize {
+        (number / self.batch % self.clients) as usize
     }
 
     fn now_ns(&self) -> u64 {
@@ -122,7 +134,7 @@ async fn hand_over(
     let in_time = async {
         while sent.get() < due_in_all {
             for number in sent.get()..schedule.due_now().min(due_in_all) {
-                streams[(number % schedule.clients) as usize].send(&row).await?;
+                streams[schedule.client_of(number)].send(&row).await?;
                 sent.set(number + 1);
                 progress.add_submitted(1);
             }
@@ -206,9 +218,24 @@ mod tests {
     #[test]
     fn works_are_due_at_even_distances_and_go_round_the_clients() {
         let schedule = Schedule::start(1_000.0, 4);
+        assert_eq!(schedule.client_of(5), 1);
         assert_eq!(schedule.due_ns(0, 0), 0);
         assert_eq!(schedule.due_ns(3, 0), 3_000_000);
         assert_eq!(schedule.due_ns(0, 1), 4_000_000);
         assert_eq!(schedule.of_wall_ns(schedule.began_wall_ns + 5), 5);
+    }
+
+    #[test]
+    fn works_of_a_tick_go_to_one_client() {
+        let schedule = Schedule::start(30_000.0, 2);
+        let clients: Vec<usize> = (0..9).map(|number| schedule.client_of(number)).collect();
+        assert_eq!(clients, [0, 0, 0, 1, 1, 1, 0, 0, 0]);
+        let mut rows = [0, 0];
+        for number in 0..1_000 {
+            let client = schedule.client_of(number);
+            let due = (number as f64 * schedule.interval_ns) as u64;
+            assert_eq!(schedule.due_ns(client, rows[client]), due, "work {number}");
+            rows[client] += 1;
+        }
     }
 }
