@@ -41,7 +41,7 @@ const KEPT_BYTES_WORTH_WAKING: usize = 64 << 10;
 /// What a caller may choose about a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamOptions {
-    /// Works of one bag: 1 to 1 000 000, default 65 536. A bag that is open counts with all of them against the
+    /// Works of one bag: 1 to 1 000 000, default 8 192. A bag that is open counts with all of them against the
     /// engine's limit of open works; each bag costs the engine some hundred bytes and a round trip.
     pub bag_rows: u32,
     /// Rows that may wait for their acknowledgement before callers wait. Default [`UNACKNOWLEDGED_ROWS_MAX`].
@@ -53,7 +53,7 @@ pub struct StreamOptions {
 impl Default for StreamOptions {
     fn default() -> Self {
         Self {
-            bag_rows: 65_536,
+            bag_rows: 8_192,
             unacknowledged_rows_max: UNACKNOWLEDGED_ROWS_MAX,
             unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
         }

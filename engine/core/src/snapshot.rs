@@ -110,8 +110,15 @@ impl Scheduler {
     /// Cost: what is left to do is copied once, with its rows. Works of bags that have succeeded since the last snapshot
     /// are gone through; of those before, a byte or two a work is copied.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        // Growing by doubling would copy, and touch anew, several times what the snapshot takes.
-        out.reserve(usize::try_from(self.snapshot_bytes()).unwrap_or(0));
+        // Growing on the way would copy, and touch anew, several times what the snapshot takes. A buffer that is empty
+        // is replaced, because growing it copies all that it ever held; twice as large, so that it lasts for a while:
+        // what is not touched costs nothing.
+        let needed = usize::try_from(self.snapshot_bytes()).unwrap_or(0);
+        if out.is_empty() && out.capacity() < needed {
+            *out = Vec::with_capacity(2 * needed);
+        } else {
+            out.reserve(needed);
+        }
         put_part(
             out,
             &Header {

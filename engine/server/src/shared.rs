@@ -109,5 +109,8 @@ pub(crate) enum Mail {
         frames: Vec<u8>,
     },
     /// A snapshot is durable, or could not be made.
-    SnapshotDone,
+    SnapshotDone {
+        /// What it was written from, for the next one.
+        buffer: Vec<u8>,
+    },
 }

@@ -83,6 +83,9 @@ pub(crate) struct Shell {
     /// Fetches for which the fetch thread had no room.
     waiting_fetches: std::collections::VecDeque<Box<Fetch>>,
     snapshots: SyncSender<Snapshot>,
+    /// That of the snapshot before: memory that was touched already costs no page faults, which on a virtual machine
+    /// are most of the time that a snapshot takes.
+    snapshot_buffer: Vec<u8>,
     auth: Auth,
     speakers: Vec<Speaker>,
     /// Links that took frames and have more waiting than they should.
@@ -133,6 +136,7 @@ impl Shell {
             fetches: channels.fetches,
             waiting_fetches: std::collections::VecDeque::new(),
             snapshots: channels.snapshots,
+            snapshot_buffer: Vec::new(),
             auth,
             speakers: Vec::new(),
             full: Vec::new(),
@@ -292,7 +296,8 @@ impl Shell {
 
     fn take_snapshot(&mut self, last: bool) {
         let began = std::time::Instant::now();
-        let mut bytes = Vec::new();
+        let mut bytes = std::mem::take(&mut self.snapshot_buffer);
+        bytes.clear();
         self.core.snapshot(&mut bytes);
         tracing::info!(
             bytes = bytes.len(),
@@ -447,7 +452,10 @@ impl Shell {
             match self.mail.take() {
                 None => break,
                 Some(Mail::Fetched { link, frames }) => Self::send(&mut self.full, links, link, &frames),
-                Some(Mail::SnapshotDone) => self.handle(links, Event::SnapshotDone),
+                Some(Mail::SnapshotDone { buffer }) => {
+                    self.snapshot_buffer = buffer;
+                    self.handle(links, Event::SnapshotDone);
+                }
             }
         }
     }

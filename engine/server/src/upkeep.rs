@@ -55,7 +55,8 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
                         tracing::error!(%lsn, error = &error as &dyn std::error::Error, "no snapshot was made");
                     }
                 }
-                drop(mail.try_send(Mail::SnapshotDone));
+                let buffer = snapshot.bytes;
+                drop(mail.try_send(Mail::SnapshotDone { buffer }));
                 retain(&mut tools.janitor, shared);
                 continue;
             }

@@ -45,6 +45,29 @@ fn a_restored_snapshot_is_the_same_snapshot() {
 }
 
 #[test]
+fn a_snapshot_is_appended_and_a_buffer_that_was_used_serves_again() {
+    let pool = eventful();
+    let bytes = pool.snapshot();
+    let mut used = bytes.clone();
+    used.truncate(3);
+    pool.scheduler.snapshot(&mut used);
+    assert_eq!((&used[..3], &used[3..]), (&bytes[..3], &bytes[..]));
+    for room in [1, used.capacity()] {
+        let mut again = Vec::with_capacity(room);
+        pool.scheduler.snapshot(&mut again);
+        assert_eq!(again, bytes, "into a buffer of {room} bytes");
+        let memory = again.as_ptr();
+        again.clear();
+        pool.scheduler.snapshot(&mut again);
+        assert_eq!(
+            (again.as_ptr(), again),
+            (memory, bytes.clone()),
+            "the same memory"
+        );
+    }
+}
+
+#[test]
 fn every_prefix_of_the_journal_can_be_started_from() {
     let pool = eventful();
     for kept in 0..=pool.journal.len() {
