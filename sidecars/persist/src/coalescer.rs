@@ -329,4 +329,4 @@ fn untouched(work: WorkId, attempt: Attempt, worker: WorkerId) -> AttemptChange 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,10 +18,10 @@ const TENANT: TenantId = TenantId(2);
 
 /// What the tables hold; each batch as a database would apply it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Tables {
-    works: BTreeMap<WorkId, (NewWork, WorkNow)>,
-    attempts: BTreeMap<(WorkId, Attempt), AttemptChange>,
-    events: BTreeMap<(Lsn, WorkId), Event>,
+pub(crate) struct Tables {
+    pub(crate) works: BTreeMap<WorkId, (NewWork, WorkNow)>,
+    pub(crate) attempts: BTreeMap<(WorkId, Attempt), AttemptChange>,
+    pub(crate) events: BTreeMap<(Lsn, WorkId), Event>,
 }
 
 impl Tables {
@@ -114,7 +114,7 @@ impl Tables {
 
 /// What may happen next; works are meant by their row, where they can take it.
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Rows(u32),
     Lease(u32, u32),
     Start(u32),
@@ -126,7 +126,7 @@ enum Happening {
     Cut,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
     let row = 0..ROWS;
     prop_oneof![
         2 => (1..6_u32).prop_map(Happening::Rows),
@@ -144,8 +144,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 /// Writes the records of what happens, as the engine would: only what the states allow.
 #[derive(Default)]
-struct Engine {
-    records: Vec<(u8, Vec<u8>)>,
+pub(crate) struct Engine {
+    pub(crate) records: Vec<(u8, Vec<u8>)>,
     states: Vec<(WorkState, u16, u32)>,
 }
 
@@ -296,7 +296,7 @@ impl Engine {
 }
 
 /// The records of a story, and where its batches end.
-fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
+pub(crate) fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
     let (mut engine, mut cuts) = (Engine::default(), Vec::new());
     engine.open();
     for happening in story {
@@ -307,7 +307,7 @@ fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
     (engine, cuts)
 }
 
-fn feed_record(index: usize, (kind, payload): &(u8, Vec<u8>)) -> FeedRecord<'_> {
+pub(crate) fn feed_record(index: usize, (kind, payload): &(u8, Vec<u8>)) -> FeedRecord<'_> {
     FeedRecord {
         lsn: Lsn(index as u64 + 1),
         epoch: Epoch(1),
@@ -318,7 +318,7 @@ fn feed_record(index: usize, (kind, payload): &(u8, Vec<u8>)) -> FeedRecord<'_> 
 }
 
 /// The tables after all records, with a batch at each cut.
-fn tables(records: &[(u8, Vec<u8>)], cuts: &[usize]) -> Tables {
+pub(crate) fn tables(records: &[(u8, Vec<u8>)], cuts: &[usize]) -> Tables {
     let (mut tables, mut coalescer) = (Tables::default(), Coalescer::new(Lsn(0), []));
     for (index, record) in records.iter().enumerate() {
         coalescer

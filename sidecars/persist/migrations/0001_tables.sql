@@ -1,0 +1,103 @@
+-- What the journal says, as tables. Times (`…_us`) are UTC, microseconds since 1970;
+-- reasons are the numbers of the protocol. No statement here is of one
+-- database only. Tables that grow have primary keys that rise with time, so that rows are appended, and no foreign keys.
+
+-- How far the tables are: one row a shard, changed in the same transaction as the rows.
+CREATE TABLE position (
+    shard INT NOT NULL PRIMARY KEY,
+    lsn BIGINT NOT NULL
+);
+INSERT INTO position (shard, lsn) VALUES (0, 0);
+
+-- Starts of an engine.
+CREATE TABLE epochs (
+    epoch BIGINT NOT NULL PRIMARY KEY,
+    started_us BIGINT NOT NULL,
+    version VARCHAR(255) NOT NULL
+);
+
+-- The engine calls them tenants.
+CREATE TABLE users (
+    user_id BIGINT NOT NULL PRIMARY KEY,
+    name VARCHAR(255) NOT NULL,
+    weight BIGINT NOT NULL
+);
+
+-- The engine calls them bags. `template` is the encoded template of the wire.
+CREATE TABLE batches (
+    batch_id BIGINT NOT NULL PRIMARY KEY,
+    first_work_id BIGINT NOT NULL,
+    works_total BIGINT NOT NULL,
+    user_id BIGINT NOT NULL,
+    app VARCHAR(255) NOT NULL,
+    label VARCHAR(255) NOT NULL,
+    priority INT NOT NULL,
+    template MEDIUMBLOB NOT NULL,
+    opened_us BIGINT NOT NULL,
+    closed_us BIGINT,
+    forgotten SMALLINT NOT NULL DEFAULT 0
+);
+CREATE INDEX batches_by_user ON batches (user_id, batch_id);
+
+CREATE TABLE workers (
+    worker_id BIGINT NOT NULL PRIMARY KEY,
+    uid VARCHAR(255) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    version VARCHAR(255) NOT NULL,
+    os VARCHAR(255) NOT NULL,
+    arch VARCHAR(255) NOT NULL,
+    cores BIGINT NOT NULL,
+    memory_bytes BIGINT NOT NULL,
+    slots BIGINT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    reason SMALLINT NOT NULL,
+    joined_us BIGINT NOT NULL,
+    changed_us BIGINT NOT NULL,
+    forgotten SMALLINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE works (
+    work_id BIGINT NOT NULL PRIMARY KEY,
+    batch_id BIGINT NOT NULL,
+    user_id BIGINT NOT NULL,
+    parameters MEDIUMBLOB NOT NULL,
+    accepted_us BIGINT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    reason SMALLINT NOT NULL,
+    attempt INT NOT NULL,
+    worker_id BIGINT,
+    exit_code INT,
+    elapsed_us BIGINT,
+    result MEDIUMBLOB,
+    changed_us BIGINT NOT NULL,
+    lsn BIGINT NOT NULL
+);
+CREATE INDEX works_by_state ON works (state, work_id);
+CREATE INDEX works_by_user ON works (user_id, work_id);
+
+CREATE TABLE attempts (
+    work_id BIGINT NOT NULL,
+    attempt INT NOT NULL,
+    worker_id BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    leased_us BIGINT NOT NULL,
+    started_us BIGINT,
+    ended_us BIGINT,
+    outcome VARCHAR(16),
+    reason SMALLINT,
+    PRIMARY KEY (work_id, attempt)
+);
+CREATE INDEX attempts_by_worker ON attempts (worker_id, work_id);
+
+-- Each change of a work's state.
+CREATE TABLE events (
+    lsn BIGINT NOT NULL,
+    work_id BIGINT NOT NULL,
+    at_us BIGINT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    reason SMALLINT NOT NULL,
+    attempt INT NOT NULL,
+    worker_id BIGINT,
+    PRIMARY KEY (lsn, work_id)
+);
+CREATE INDEX events_by_work ON events (work_id, lsn);
