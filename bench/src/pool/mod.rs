@@ -27,7 +27,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct Pool {
     // In this order workers go before their engine.
     workers: Mutex<Workers>,
-    engine: Mutex<Engine>,
+    engine: Engine,
     plan: PoolPlan,
 }
 
@@ -38,13 +38,13 @@ impl Pool {
         let workers = Workers::new(plan, cores, &engine)?;
         Ok(Self {
             workers: Mutex::new(workers),
-            engine: Mutex::new(engine),
+            engine,
             plan: plan.clone(),
         })
     }
 
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     pub(crate) fn workers(&self) -> MutexGuard<'_, Workers> {
@@ -82,7 +82,7 @@ impl Pool {
         Engine::connect(options).await
     }
 
-    /// What engine and workers used so far.
+    /// What engine and workers used so far; an engine that starts counts from its start.
     pub(crate) fn usage(&self) -> PoolUsage {
         PoolUsage {
             engine: used(self.engine().pid()),
@@ -96,4 +96,57 @@ impl Pool {
 pub(crate) struct PoolUsage {
     pub(crate) engine: Usage,
     pub(crate) workers: Usage,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A program that takes every option, goes on for ever, and is never ready.
+    fn never_ready(folder: &Path) -> PathBuf {
+        let program = folder.join("never-ready");
+        fs::write(&program, "#!/bin/sh\nexec sleep 600\n").expect("a file");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("our file");
+        program
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + CONNECT_DEADLINE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_engine_that_starts_is_looked_at_without_waiting_and_can_be_killed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = PoolPlan::default();
+        let engine =
+            Engine::prepare(never_ready(folder.path()), &plan, folder.path()).expect("nothing runs yet");
+        let pool = Pool {
+            workers: Mutex::new(Workers::new(&plan, 1, &engine).expect("none is started")),
+            engine,
+            plan,
+        };
+        assert_eq!(pool.usage().engine, Usage::default(), "nobody uses nothing");
+        let launched = std::thread::scope(|scope| {
+            let launch = scope.spawn(|| pool.engine().launch());
+            until("the process that starts uses something", || {
+                launch.is_finished() || pool.usage().engine.memory_bytes > 0
+            });
+            assert!(pool.metrics().is_none(), "it does not answer yet");
+            assert!(pool.engine().launch().is_err(), "one at a time");
+            assert!(!launch.is_finished(), "it is still starting");
+            pool.engine().kill();
+            launch.join().expect("no panic")
+        });
+        let error = launched.expect_err("it never gets ready");
+        assert!(error.to_string().contains("killed"), "{error:#}");
+        assert_eq!(pool.usage().engine, Usage::default());
+    }
 }
