@@ -11,6 +11,7 @@ impl Scenario {
     pub(super) fn check(&self) -> Result<()> {
         self.check_pool()?;
         self.check_load()?;
+        self.check_sidecar()?;
         self.check_faults()
     }
 
@@ -46,14 +47,24 @@ impl Scenario {
             ("load.zipf", load.zipf),
             ("runs.warm_up", self.runs.warm_up),
         ] {
-            ensure!(value >= 0.0 && value.is_finite(), "{name} is {value}; at least 0");
+            at_least_zero(name, value)?;
         }
-        ensure!(load.seconds > 0.0, "load.seconds is {}; above 0", load.seconds);
+        at_least_zero("load.seconds", load.seconds)?;
+        ensure!(load.seconds > 0.0, "load.seconds is 0; above 0");
         ensure!(load.classes > 0, "load.classes is 0; at least 1");
+        ensure!(
+            load.classes == 1 || load.shape == Shape::Arrays,
+            "load.classes is {}; only arrays are of several kinds",
+            load.classes
+        );
         ensure!(self.runs.count > 0, "runs.count is 0; at least 1");
         ensure!(
             load.rate == 0.0 || load.rate_of_max == 0.0,
             "load.rate and load.rate_of_max are both set; keep one"
+        );
+        ensure!(
+            load.timed == Timed::All || load.is_open_loop(),
+            "load.timed: a closed loop times all works; set load.rate or load.rate_of_max"
         );
         if load.is_open_loop() {
             ensure!(
@@ -66,6 +77,12 @@ impl Scenario {
                 load.result_bytes
             );
         }
+        Ok(())
+    }
+
+    fn check_sidecar(&self) -> Result<()> {
+        let stands = self.sidecar.as_ref().is_some_and(|it| it.records_per_second == 0);
+        ensure!(!stands, "sidecar.records_per_second is 0; at least 1");
         Ok(())
     }
 
@@ -83,10 +100,8 @@ impl Scenario {
             "load.timed: workers reconnect only after a fault that kills the engine"
         );
         for fault in &self.faults {
-            ensure!(
-                fault.at_s >= 0.0 && fault.for_s >= 0.0,
-                "fault: at_s and for_s are at least 0"
-            );
+            at_least_zero("fault.at_s", fault.at_s)?;
+            at_least_zero("fault.for_s", fault.for_s)?;
             ensure!(
                 fault.what != FaultKind::StallDisk || fault.for_s > 0.0,
                 "fault: for_s says how long the disk stands still"
@@ -94,4 +109,12 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+fn at_least_zero(name: &str, value: f64) -> Result<()> {
+    ensure!(
+        value >= 0.0 && value.is_finite(),
+        "{name} is {value}; at least 0, and finite"
+    );
+    Ok(())
 }

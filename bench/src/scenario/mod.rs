@@ -409,16 +409,37 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused_by_its_name() {
-        for (assignment, named) in [
-            ("load.wroks=7", "wroks"),
-            ("load", "--set load"),
-            ("load.works=0", "load.works"),
-            ("pool.workers=0", "pool.workers"),
-            ("load.rate=-1.0", "load.rate"),
-            ("load.shape=bulk", "bulk"),
-        ] {
-            let error = Scenario::parse("s", TEXT, &set(&[assignment])).expect_err(assignment);
-            assert!(format!("{error:#}").contains(named), "{assignment}: {error:#}");
+        const KILL_ENGINE: &str = "fault=[{ at_s = 1.0, do = 'kill-engine' }]";
+        let cases: &[(&[&str], &str)] = &[
+            (&["load.wroks=7"], "wroks"),
+            (&["load"], "--set load"),
+            (&["load.works=0"], "load.works"),
+            (&["pool.workers=0"], "pool.workers"),
+            (&["load.rate=-1.0"], "load.rate"),
+            (&["load.rate=inf"], "load.rate"),
+            (&["load.seconds=0.0"], "load.seconds"),
+            (&["load.seconds=inf"], "load.seconds"),
+            (&["load.shape=bulk"], "bulk"),
+            (&["load.classes=2", "load.shape=stream"], "load.classes"),
+            (&["load.classes=2", "load.shape=calls"], "load.classes"),
+            (&["load.timed=reconnecting", KILL_ENGINE], "a closed loop"),
+            (&["sidecar.records_per_second=0"], "sidecar.records_per_second"),
+            (&["fault=[{ at_s = inf, do = 'kill-worker' }]"], "fault.at_s"),
+            (&["fault=[{ at_s = nan, do = 'kill-worker' }]"], "fault.at_s"),
+            (
+                &["fault=[{ at_s = 0.0, for_s = inf, do = 'stall-disk' }]"],
+                "fault.for_s",
+            ),
+            (
+                &["fault=[{ at_s = 0.0, for_s = nan, do = 'kill-worker' }]"],
+                "fault.for_s",
+            ),
+        ];
+        for (assignments, named) in cases {
+            let Err(error) = Scenario::parse("s", TEXT, &set(assignments)) else {
+                panic!("{assignments:?} means something");
+            };
+            assert!(format!("{error:#}").contains(named), "{assignments:?}: {error:#}");
         }
     }
 
