@@ -34,7 +34,6 @@ const DESCRIBES: &[&str] = &[
     "works_left_out",
     "recovered_records",
     "sidecar_lag_records",
-    "reconnect_works_timed",
 ];
 
 impl Collected {
