@@ -275,6 +275,51 @@ fn a_subscriber_gets_everything_from_the_beginning_and_then_what_comes() {
 }
 
 #[test]
+fn more_durable_records_reach_a_subscriber_of_a_server_that_waits_for_ever() {
+    let engine = Engine::start(0);
+    let mut feed = engine.subscribe("persist", 0);
+    // Many times: now the server already waits, now it is about to.
+    for durable in (1..=2_000).map(Lsn) {
+        engine.journal.durable.store(durable.0, Ordering::SeqCst);
+        engine.waker.more_durable().expect("the server lives");
+        let record = feed.next_within(DEADLINE).expect("still open");
+        assert_eq!(record.expect("the server is woken").lsn, durable);
+    }
+}
+
+#[test]
+fn more_durable_records_wake_a_server_to_which_somebody_is_connected_and_no_other() {
+    const UNWOKEN: Duration = Duration::from_millis(20);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("feed.sock");
+    let mut server = FeedServer::bind(&path, Shard(3), []).expect("a fresh folder");
+    let (journal, waker) = (Journal::default(), server.waker());
+    let mut turn = |timeout: Duration| {
+        let began = Instant::now();
+        server
+            .turn(&journal, Some(timeout), &mut Vec::new())
+            .expect("the poll works");
+        began.elapsed()
+    };
+    turn(Duration::ZERO);
+    waker.more_durable().expect("the server lives");
+    assert!(turn(UNWOKEN) >= UNWOKEN, "nobody listens");
+
+    let somebody = UnixStream::connect(&path).expect("it listens");
+    turn(DEADLINE);
+    turn(Duration::ZERO);
+    assert!(turn(UNWOKEN) >= UNWOKEN, "nothing happens");
+    waker.more_durable().expect("the server lives");
+    assert!(turn(DEADLINE) < DEADLINE, "somebody may be waiting for records");
+
+    drop(somebody);
+    turn(DEADLINE);
+    turn(Duration::ZERO);
+    waker.more_durable().expect("the server lives");
+    assert!(turn(UNWOKEN) >= UNWOKEN, "nobody listens any more");
+}
+
+#[test]
 fn a_subscriber_goes_on_from_the_middle() {
     let engine = Engine::start(100);
     let mut feed = engine.subscribe("persist", 42);
