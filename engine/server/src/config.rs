@@ -347,4 +347,24 @@ mod tests {
         ]);
         assert!(both.expect_err("two sources")[0].contains("keep one"));
     }
+
+    #[test]
+    fn links_of_one_address_are_as_many_as_asked_for_within_their_range() {
+        let secrets = ["--admin-password", "a", "--worker-password", "w"];
+        let links = |arguments: &[&str]| {
+            let config = parse(&[&secrets, arguments].concat()).expect("both secrets are given");
+            config.links_per_address_max
+        };
+        assert_eq!(links(&[]), wire_link::Limits::default().links_per_address_max);
+        assert_eq!(links(&["--links-per-address-max", "1"]), 1);
+        // All that a server takes in, from one address.
+        let most = wire_link::Limits::default().links_max;
+        assert_eq!(links(&["--links-per-address-max", &most.to_string()]), most);
+        for wrong in ["0", "16385", "-1", "many"] {
+            let argument = format!("--links-per-address-max={wrong}");
+            let refused = Options::try_parse_from(["pool-engine", &argument]);
+            let said = refused.expect_err(wrong).to_string();
+            assert!(said.contains("--links-per-address-max"), "{said}");
+        }
+    }
 }

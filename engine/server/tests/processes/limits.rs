@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use client::protocol::template::WorkTemplate;
 use client::protocol::units::Millis;
+use client::protocol::{client_link, worker_link};
 use client::{Client, Submission, SubmitEvent, SubmitOptions};
 use tokio::task::JoinHandle;
+use wire_link::ConnectError;
 
-use crate::kit::{Engine, NullWorkers, Worker, all_outcomes, command, null, until};
+use crate::kit::{Engine, NullWorkers, Peer, Worker, all_outcomes, command, null, until};
 
 /// Limits that were reached, with the advice when to come again.
 type Refusals = Arc<Mutex<Vec<(String, Millis)>>>;
@@ -59,6 +61,26 @@ async fn works_beyond_the_bound_wait_outside_and_go_on_when_there_is_room() {
         all_outcomes(client.follow(bag).await.expect("the bag is there")).await;
     }
     assert_eq!(client.status().await.expect("an answer").works_done, 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn links_of_one_address_beyond_the_bound_are_refused_until_one_leaves() {
+    let engine = Engine::start(&["--links-per-address-max", "2"]);
+    let (first, second) = (engine.client().await, engine.client().await);
+    // Workers and clients of an address are counted together.
+    for (address, alpn) in [
+        (engine.ready().clients, client_link::ALPN),
+        (engine.ready().workers, worker_link::ALPN),
+    ] {
+        let refused = Peer::connect(&engine, address, alpn).await.err();
+        assert!(matches!(refused, Some(ConnectError::Busy { .. })), "{refused:?}");
+    }
+    first.status().await.expect("who is there is not disturbed");
+    drop(second);
+    until("there is room again", async || {
+        Client::connect(engine.connect_options()).await.is_ok()
+    })
+    .await;
 }
 
 /// A small file system in memory; unmounted when it is dropped.
