@@ -109,3 +109,95 @@ fn append(journal: &mut Journal, batch: &mut Commit, shared: &Shared) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine_queue::exchange::{Filler, Published, exchange};
+
+    use super::*;
+
+    const PAYLOAD: &[u8] = &[7; 3_000];
+
+    /// One record each, from `#1`.
+    fn publish(filler: &mut Filler<Commit>, commits: u64) {
+        for lsn in 1..=commits {
+            let mut commit = Commit {
+                first: Lsn(lsn),
+                ..Commit::default()
+            };
+            commit.records.push(lsn as u8, PAYLOAD);
+            assert_eq!(filler.publish(&mut commit), Published::Sent);
+            assert!(commit.records.is_empty(), "what comes back is empty");
+        }
+    }
+
+    /// What the records of these kinds are together.
+    fn records(kinds: &[u8]) -> RecordBatch {
+        let mut records = RecordBatch::new();
+        kinds.iter().for_each(|kind| records.push(*kind, PAYLOAD));
+        records
+    }
+
+    fn assert_holds(commit: &Commit, kinds: &[u8]) {
+        assert_eq!(
+            commit.first,
+            Lsn(u64::from(kinds[0])),
+            "its first keeps its place"
+        );
+        let wanted = records(kinds);
+        assert_eq!(commit.records.len(), wanted.len());
+        assert_eq!(
+            format!("{:?}", commit.records),
+            format!("{wanted:?}"),
+            "all of them, in order"
+        );
+    }
+
+    #[test]
+    fn all_that_has_come_by_then_is_one_commit() {
+        let (mut filler, mut taker) = exchange(4);
+        publish(&mut filler, 4);
+        let mut batch = taker.take().expect("some were published");
+        assert!(gather(&mut batch, &mut taker, u64::MAX).is_none());
+        assert_holds(&batch, &[1, 2, 3, 4]);
+        assert_eq!(taker.waiting(), 0);
+    }
+
+    #[test]
+    fn with_nothing_else_there_a_batch_is_committed_as_it_is_however_large() {
+        let (mut filler, mut taker) = exchange(2);
+        publish(&mut filler, 1);
+        let mut batch = taker.take().expect("one was published");
+        assert!(gather(&mut batch, &mut taker, 0).is_none());
+        assert_holds(&batch, &[1]);
+    }
+
+    #[test]
+    fn what_does_not_fit_begins_the_next_commit_and_nothing_overtakes_it() {
+        let (mut filler, mut taker) = exchange(4);
+        publish(&mut filler, 4);
+        // Judged by what each takes alone, which is no less than they take together.
+        let bytes_max = 2 * records(&[1]).bytes();
+        let mut batch = taker.take().expect("some were published");
+        let carried = gather(&mut batch, &mut taker, bytes_max);
+        assert!(batch.records.bytes() <= bytes_max);
+        assert_holds(&batch, &[1, 2]);
+        assert_eq!(taker.waiting(), 1, "those behind it wait where they are");
+
+        let mut batch = carried.expect("a third does not fit");
+        assert_holds(&batch, &[3]);
+        assert!(gather(&mut batch, &mut taker, bytes_max).is_none());
+        assert_holds(&batch, &[3, 4]);
+    }
+
+    #[test]
+    fn a_bound_that_two_might_pass_is_kept() {
+        let (mut filler, mut taker) = exchange(2);
+        publish(&mut filler, 2);
+        let mut batch = taker.take().expect("some were published");
+        let one_too_few = 2 * records(&[1]).bytes() - 1;
+        let carried = gather(&mut batch, &mut taker, one_too_few);
+        assert_holds(&batch, &[1]);
+        assert_holds(&carried.expect("it does not fit"), &[2]);
+    }
+}
