@@ -1,0 +1,147 @@
+//! Which measurements and metrics meet: those of one key, and those of one name and unit.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::verdict::{Judgement, Rules, judge};
+use super::warnings::warnings;
+use crate::measurement::{Better, Key, Measurement, Metric};
+use crate::statistics;
+
+#[derive(Serialize)]
+pub(super) struct Pair {
+    pub(super) scenario: String,
+    pub(super) variant: String,
+    pub(super) durability: String,
+    pub(super) a: Source,
+    pub(super) b: Source,
+    pub(super) warnings: Vec<String>,
+    pub(super) metrics: Vec<Compared>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Source {
+    pub(super) system: String,
+    pub(super) commit: String,
+    pub(super) at_unix_s: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Compared {
+    pub(super) metric: String,
+    pub(super) unit: String,
+    pub(super) better: Better,
+    pub(super) a: Side,
+    pub(super) b: Side,
+    #[serde(flatten)]
+    pub(super) judgement: Judgement,
+}
+
+#[derive(Serialize)]
+pub(super) struct Side {
+    pub(super) runs: usize,
+    pub(super) median: Option<f64>,
+    pub(super) mean: Option<f64>,
+}
+
+impl Side {
+    fn of(runs: &[f64]) -> Self {
+        Self {
+            runs: runs.len(),
+            median: statistics::median(runs),
+            mean: statistics::mean(runs),
+        }
+    }
+}
+
+/// The last measurement of each key; with `pooled` it has the runs of all.
+pub(super) fn by_key(lines: Vec<Measurement>, pooled: bool) -> BTreeMap<Key, Measurement> {
+    let mut found = BTreeMap::<Key, Measurement>::new();
+    for mut line in lines {
+        let key = line.key();
+        if let Some(earlier) = found.remove(&key).filter(|_| pooled) {
+            pool(&mut line, earlier);
+        }
+        found.insert(key, line);
+    }
+    found
+}
+
+/// Puts the runs of an earlier line before those of a later one.
+fn pool(later: &mut Measurement, earlier: Measurement) {
+    for (name, mut metric) in earlier.metrics {
+        let later = later.metrics.entry(name).or_insert_with(|| Metric {
+            runs: Vec::new(),
+            ..metric.clone()
+        });
+        metric.runs.append(&mut later.runs);
+        later.runs = metric.runs;
+    }
+    // A later line that could not be measured takes nothing from what an earlier one did measure.
+    if earlier.absent.is_none() {
+        later.absent = None;
+    }
+}
+
+/// What only one side has.
+pub(super) fn alone([a, b]: &[BTreeMap<Key, Measurement>; 2]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (name, side, other) in [("A", a, b), ("B", b, a)] {
+        for (key, measurement) in side {
+            if !other.contains_key(key) {
+                notes.push(format!("only in {name}: {}", title(key)));
+            }
+            if let Some(why) = &measurement.absent {
+                notes.push(format!("not measured in {name}: {}: {why}", title(key)));
+            }
+        }
+    }
+    notes
+}
+
+fn title(key: &Key) -> String {
+    let parts = [&key.scenario, &key.variant, &key.program, &key.durability];
+    let parts: Vec<&str> = parts
+        .into_iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(" · ")
+}
+
+pub(super) fn pair(key: &Key, a: &Measurement, b: &Measurement, only: &[String], rules: Rules) -> Pair {
+    let source = |side: &Measurement| Source {
+        system: side.system.clone(),
+        commit: side.machine.commit.clone(),
+        at_unix_s: side.at_unix_s,
+    };
+    let wanted = |name: &String| only.is_empty() || only.contains(name);
+    let metrics = a
+        .metrics
+        .iter()
+        .filter(|(name, metric)| wanted(name) && metric.better != Better::Neither);
+    Pair {
+        scenario: key.scenario.clone(),
+        variant: key.variant.clone(),
+        durability: key.durability.clone(),
+        a: source(a),
+        b: source(b),
+        warnings: warnings(("A", a), ("B", b)),
+        metrics: metrics
+            .filter_map(|(name, a)| compared(name, a, b.metrics.get(name)?, rules))
+            .collect(),
+    }
+}
+
+/// `None`: the units differ, so the same name means two things.
+fn compared(name: &str, a: &Metric, b: &Metric, rules: Rules) -> Option<Compared> {
+    (a.unit == b.unit).then(|| Compared {
+        metric: name.to_owned(),
+        unit: a.unit.clone(),
+        better: a.better,
+        a: Side::of(&a.runs),
+        b: Side::of(&b.runs),
+        judgement: judge(&a.runs, &b.runs, a.better, rules),
+    })
+}
