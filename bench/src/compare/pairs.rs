@@ -9,40 +9,56 @@ use super::warnings::warnings;
 use crate::measurement::{Better, Key, Measurement, Metric};
 use crate::statistics;
 
+/// A measurement of A and the one of B that it is compared with.
 #[derive(Serialize)]
 pub(super) struct Pair {
-    pub(super) scenario: String,
-    pub(super) variant: String,
-    pub(super) durability: String,
-    pub(super) a: Source,
-    pub(super) b: Source,
+    scenario: String,
+    variant: String,
+    durability: String,
+    a: Source,
+    b: Source,
     pub(super) warnings: Vec<String>,
     pub(super) metrics: Vec<Compared>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Source {
-    pub(super) system: String,
-    pub(super) commit: String,
-    pub(super) at_unix_s: u64,
+impl Pair {
+    /// For people, with both versions where they differ.
+    pub(super) fn heading(&self) -> String {
+        let system = if self.a.system == self.b.system {
+            self.a.system.clone()
+        } else {
+            format!("{} → {}", self.a.system, self.b.system)
+        };
+        heading([&self.scenario, &self.variant, &system, &self.durability])
+    }
 }
 
+/// What was measured, and when.
+#[derive(Serialize)]
+struct Source {
+    system: String,
+    commit: String,
+    at_unix_s: u64,
+}
+
+/// A metric that both have.
 #[derive(Serialize)]
 pub(super) struct Compared {
     pub(super) metric: String,
     pub(super) unit: String,
-    pub(super) better: Better,
+    better: Better,
     pub(super) a: Side,
     pub(super) b: Side,
     #[serde(flatten)]
     pub(super) judgement: Judgement,
 }
 
+/// The runs of one side.
 #[derive(Serialize)]
 pub(super) struct Side {
-    pub(super) runs: usize,
+    runs: usize,
     pub(super) median: Option<f64>,
-    pub(super) mean: Option<f64>,
+    mean: Option<f64>,
 }
 
 impl Side {
@@ -101,15 +117,16 @@ pub(super) fn alone([a, b]: &[BTreeMap<Key, Measurement>; 2]) -> Vec<String> {
 }
 
 fn title(key: &Key) -> String {
-    let parts = [&key.scenario, &key.variant, &key.program, &key.durability];
-    let parts: Vec<&str> = parts
-        .into_iter()
-        .map(String::as_str)
-        .filter(|part| !part.is_empty())
-        .collect();
-    parts.join(" · ")
+    heading([&key.scenario, &key.variant, &key.program, &key.durability])
 }
 
+/// Scenario, variant, system and durability for people; what is empty says nothing.
+fn heading(parts: [&str; 4]) -> String {
+    let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    said.join(" · ")
+}
+
+/// Two measurements of one key, by the metrics that are better higher or lower; `only` some, if it names any.
 pub(super) fn pair(key: &Key, a: &Measurement, b: &Measurement, only: &[String], rules: Rules) -> Pair {
     let source = |side: &Measurement| Source {
         system: side.system.clone(),
@@ -144,4 +161,43 @@ fn compared(name: &str, a: &Metric, b: &Metric, rules: Rules) -> Option<Compared
         b: Side::of(&b.runs),
         judgement: judge(&a.runs, &b.runs, a.better, rules),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(version: &str) -> Source {
+        Source {
+            system: format!("workerpool {version}"),
+            commit: String::new(),
+            at_unix_s: 0,
+        }
+    }
+
+    #[test]
+    fn a_heading_leaves_out_what_is_empty_and_names_both_versions_where_they_differ() {
+        let key = Key {
+            scenario: "throughput".to_owned(),
+            variant: String::new(),
+            program: "workerpool".to_owned(),
+            durability: "none".to_owned(),
+        };
+        assert_eq!(title(&key), "throughput · workerpool · none");
+        let mut pair = Pair {
+            scenario: "throughput".to_owned(),
+            variant: "arrays".to_owned(),
+            durability: "none".to_owned(),
+            a: source("1"),
+            b: source("1"),
+            warnings: Vec::new(),
+            metrics: Vec::new(),
+        };
+        assert_eq!(pair.heading(), "throughput · arrays · workerpool 1 · none");
+        pair.b = source("2");
+        assert_eq!(
+            pair.heading(),
+            "throughput · arrays · workerpool 1 → workerpool 2 · none"
+        );
+    }
 }

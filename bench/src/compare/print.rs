@@ -6,6 +6,7 @@ use super::pairs::{Compared, Pair};
 use super::{Comparison, Output};
 use crate::numbers::{percent, ratio, short};
 
+/// Notes and warnings go to standard error, the comparison to standard output.
 pub(super) fn print(comparison: &Comparison, output: Output) {
     for note in &comparison.notes {
         eprintln!("note: {note}");
@@ -40,23 +41,6 @@ fn print_warnings(pairs: &[Pair]) {
                 .iter()
                 .for_each(|pair| eprintln!("warning: {}: {warning}", pair.heading()));
         }
-    }
-}
-
-impl Pair {
-    fn heading(&self) -> String {
-        let system = if self.a.system == self.b.system {
-            self.a.system.clone()
-        } else {
-            format!("{} → {}", self.a.system, self.b.system)
-        };
-        let parts = [&self.scenario, &self.variant, &system, &self.durability];
-        let parts: Vec<&str> = parts
-            .into_iter()
-            .map(String::as_str)
-            .filter(|part| !part.is_empty())
-            .collect();
-        parts.join(" · ")
     }
 }
 
