@@ -193,6 +193,20 @@ impl Submitting for Adds {
     }
 }
 
+/// Sends what waits, and hears the server's answers to the `done` works that are settled in it: one to each, and one to
+/// what is said of all together. Of none, nothing is said.
+async fn settle(wire: &mut Wire, tally: &Tally, done: usize) -> Result<()> {
+    wire.send().await?;
+    if done == 0 {
+        return Ok(());
+    }
+    for _ in 0..=done {
+        wire.next(value).await?;
+    }
+    tally.confirmed(u32::try_from(done)?);
+    Ok(())
+}
+
 async fn consume_list(mut wire: Wire, tally: Arc<Tally>, load: Load, own: Vec<u8>) -> Result<()> {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     let mut result = Vec::new();
@@ -218,14 +232,8 @@ async fn consume_list(mut wire: Wire, tally: Arc<Tally>, load: Load, own: Vec<u8
         for _ in 1..BATCH {
             command(&mut wire.out, &[b"LMOVE", b"works", &own, b"RIGHT", b"LEFT"]);
         }
-        wire.send().await?;
-        if !taken.is_empty() {
-            for _ in 0..=taken.len() {
-                wire.next(value).await?;
-            }
-            tally.confirmed(u32::try_from(taken.len())?);
-            taken.clear();
-        }
+        settle(&mut wire, &tally, taken.len()).await?;
+        taken.clear();
         for _ in 0..BATCH {
             if let Value::Text(payload) = wire.next(value).await? {
                 taken.push(payload);
@@ -288,13 +296,7 @@ async fn consume_stream(mut wire: Wire, tally: Arc<Tally>, load: Load, own: Vec<
             b">",
         ];
         command(&mut wire.out, &words);
-        wire.send().await?;
-        if !taken.is_empty() {
-            for _ in 0..=taken.len() {
-                wire.next(value).await?;
-            }
-            tally.confirmed(u32::try_from(taken.len())?);
-        }
+        settle(&mut wire, &tally, taken.len()).await?;
         taken.clear();
         let read = wire.next(value).await?;
         for (id, payload) in entries(&read)? {
@@ -345,6 +347,8 @@ fn entries(read: &Value) -> Result<Vec<(&[u8], &[u8])>> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     const LOAD: Load = Load {
@@ -364,6 +368,33 @@ mod tests {
         assert_eq!(pushes.confirmed(b":2\r").expect("fine"), None);
         assert_eq!(pushes.confirmed(b":2\r\n").expect("fine"), Some((2, 4)));
         assert!(pushes.confirmed(b":2\r\n").is_err(), "a reply to no command");
+    }
+
+    #[tokio::test]
+    async fn works_that_are_settled_have_an_answer_each_and_one_together() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let mut wire = Wire::connect(port).await.expect("a connection");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        let tally = Tally::new(2);
+        tally.known(0).expect("the first");
+        tally.known(1).expect("the second");
+
+        command(&mut wire.out, &[b"BLMOVE"]);
+        settle(&mut wire, &tally, 0)
+            .await
+            .expect("there is nothing to wait for");
+        assert!(wire.out.is_empty(), "it was sent all the same");
+        server
+            .write_all(b":1\r\n:1\r\n:2\r\n+the next work\r\n")
+            .await
+            .expect("room");
+        settle(&mut wire, &tally, 2).await.expect("three answers");
+        tally.complete().await;
+        let next = wire.next(value).await.expect("one more");
+        assert_eq!(next, Value::Text(b"the next work".to_vec()));
     }
 
     #[test]
