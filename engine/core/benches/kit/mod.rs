@@ -1,14 +1,18 @@
 //! What the benches of single events share: a scheduler, peers that speak in frames, and nothing of a shell.
 
+#[path = "../peers/mod.rs"]
+mod peers;
+
 use engine_core::{Config, Effect, Effects, Event, Scheduler};
-use wire_protocol::client_link::{FromClient, Open, RowsChunk};
-use wire_protocol::codec::put_bytes;
+use wire_protocol::client_link::{FromClient, RowsChunk};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
 use wire_protocol::outcome::Reason;
-use wire_protocol::template::{Offer, Rows, WorkTemplate};
+use wire_protocol::template::Rows;
 use wire_protocol::units::Instant;
 use wire_protocol::worker_link::{FromWorker, Join, Report, ToWorker, kind};
+
+pub(crate) use peers::{encoded_rows, join};
 
 pub(crate) const CLIENT: LinkId = LinkId(1);
 
@@ -56,22 +60,10 @@ impl Driver {
         self.frame = frame;
     }
 
-    /// Opens a bag whose works ask for so many cores: a class of its own for each number.
+    /// Opens a bag of works of this class.
     pub(crate) fn open(&mut self, cores: u32, rows_total: u32) -> u32 {
         self.requests += 1;
-        let mut template = WorkTemplate {
-            app: "null".to_owned(),
-            columns: vec!["n".to_owned()],
-            ..WorkTemplate::default()
-        };
-        template.requirements.cores = cores;
-        let open = Open {
-            request: self.requests,
-            key: [0; 16],
-            rows_total,
-            follow: true,
-            template,
-        };
+        let open = peers::open(self.requests, cores, rows_total);
         self.handle(Event::ClientSaid {
             link: CLIENT,
             message: FromClient::Open(Box::new(open)),
@@ -128,33 +120,5 @@ impl Driver {
                 rest = &rest[used..];
             }
         }
-    }
-}
-
-/// So many rows of eight bytes, encoded.
-pub(crate) fn encoded_rows(count: u32) -> Vec<u8> {
-    let mut rows = Vec::new();
-    (0..count).for_each(|row| put_bytes(&mut rows, &u64::from(row).to_le_bytes()));
-    rows
-}
-
-/// A worker that can run classes of up to so many cores.
-pub(crate) fn join(worker: usize, cores: u32, slots: u32, prefill: u32) -> Join {
-    Join {
-        login: String::new(),
-        password: String::new(),
-        uid: format!("{worker}"),
-        name: String::new(),
-        version: String::new(),
-        offer: Offer {
-            executors: vec!["null".to_owned()],
-            cores,
-            slots,
-            prefill,
-            ..Offer::default()
-        },
-        held: Vec::new(),
-        running: Vec::new(),
-        unacknowledged: Vec::new(),
     }
 }

@@ -8,14 +8,16 @@
 //! The peers' part is in the number too, and is kept small: what workers hold lies in one block as tokens on the wire,
 //! and a report is made by copying one.
 
+#[path = "../peers/mod.rs"]
+mod peers;
+
 use engine_core::{Config, Effect, Effects, Event, Scheduler};
-use wire_protocol::client_link::{self, FromClient, Open, RowsChunk, ToClient};
-use wire_protocol::codec::put_bytes;
+use wire_protocol::client_link::{self, FromClient, RowsChunk, ToClient};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
-use wire_protocol::template::{Offer, Rows, WorkTemplate};
+use wire_protocol::template::Rows;
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{FromWorker, Join, ToWorker, kind};
+use wire_protocol::worker_link::{FromWorker, ToWorker, kind};
 
 /// Works that one frame of rows carries, at most; fewer where little is to wait.
 const CHUNK: u32 = 4_096;
@@ -65,9 +67,7 @@ impl Pool {
             ..Config::default()
         };
         config.limits.works_done_max = 2_000_000;
-        let mut rows = Vec::new();
         let chunk = (backlog / 4).next_power_of_two().min(CHUNK);
-        (0..chunk).for_each(|row| put_bytes(&mut rows, &u64::from(row).to_le_bytes()));
         let mut pool = Self {
             scheduler: Scheduler::new(config),
             effects: Effects::default(),
@@ -85,7 +85,7 @@ impl Pool {
             class_turn: 0,
             requests: 0,
             frame: Vec::new(),
-            rows,
+            rows: peers::encoded_rows(chunk),
         };
         pool.scheduler.start(pool.now, &mut pool.effects);
         pool.handle(Event::ClientJoined {
@@ -101,26 +101,9 @@ impl Pool {
             pool.accept();
         }
         for worker in 0..workers {
-            let join = Join {
-                login: String::new(),
-                password: String::new(),
-                uid: format!("{worker}"),
-                name: String::new(),
-                version: String::new(),
-                offer: Offer {
-                    executors: vec!["null".to_owned()],
-                    cores: classes,
-                    slots,
-                    prefill,
-                    ..Offer::default()
-                },
-                held: Vec::new(),
-                running: Vec::new(),
-                unacknowledged: Vec::new(),
-            };
             pool.handle(Event::WorkerJoined {
                 link: Pool::link(worker),
-                join: &join,
+                join: &peers::join(worker, classes, slots, prefill),
             });
         }
         pool.strict = false;
@@ -133,19 +116,7 @@ impl Pool {
 
     fn open_bag(&mut self, class: u32) -> u32 {
         self.requests += 1;
-        let mut template = WorkTemplate {
-            app: "null".to_owned(),
-            columns: vec!["n".to_owned()],
-            ..WorkTemplate::default()
-        };
-        template.requirements.cores = class;
-        let open = Open {
-            request: self.requests,
-            key: [0; 16],
-            rows_total: self.bag_rows,
-            follow: true,
-            template,
-        };
+        let open = peers::open(self.requests, class, self.bag_rows);
         self.handle(Event::ClientSaid {
             link: CLIENT,
             message: FromClient::Open(Box::new(open)),
