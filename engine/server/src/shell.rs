@@ -1,5 +1,6 @@
 //! The main thread's hands: frames in, events to the core, effects out.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,10 +39,13 @@ mod close {
     pub(super) const CORE: u32 = OWNER_FIRST + 2;
 }
 
-/// Bytes of records that may wait for the journal thread before submissions are refused, and below which they
-/// are taken again.
+/// Bytes of records that may be on their way to the disk before submissions are refused: so many, or a share of a
+/// segment if that is less. When the disk turns out to be full they are accepted already and go into the reserve, which
+/// is a segment and still has to hold the ends of what runs.
 const BEHIND_BYTES: u64 = 16 << 20;
-const CAUGHT_UP_BYTES: u64 = 1 << 20;
+const BEHIND_SHARE: u64 = 4;
+/// Submissions are taken again when no more than this share of it is left.
+const CAUGHT_UP_SHARE: u64 = 16;
 
 /// How often numbers are published, in nanoseconds of pool time.
 const PUBLISH_EVERY_NS: u64 = 10_000_000;
@@ -77,11 +81,13 @@ pub(crate) struct Shell {
     batches: Option<Filler<Commit>>,
     /// Bytes that a batch may have at most.
     batch_bytes_max: u64,
+    /// Batches that the journal thread has and that are not known to be durable: the last record and the bytes of each.
+    written: VecDeque<(Lsn, u64)>,
     durability: Durability,
     mail: Receiver<Mail>,
     fetches: SyncSender<Box<Fetch>>,
     /// Fetches for which the fetch thread had no room.
-    waiting_fetches: std::collections::VecDeque<Box<Fetch>>,
+    waiting_fetches: VecDeque<Box<Fetch>>,
     snapshots: SyncSender<Snapshot>,
     /// That of the snapshot before: memory that was touched already costs no page faults, which on a virtual machine
     /// are most of the time that a snapshot takes.
@@ -131,10 +137,11 @@ impl Shell {
             batch: Commit::default(),
             batches: Some(channels.batches),
             batch_bytes_max: channels.batch_bytes_max,
+            written: VecDeque::new(),
             durability: channels.durability,
             mail: channels.mail,
             fetches: channels.fetches,
-            waiting_fetches: std::collections::VecDeque::new(),
+            waiting_fetches: VecDeque::new(),
             snapshots: channels.snapshots,
             snapshot_buffer: Vec::new(),
             auth,
@@ -286,10 +293,14 @@ impl Shell {
         if self.batch.records.is_empty() {
             return;
         }
+        let records = &self.batch.records;
+        let last = Lsn(self.batch.first.0 + u64::from(records.len()) - 1);
+        let bytes = records.bytes();
         if let Some(batches) = &mut self.batches {
             match batches.publish(&mut self.batch) {
+                Published::Sent => self.written.push_back((last, bytes)),
                 // Closed: the thread has ended on a failure, which the main loop sees.
-                Published::Sent | Published::Full | Published::Closed => {}
+                Published::Full | Published::Closed => {}
             }
         }
     }
@@ -427,6 +438,11 @@ impl Shell {
     /// Lets go what waited for durability.
     fn release(&mut self, links: &mut Links) {
         self.durable = self.shared.durable();
+        while self
+            .written
+            .pop_front_if(|(last, _)| *last <= self.durable)
+            .is_some()
+        {}
         let Self {
             outbox,
             full,
@@ -462,13 +478,27 @@ impl Shell {
 
     /// What the journal can take, as the core should see it.
     fn wanted_pressure(&self) -> Pressure {
-        let waiting = self.batch.records.bytes();
+        let written: u64 = self.written.iter().map(|(_, bytes)| bytes).sum();
+        let waiting = self.batch.records.bytes() + written;
+        let behind = BEHIND_BYTES.min(self.batch_bytes_max / BEHIND_SHARE);
         if self.shared.disk() == DiskState::Full {
             Pressure::DiskFull
-        } else if waiting > BEHIND_BYTES || (self.pressure == Pressure::Behind && waiting > CAUGHT_UP_BYTES) {
+        } else if waiting > behind
+            || (self.pressure == Pressure::Behind && waiting > behind / CAUGHT_UP_SHARE)
+        {
             Pressure::Behind
         } else {
             Pressure::None
+        }
+    }
+
+    /// Tells the core what the journal can take, if that has changed.
+    fn see_pressure(&mut self, links: &mut Links) {
+        let pressure = self.wanted_pressure();
+        if pressure != self.pressure {
+            tracing::warn!(?pressure, "what the journal can take has changed");
+            self.pressure = pressure;
+            self.handle(links, Event::JournalPressure(pressure));
         }
     }
 
@@ -559,6 +589,8 @@ impl Handler for Shell {
             }
             Speaker::Client if self.shared.is_stopping() => {}
             Speaker::Client => {
+                // Before each, because what comes in one turn may be more than the journal has room for.
+                self.see_pressure(links);
                 let message = self.parsed(FromClient::parse(kind, payload))?;
                 self.handle(links, Event::ClientSaid { link, message });
             }
@@ -605,12 +637,7 @@ impl Handler for Shell {
             }
         }
         self.commit();
-        let pressure = self.wanted_pressure();
-        if pressure != self.pressure {
-            tracing::warn!(?pressure, "what the journal can take has changed");
-            self.pressure = pressure;
-            self.handle(links, Event::JournalPressure(pressure));
-        }
+        self.see_pressure(links);
         if now.0 >= self.published_at.0 + PUBLISH_EVERY_NS {
             self.publish_numbers(links);
         }

@@ -83,6 +83,9 @@ async fn links_of_one_address_beyond_the_bound_are_refused_until_one_leaves() {
     .await;
 }
 
+/// Segments of 2 MiB, as the kit has them, that an engine prepares: 16 MiB and one in reserve.
+const SPARES: usize = 9;
+
 /// A small file system in memory; unmounted when it is dropped.
 struct SmallDisk(PathBuf);
 
@@ -98,6 +101,17 @@ impl SmallDisk {
         mounted
             .is_ok_and(|output| output.status.success())
             .then(|| Self(at.to_owned()))
+    }
+
+    /// Segments that are prepared and wait.
+    fn spares(&self) -> usize {
+        let files = fs::read_dir(&self.0)
+            .expect("a folder")
+            .map(|file| file.expect("it can be listed"));
+        let names = files.map(|file| file.file_name().into_string().expect("ASCII"));
+        names
+            .filter(|name| name.starts_with("spare-") && name.ends_with(".seg"))
+            .count()
     }
 
     /// A file that takes all the room that is left.
@@ -144,6 +158,11 @@ async fn on_a_full_disk_submissions_wait_completions_go_on_and_a_restart_works()
     let (queued, _) = submit(&client, null(), vec![Vec::new(); 1_000]);
     let queued = queued.await.expect("no panic");
 
+    // A segment that is being prepared when the disk gets full would give its room back, or take the last of it.
+    until("the journal has all the room that it wants ahead", async || {
+        disk.spares() == SPARES
+    })
+    .await;
     let ballast = disk.fill();
     let rows = vec![vec![b'x'; 32 << 10]; 800];
     let (sending, busy) = submit(
