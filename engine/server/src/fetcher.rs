@@ -6,7 +6,7 @@ use std::thread;
 
 use engine_core::Fetch;
 use engine_journal::JournalReader;
-use engine_queue::mailbox::{Refused, Sender};
+use engine_queue::mailbox::Sender;
 
 use crate::shared::{Mail, Shared};
 
@@ -43,13 +43,6 @@ fn serve(fetches: &Receiver<Box<Fetch>>, reader: &JournalReader, mail: &Sender<M
             }
         };
         fetch.complete(&mut read, &mut frames);
-        let mut item = Mail::Fetched { link, frames };
-        while let Err(Refused::Full(back)) = mail.try_send(item) {
-            if shared.is_stopping() {
-                return;
-            }
-            item = back;
-            thread::yield_now();
-        }
+        Mail::Fetched { link, frames }.deliver(mail, shared);
     }
 }

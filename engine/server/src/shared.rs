@@ -2,9 +2,11 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread;
 
 use engine_journal::{Headroom, JournalError};
 use engine_queue::doorbell::Doorbell;
+use engine_queue::mailbox::{Refused, Sender};
 use engine_queue::published::Watermark;
 use wire_protocol::ids::{LinkId, Lsn};
 
@@ -113,4 +115,57 @@ pub(crate) enum Mail {
         /// What it was written from, for the next one.
         buffer: Vec<u8>,
     },
+}
+
+impl Mail {
+    /// Puts it into the main thread's box, waiting for room. What the engine is stopped on is given up.
+    pub(crate) fn deliver(self, mailbox: &Sender<Mail>, shared: &Shared) {
+        let mut mail = self;
+        while let Err(Refused::Full(back)) = mailbox.try_send(mail) {
+            if shared.is_stopping() {
+                return;
+            }
+            mail = back;
+            thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_queue::mailbox::mailbox;
+
+    use super::*;
+
+    fn done(size: usize) -> Mail {
+        Mail::SnapshotDone {
+            buffer: vec![0; size],
+        }
+    }
+
+    #[test]
+    fn mail_waits_for_room_and_is_given_up_only_when_the_engine_stops() {
+        let bell = Doorbell::new(|| {});
+        let shared = Shared::new(Lsn(0), bell.clone());
+        let (sender, mut mail) = mailbox(1, bell);
+        done(1).deliver(&sender, &shared);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| done(2).deliver(&sender, &shared));
+            thread::yield_now();
+            assert!(!second.is_finished(), "there is no room");
+            for size in [1, 2] {
+                let buffer = loop {
+                    match mail.take() {
+                        Some(Mail::SnapshotDone { buffer }) => break buffer,
+                        Some(Mail::Fetched { .. }) => panic!("nobody fetched"),
+                        None => thread::yield_now(),
+                    }
+                };
+                assert_eq!(buffer.len(), size);
+            }
+        });
+        done(3).deliver(&sender, &shared);
+        shared.stop();
+        done(4).deliver(&sender, &shared);
+    }
 }

@@ -56,7 +56,7 @@ fn run(mut tools: Tools, snapshots: &Receiver<Snapshot>, mail: &Sender<Mail>, sh
                     }
                 }
                 let buffer = snapshot.bytes;
-                drop(mail.try_send(Mail::SnapshotDone { buffer }));
+                Mail::SnapshotDone { buffer }.deliver(mail, shared);
                 retain(&mut tools.janitor, shared);
                 continue;
             }
