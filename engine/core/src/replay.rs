@@ -6,11 +6,13 @@
 
 use thiserror::Error;
 
-use wire_protocol::codec::{self, DecodeError};
+use wire_protocol::codec;
 use wire_protocol::ids::{Epoch, LeaseToken, Lsn, WorkId, WorkerId};
 use wire_protocol::limits::BAG_ROWS_MAX;
 use wire_protocol::outcome::{Outcome, Reason};
-use wire_protocol::record::{self, Attempts, Ended, EpochStarted, Record, SettledItem, WorkerChanged};
+use wire_protocol::record::{
+    self, Attempts, Ended, EpochStarted, NotNext, Record, SettledItem, WorkerChanged,
+};
 use wire_protocol::template::Priority;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::WorkerState;
@@ -25,22 +27,9 @@ use crate::timers::Timer;
 /// Why a record cannot be replayed. The journal or this program is damaged; nothing may be started on it.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// The record is not the next one.
-    #[error("record {found} follows record {last}; one is missing or repeated")]
-    Gap {
-        /// The last one replayed.
-        last: Lsn,
-        /// The one at hand.
-        found: Lsn,
-    },
-    /// The record's bytes are not a record of this version.
-    #[error("record {lsn} cannot be read; was it written by a later version?")]
-    Malformed {
-        /// Its position.
-        lsn: Lsn,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
+    /// The record is not the next one, or not of this version.
+    #[error(transparent)]
+    NotNext(#[from] NotNext),
     /// The record says something that cannot follow what was before.
     #[error("record {lsn} contradicts those before it: {what}")]
     Contradiction {
@@ -57,13 +46,7 @@ impl Scheduler {
     /// # Errors
     /// See [`ReplayError`]; the scheduler is of no use afterwards.
     pub fn replay(&mut self, lsn: Lsn, kind: u8, payload: &[u8]) -> Result<(), ReplayError> {
-        if lsn != self.last_lsn.next() {
-            return Err(ReplayError::Gap {
-                last: self.last_lsn,
-                found: lsn,
-            });
-        }
-        let record = Record::parse(kind, payload).map_err(|source| ReplayError::Malformed { lsn, source })?;
+        let record = Record::parse_next(self.last_lsn, lsn, kind, payload)?;
         self.last_lsn = lsn;
         self.apply(lsn, record)
             .map_err(|what| ReplayError::Contradiction { lsn, what })?;

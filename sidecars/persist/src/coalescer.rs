@@ -9,11 +9,10 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use wire_protocol::codec::DecodeError;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::{Attempt, BagId, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::Reason;
-use wire_protocol::record::{Attempts, Record, RowsAdded, Settled};
+use wire_protocol::record::{Attempts, NotNext, Record, RowsAdded, Settled};
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkState;
 
@@ -39,22 +38,9 @@ pub struct Coalescer {
 /// Why a record cannot be turned into rows. Nothing behind it can.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// It is not the next one.
-    #[error("record {found} follows record {last}; one is missing or repeated")]
-    Gap {
-        /// The last one taken.
-        last: Lsn,
-        /// The one at hand.
-        found: Lsn,
-    },
-    /// Its bytes are not a record of this version.
-    #[error("record {lsn} cannot be read; was it written by a later version?")]
-    Malformed {
-        /// Its position.
-        lsn: Lsn,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
+    /// It is not the next one, or not of this version.
+    #[error(transparent)]
+    NotNext(#[from] NotNext),
     /// It gives rows to a bag that was not opened.
     #[error("record {lsn} adds rows to {bag}, which is unknown; does the database belong to this journal?")]
     UnknownBag {
@@ -99,14 +85,7 @@ impl Coalescer {
     /// See [`RecordError`]; the record has changed nothing, and what was taken before it may still be given out.
     pub fn take(&mut self, record: &FeedRecord<'_>) -> Result<(), RecordError> {
         let lsn = record.lsn;
-        if lsn != self.upto.next() {
-            return Err(RecordError::Gap {
-                last: self.upto,
-                found: lsn,
-            });
-        }
-        let parsed = Record::parse(record.kind, record.payload)
-            .map_err(|source| RecordError::Malformed { lsn, source })?;
+        let parsed = Record::parse_next(self.upto, lsn, record.kind, record.payload)?;
         self.apply(lsn, parsed)?;
         self.upto = lsn;
         Ok(())

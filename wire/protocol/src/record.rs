@@ -5,10 +5,11 @@
 //! and a header per work would cost more than the work itself.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::client_link::IdempotencyKey;
 use crate::codec::{self, DecodeError, Reader};
-use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Shard, TenantId, WorkId, WorkerId};
+use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, WorkId, WorkerId};
 use crate::limits::RESULT_BYTES_MAX;
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Offer, Priority, Rows, WorkTemplate};
@@ -362,7 +363,39 @@ pub enum Record<'a> {
     BagSealed(BagSealed),
 }
 
+/// Why a record cannot follow those before it. Nothing behind it can.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum NotNext {
+    /// It is not the next one.
+    #[error("record {found} follows record {last}; one is missing or repeated")]
+    Gap {
+        /// The last one taken.
+        last: Lsn,
+        /// The one at hand.
+        found: Lsn,
+    },
+    /// Its bytes are not a record of this version.
+    #[error("record {lsn} cannot be read; was it written by a later version?")]
+    Malformed {
+        /// Its position.
+        lsn: Lsn,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+}
+
 impl<'a> Record<'a> {
+    /// Reads the record at `lsn` for whoever took all up to `last`.
+    ///
+    /// # Errors
+    /// See [`NotNext`].
+    pub fn parse_next(last: Lsn, lsn: Lsn, kind: u8, payload: &'a [u8]) -> Result<Self, NotNext> {
+        if lsn != last.next() {
+            return Err(NotNext::Gap { last, found: lsn });
+        }
+        Self::parse(kind, payload).map_err(|source| NotNext::Malformed { lsn, source })
+    }
+
     /// Reads one record.
     ///
     /// # Errors

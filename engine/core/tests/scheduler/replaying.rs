@@ -4,6 +4,7 @@ use engine_core::{Config, Event, ReplayError, RestoreError, Scheduler};
 use wire_protocol::client_link::{Command, Query, Selector};
 use wire_protocol::ids::{Lsn, Shard, WorkId};
 use wire_protocol::outcome::Reason;
+use wire_protocol::record::NotNext;
 use wire_protocol::template::Priority;
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{Filter, Reply};
@@ -93,18 +94,18 @@ fn a_record_that_is_missing_repeated_or_strange_stops_the_replay() {
     let mut scheduler = Scheduler::new(pool.config.clone());
     assert!(matches!(
         scheduler.replay(Lsn(2), *kind, payload),
-        Err(ReplayError::Gap { .. })
+        Err(ReplayError::NotNext(NotNext::Gap { .. }))
     ));
     scheduler
         .replay(Lsn(1), *kind, payload)
         .expect("the first record");
     assert!(matches!(
         scheduler.replay(Lsn(1), *kind, payload),
-        Err(ReplayError::Gap { .. })
+        Err(ReplayError::NotNext(NotNext::Gap { .. }))
     ));
     assert!(matches!(
         scheduler.replay(Lsn(2), 200, payload),
-        Err(ReplayError::Malformed { .. })
+        Err(ReplayError::NotNext(NotNext::Malformed { .. }))
     ));
     assert!(matches!(
         scheduler.replay(Lsn(2), *kind, payload),

@@ -429,13 +429,16 @@ fn records_that_do_not_follow_are_told_by_their_position_and_change_nothing() {
     let skipped = coalescer.take(&feed_record(1, &engine.records[1]));
     assert!(matches!(
         skipped,
-        Err(RecordError::Gap {
+        Err(RecordError::NotNext(NotNext::Gap {
             last: Lsn(0),
             found: Lsn(2)
-        })
+        }))
     ));
     let later = coalescer.take(&feed_record(0, &(250, Vec::new())));
-    assert!(matches!(later, Err(RecordError::Malformed { lsn: Lsn(1), .. })));
+    assert!(matches!(
+        later,
+        Err(RecordError::NotNext(NotNext::Malformed { lsn: Lsn(1), .. }))
+    ));
     let foreign = coalescer.take(&feed_record(0, &engine.records[1]));
     assert!(matches!(
         foreign,
