@@ -50,6 +50,7 @@ CREATE TABLE workers (
     memory_bytes BIGINT NOT NULL,
     slots BIGINT NOT NULL,
     state VARCHAR(16) NOT NULL,
+    cordoned SMALLINT NOT NULL,
     reason SMALLINT NOT NULL,
     joined_us BIGINT NOT NULL,
     changed_us BIGINT NOT NULL,

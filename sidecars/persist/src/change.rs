@@ -52,7 +52,12 @@ pub enum Bookkeeping {
     /// A worker joined, or joined again.
     WorkerJoined(Box<WorkerJoined>),
     /// A worker's state changed.
-    WorkerChanged(WorkerChanged),
+    WorkerChanged {
+        /// As recorded.
+        changed: WorkerChanged,
+        /// `Some`: an operator put a cordon on it, or took it off.
+        cordons: Option<bool>,
+    },
     /// The engine forgot a worker. Its row stays.
     WorkerForgotten(WorkerId),
 }

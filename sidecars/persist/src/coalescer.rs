@@ -14,7 +14,7 @@ use wire_protocol::ids::{Attempt, BagId, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::record::{Attempts, NotNext, Record, RowsAdded, Settled};
 use wire_protocol::units::Instant;
-use wire_protocol::view::WorkState;
+use wire_protocol::view::{WorkState, WorkerState};
 
 use crate::change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
@@ -123,7 +123,13 @@ impl Coalescer {
                 self.bookkeeping.push(Bookkeeping::BagForgotten(bag));
             }
             Record::WorkerJoined(joined) => self.bookkeeping.push(Bookkeeping::WorkerJoined(joined)),
-            Record::WorkerChanged(changed) => self.bookkeeping.push(Bookkeeping::WorkerChanged(changed)),
+            Record::WorkerChanged(changed) => {
+                let by_operator =
+                    changed.reason == Reason::ByOperator && changed.state != WorkerState::Draining;
+                let cordons = by_operator.then_some(changed.state == WorkerState::Cordoned);
+                self.bookkeeping
+                    .push(Bookkeeping::WorkerChanged { changed, cordons });
+            }
             Record::WorkerForgotten(worker) => self.bookkeeping.push(Bookkeeping::WorkerForgotten(worker)),
             Record::Leased(attempts) => self.on_leased(lsn, attempts),
             Record::Started(attempts) => self.on_started(lsn, attempts),
@@ -263,7 +269,7 @@ impl Coalescer {
 
     fn close_step(&mut self) {
         if self.works.is_empty() {
-            debug_assert!(
+            assert!(
                 self.attempts.is_empty(),
                 "an attempt never changes without its work"
             );

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection, Row};
+use sqlx::{Connection, Row, Sqlite, Transaction};
 use thiserror::Error;
 use wire_protocol::codec;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId, WorkerId};
@@ -105,11 +105,7 @@ impl SqliteDatabase {
     /// Runs the migrations that are missing, all in one transaction, which is also the lock.
     async fn migrate(&mut self) -> Result<(), DatabaseError> {
         let step = "migrate";
-        let mut transaction = self
-            .connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(sql(step))?;
+        let mut transaction = self.begin_writing(step).await?;
         sqlx::query("CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT NOT NULL PRIMARY KEY)")
             .execute(&mut *transaction)
             .await
@@ -134,6 +130,14 @@ impl SqliteDatabase {
                 .map_err(sql(step))?;
         }
         transaction.commit().await.map_err(sql(step))
+    }
+
+    /// A transaction that waits for other writers before it reads.
+    async fn begin_writing(&mut self, step: &'static str) -> Result<Transaction<'_, Sqlite>, DatabaseError> {
+        self.connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(sql(step))
     }
 
     /// Where the tables are.
@@ -172,11 +176,7 @@ impl SqliteDatabase {
     /// See [`DatabaseError`]. After [`DatabaseError::Sql`] it is not known whether the batch is in the tables.
     pub async fn apply(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
         let step = "write to";
-        let mut transaction = self
-            .connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(sql(step))?;
+        let mut transaction = self.begin_writing(step).await?;
         advance(&mut transaction, batch).await?;
         for change in &batch.bookkeeping {
             keep_book(&mut transaction, change).await.map_err(sql(step))?;
@@ -226,6 +226,11 @@ async fn advance(connection: &mut SqliteConnection, batch: &Batch) -> Result<(),
 async fn keep_book(connection: &mut SqliteConnection, change: &Bookkeeping) -> Result<(), sqlx::Error> {
     let query = match change {
         Bookkeeping::EpochStarted(started) => {
+            // Links do not outlast an engine, and no record says of each worker that its own is gone.
+            sqlx::query("UPDATE workers SET state = 'lost', changed_us = ? WHERE state NOT IN ('lost', 'gone')")
+                .bind(micros(started.at))
+                .execute(&mut *connection)
+                .await?;
             sqlx::query("INSERT INTO epochs (epoch, started_us, version) VALUES (?, ?, ?)")
                 .bind(started.epoch.0)
                 .bind(micros(started.at))
@@ -267,11 +272,14 @@ async fn keep_book(connection: &mut SqliteConnection, change: &Bookkeeping) -> R
         Bookkeeping::BagForgotten(bag) => {
             sqlx::query("UPDATE batches SET forgotten = 1 WHERE batch_id = ?").bind(int(bag.0))
         }
+        // A cordon outlasts the links of its worker.
         Bookkeeping::WorkerJoined(joined) => sqlx::query(
-            "INSERT OR REPLACE INTO workers (worker_id, uid, name, version, os, arch, cores, memory_bytes, slots, \
-             state, reason, joined_us, changed_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready', 0, ?, ?)",
+            "INSERT INTO workers (uid, name, version, os, arch, cores, memory_bytes, slots, joined_us, changed_us, \
+             worker_id, state, cordoned, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, 'ready', 0, 0) \
+             ON CONFLICT (worker_id) DO UPDATE SET uid = ?1, name = ?2, version = ?3, os = ?4, arch = ?5, cores = ?6, \
+             memory_bytes = ?7, slots = ?8, joined_us = ?9, changed_us = ?9, reason = 0, forgotten = 0, \
+             state = CASE WHEN cordoned = 1 THEN 'cordoned' ELSE 'ready' END",
         )
-        .bind(joined.worker.0)
         .bind(&joined.uid)
         .bind(&joined.name)
         .bind(&joined.version)
@@ -281,14 +289,17 @@ async fn keep_book(connection: &mut SqliteConnection, change: &Bookkeeping) -> R
         .bind(joined.offer.memory.0.min(i64::MAX as u64) as i64) // a worker says it; any number may come
         .bind(joined.offer.slots)
         .bind(micros(joined.at))
-        .bind(micros(joined.at)),
-        Bookkeeping::WorkerChanged(changed) => {
-            sqlx::query("UPDATE workers SET state = ?, reason = ?, changed_us = ? WHERE worker_id = ?")
-                .bind(changed.state.to_string())
-                .bind(changed.reason as u8)
-                .bind(micros(changed.at))
-                .bind(changed.worker.0)
-        }
+        .bind(joined.worker.0),
+        // Who is away stays so: a cordon that is put on it waits for it.
+        Bookkeeping::WorkerChanged { changed, cordons } => sqlx::query(
+            "UPDATE workers SET state = CASE WHEN ?1 = 'cordoned' AND state IN ('lost', 'gone') THEN state ELSE ?1 END, \
+             cordoned = COALESCE(?2, cordoned), reason = ?3, changed_us = ?4 WHERE worker_id = ?5",
+        )
+        .bind(changed.state.to_string())
+        .bind(cordons)
+        .bind(changed.reason as u8)
+        .bind(micros(changed.at))
+        .bind(changed.worker.0),
         Bookkeeping::WorkerForgotten(worker) => {
             sqlx::query("UPDATE workers SET forgotten = 1 WHERE worker_id = ?").bind(worker.0)
         }

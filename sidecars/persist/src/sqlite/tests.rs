@@ -4,6 +4,11 @@ use std::fmt::Display;
 
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
+use wire_protocol::ids::{Epoch, Shard};
+use wire_protocol::outcome::Reason;
+use wire_protocol::record::{EpochStarted, WorkerChanged, WorkerJoined, kind};
+use wire_protocol::template::Offer;
+use wire_protocol::view::WorkerState;
 
 use super::*;
 use crate::Coalescer;
@@ -142,6 +147,78 @@ proptest! {
         });
         prop_assert_eq!(found, model_rows(&tables(&engine.records, &[])));
     }
+}
+
+#[test]
+fn a_cordon_outlasts_links_and_engines_as_it_does_in_the_engine() {
+    let joined = || {
+        let joined = WorkerJoined {
+            worker: WorkerId(1),
+            uid: "ant".to_owned(),
+            name: "ant's \u{1f980}".to_owned(),
+            version: "1".to_owned(),
+            offer: Offer::default(),
+            at: Instant(5_000),
+        };
+        (kind::WORKER_JOINED, control(&joined))
+    };
+    let changed = |state, reason| {
+        let (worker, at) = (WorkerId(1), Instant(7_000));
+        let changed = WorkerChanged {
+            worker,
+            state,
+            reason,
+            at,
+        };
+        (kind::WORKER_CHANGED, control(&changed))
+    };
+    let restarted = || {
+        let started = EpochStarted {
+            shard: Shard(0),
+            epoch: Epoch(2),
+            at: Instant(9_000),
+            version: "1".to_owned(),
+        };
+        (kind::EPOCH_STARTED, control(&started))
+    };
+    let told = [
+        (joined(), "ready 0"),
+        (changed(WorkerState::Lost, Reason::WorkerLost), "lost 0"),
+        (changed(WorkerState::Cordoned, Reason::ByOperator), "lost 1"),
+        (joined(), "cordoned 1"),
+        (changed(WorkerState::Ready, Reason::ByOperator), "ready 0"),
+        (changed(WorkerState::Cordoned, Reason::ByOperator), "cordoned 1"),
+        (restarted(), "lost 1"),
+        (joined(), "cordoned 1"),
+        (changed(WorkerState::Draining, Reason::ByOperator), "draining 1"),
+        (changed(WorkerState::Gone, Reason::WorkerDraining), "gone 1"),
+        (changed(WorkerState::Gone, Reason::ByOperator), "gone 0"),
+        (joined(), "ready 0"),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    runtime().block_on(async {
+        let mut database = SqliteDatabase::open(&folder.path().join("pool.sqlite"))
+            .await
+            .expect("a new file");
+        let mut coalescer = Coalescer::new(Lsn(0), []);
+        for (index, (record, wanted)) in told.iter().enumerate() {
+            coalescer
+                .take(&feed_record(index, record))
+                .expect("the engine wrote it");
+            database.apply(&coalescer.batch()).await.expect("it follows");
+            let row: String = sqlx::query_scalar("SELECT state || ' ' || cordoned FROM workers")
+                .fetch_one(&mut database.connection)
+                .await
+                .expect("one worker");
+            assert_eq!(&row, wanted, "after record {}", index + 1);
+        }
+    });
+}
+
+fn control(message: &impl serde::Serialize) -> Vec<u8> {
+    let mut payload = Vec::new();
+    codec::put_control(&mut payload, message);
+    payload
 }
 
 /// A file, and a batch for it that makes one work.
