@@ -105,20 +105,20 @@ struct BagPart {
 }
 
 impl Scheduler {
-    /// Appends a snapshot of the state after record [`Scheduler::last_lsn`].
+    /// Appends a snapshot of the state after record [`Scheduler::last_lsn`]. An `out` that is empty serves again from
+    /// snapshot to snapshot; where its memory is too little, or many times too much, it gets another.
     ///
     /// Cost: what is left to do is copied once, with its rows. Works of bags that have succeeded since the last snapshot
     /// are gone through; of those before, a byte or two a work is copied.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        // Growing on the way would copy, and touch anew, several times what the snapshot takes. A buffer that is empty
-        // is replaced, because growing it copies all that it ever held; twice as large, so that it lasts for a while:
-        // what is not touched costs nothing.
+        // Growing on the way would copy, and touch anew, several times what the snapshot takes.
         let needed = usize::try_from(self.snapshot_bytes()).unwrap_or(0);
-        if out.is_empty() && out.capacity() < needed {
-            *out = Vec::with_capacity(2 * needed);
-        } else {
-            out.reserve(needed);
+        if out.is_empty() && !(needed..=needed.saturating_mul(16)).contains(&out.capacity()) {
+            // Growing it would copy all that it ever held. Twice as large it lasts for a while; what is not touched
+            // costs nothing.
+            *out = Vec::with_capacity(needed.saturating_mul(2));
         }
+        out.reserve(needed);
         put_part(
             out,
             &Header {

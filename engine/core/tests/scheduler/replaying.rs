@@ -53,10 +53,11 @@ fn a_snapshot_is_appended_and_a_buffer_that_was_used_serves_again() {
     used.truncate(3);
     pool.scheduler.snapshot(&mut used);
     assert_eq!((&used[..3], &used[3..]), (&bytes[..3], &bytes[..]));
-    for room in [1, used.capacity()] {
+    for room in [1, used.capacity(), 1 << 20] {
         let mut again = Vec::with_capacity(room);
         pool.scheduler.snapshot(&mut again);
         assert_eq!(again, bytes, "into a buffer of {room} bytes");
+        assert!(again.capacity() < 1 << 20, "what is much too large is let go");
         let memory = again.as_ptr();
         again.clear();
         pool.scheduler.snapshot(&mut again);
