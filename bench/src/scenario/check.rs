@@ -7,6 +7,9 @@ use super::{FaultKind, Scenario, Shape, Timed};
 /// Bytes of a result in which a worker can tell when a work arrived.
 const ARRIVAL_BYTES: u32 = 8;
 
+/// A day: nothing in a run takes longer, and a clock can still tell when it is over.
+const SECONDS_MAX: f64 = 86_400.0;
+
 impl Scenario {
     pub(super) fn check(&self) -> Result<()> {
         self.check_pool()?;
@@ -43,13 +46,13 @@ impl Scenario {
         for (name, value) in [
             ("load.rate", load.rate),
             ("load.rate_of_max", load.rate_of_max),
-            ("load.idle_s", load.idle_s),
             ("load.zipf", load.zipf),
             ("runs.warm_up", self.runs.warm_up),
         ] {
             at_least_zero(name, value)?;
         }
-        at_least_zero("load.seconds", load.seconds)?;
+        seconds("load.seconds", load.seconds)?;
+        seconds("load.idle_s", load.idle_s)?;
         ensure!(load.seconds > 0.0, "load.seconds is 0; above 0");
         ensure!(load.classes > 0, "load.classes is 0; at least 1");
         ensure!(
@@ -100,8 +103,8 @@ impl Scenario {
             "load.timed: workers reconnect only after a fault that kills the engine"
         );
         for fault in &self.faults {
-            at_least_zero("fault.at_s", fault.at_s)?;
-            at_least_zero("fault.for_s", fault.for_s)?;
+            seconds("fault.at_s", fault.at_s)?;
+            seconds("fault.for_s", fault.for_s)?;
             ensure!(
                 fault.what != FaultKind::StallDisk || fault.for_s > 0.0,
                 "fault: for_s says how long the disk stands still"
@@ -109,6 +112,12 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+fn seconds(name: &str, value: f64) -> Result<()> {
+    at_least_zero(name, value)?;
+    ensure!(value <= SECONDS_MAX, "{name} is {value}; at most {SECONDS_MAX}");
+    Ok(())
 }
 
 fn at_least_zero(name: &str, value: f64) -> Result<()> {
