@@ -1,9 +1,9 @@
 //! Works one by one, open loop: each is due at an instant of its own.
 //!
-//! The n-th work is due n / rate after the start. Works that are due within a tick go to one client, those of the next
-//! tick to the next client: to spread a tick's works over all clients would ask for a packet to each of them every time,
-//! and the cost of those packets would be most of what is measured. So a work's due time follows from its number, and
-//! nothing is kept for works that are under way.
+//! The n-th work is due n / rate after the start. As many works as are due in a tick go to one client, the next as many
+//! to the next client: to spread them over all clients would ask for a packet from each of them in every tick, and the
+//! cost of those packets would be most of what is measured. Both follow from a work's number, so nothing is kept for
+//! works that are under way.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
