@@ -288,6 +288,9 @@ fn names(config: &Config) -> Vec<String> {
     names
 }
 
+/// Who is connected, in the data folder.
+const ROSTER: &str = "links.roster";
+
 fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> {
     let mut server = ServerConfig::new(identity);
     server.listen(CLIENTS, config.listen_clients, &[client_link::ALPN]);
@@ -296,6 +299,7 @@ fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> 
         server.listen(listener, *address, &[worker_link::ALPN]);
     }
     server.mtu_max = config.mtu_max;
+    server.roster = Some(config.data.join(ROSTER));
     server.limits = Limits {
         links_per_address_max: config.links_per_address_max,
         greeting_payload_bytes_max: GREETING_BYTES,

@@ -4,7 +4,7 @@
 //!
 //! | what | bound | bytes |
 //! | --- | --- | --- |
-//! | connections, with their TLS state | `links_max` × about 20 KiB | 320 MiB |
+//! | connections, with their TLS state or the first packet that waits | `links_max` × about 20 KiB | 320 MiB |
 //! | unauthenticated peers' unread bytes | `links_max` × `greeting_window_bytes` | 512 MiB |
 //! | authenticated peers' unread bytes | two listeners' `window_bytes_total` + `links_max` × 64 KiB | 1.3 GiB |
 //! | frames half received, frames that wait to be sent | `buffered_bytes_max` | 256 MiB |
@@ -25,16 +25,16 @@ pub struct Limits {
     pub links_max: usize,
     /// Connections from one IP address. Workers behind one NAT share it. Default 4 096.
     pub links_per_address_max: usize,
-    /// Connections whose handshake is under way. Beyond it a peer is refused and tries again.
-    /// Default 1 024.
+    /// Connections whose handshake is under way. Beyond it a peer waits for its turn. Default 1 024.
     pub handshakes_max: usize,
     /// Handshakes under way from one IP address. Default 512, more than `retry_above`, so that forged
     /// addresses alone cannot shut out their true owner.
     pub handshakes_per_address_max: usize,
-    /// With this many handshakes under way, a peer must first prove its address by a Retry, which
+    /// With this many handshakes under way or waiting, a peer must first prove its address by a Retry, which
     /// costs the server no memory. Default 128; 0 asks for it always.
     pub retry_above: usize,
-    /// Time for a handshake, then the connection is forgotten. Default 5 s.
+    /// Time to wait for a handshake, then the peer is refused and tries again; and time for the handshake, then
+    /// the connection is forgotten. Default 5 s.
     pub handshake_deadline: Duration,
     /// Time from the end of the handshake until the owner calls `Links::authenticated`. Default 5 s.
     pub authentication_deadline: Duration,
@@ -156,10 +156,19 @@ pub(crate) const WINDOW_BYTES_MIN: u32 = 64 << 10;
 pub(crate) const RECEIVE_CALLS_PER_TURN: usize = 8;
 /// Handshakes begun; one costs about 150 µs, most of it the signature.
 pub(crate) const ACCEPTS_PER_TURN: usize = 16;
+/// Handshakes begun while a socket still holds packets: what is not read in time is lost, and comes again.
+pub(crate) const ACCEPTS_WHILE_READING: usize = 4;
+/// First packets of the backlog looked at for one whose address has room.
+pub(crate) const BACKLOG_LOOKS_PER_TURN: usize = 64;
 /// Bytes read from one link.
 pub(crate) const READ_BYTES_PER_TURN: usize = 256 << 10;
 /// Bytes transmitted for one link.
 pub(crate) const TRANSMIT_BYTES_PER_TURN: usize = 256 << 10;
+/// Largest datagram with a packet of a handshake; peers send 1 200 bytes, and no more before they know the path.
+pub(crate) const FIRST_PACKET_BYTES_MAX: usize = 4_096;
+/// Time between two peers of the server before that are called back: ten thousand come within four seconds, about
+/// as fast as two cores shake hands with them.
+pub(crate) const RECALL_INTERVAL: Duration = Duration::from_micros(330);
 /// Bytes given to one `sendmsg`: the kernel segments at most one 64 KiB datagram, headers included.
 pub(crate) const GSO_BYTES: usize = 64_000;
 /// Datagrams given to one `sendmsg`; the kernel takes at most 64.

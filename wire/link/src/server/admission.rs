@@ -3,15 +3,19 @@
 //! The first packet of a handshake costs a peer nothing and may carry any source address. So a server
 //! that is under load asks for proof of the address first (Retry, RFC 9000 §8.1.2), which it answers
 //! without remembering anything; and whoever has proved an address gets only so much for it.
+//!
+//! Whoever is let in waits in the [backlog](super::backlog) until there is room for one more handshake: ten
+//! thousand workers that come at once are served in order, and none has to come again.
 
 use crate::limits::Limits;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 /// What to do with a first packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
-    /// Begin the handshake.
+    /// Let it in: its handshake begins when there is room.
     Accept,
     /// Ask for proof of the address.
     Retry,
@@ -19,7 +23,12 @@ pub(crate) enum Verdict {
     Refuse,
 }
 
-/// Counts of connections in every state, from the first packet until their memory is free again.
+/// Counts of connections in every state, from the first packet until their memory is free again:
+///
+/// ```text
+/// enter ─► (waiting) ─► begin ─► (handshaking) ─► establish ─► (established) ─► leave
+///              └─► give_up             └─► leave
+/// ```
 #[derive(Default, Debug)]
 pub(crate) struct Admission {
     total: Count,
@@ -31,6 +40,9 @@ pub(crate) struct Admission {
 #[derive(Default, Debug, Clone, Copy)]
 struct Count {
     links: usize,
+    /// Of them, those whose handshake has not begun.
+    waiting: usize,
+    /// Of them, those whose handshake is under way.
     handshakes: usize,
 }
 
@@ -41,45 +53,62 @@ impl Admission {
         {
             return Verdict::Refuse;
         }
-        if !proven && self.total.handshakes >= limits.retry_above {
+        if !proven && self.total.handshakes + self.total.waiting >= limits.retry_above {
             return Verdict::Retry;
-        }
-        if self.total.handshakes >= limits.handshakes_max
-            || here.handshakes >= limits.handshakes_per_address_max
-        {
-            return Verdict::Refuse;
         }
         Verdict::Accept
     }
 
-    /// A handshake begins.
+    /// A first packet is let in.
     pub(crate) fn enter(&mut self, address: IpAddr) {
         for count in [&mut self.total, self.addresses.entry(address).or_default()] {
             count.links += 1;
-            count.handshakes += 1;
+            count.waiting += 1;
         }
+    }
+
+    /// There is room for a handshake of this address.
+    pub(crate) fn may_begin(&self, limits: &Limits, address: IpAddr) -> bool {
+        let here = self.addresses.get(&address).copied().unwrap_or_default();
+        self.total.handshakes < limits.handshakes_max && here.handshakes < limits.handshakes_per_address_max
+    }
+
+    /// A handshake begins.
+    pub(crate) fn begin(&mut self, address: IpAddr) {
+        self.change(address, |count| {
+            count.waiting -= 1;
+            count.handshakes += 1;
+        });
+    }
+
+    /// A first packet's handshake will not begin.
+    pub(crate) fn give_up(&mut self, address: IpAddr) {
+        self.change(address, |count| {
+            count.waiting -= 1;
+            count.links -= 1;
+        });
     }
 
     /// A handshake is complete.
     pub(crate) fn establish(&mut self, address: IpAddr) {
-        self.total.handshakes -= 1;
-        if let Some(count) = self.addresses.get_mut(&address) {
-            count.handshakes -= 1;
-        }
+        self.change(address, |count| count.handshakes -= 1);
     }
 
     /// A connection's memory is free again.
     pub(crate) fn leave(&mut self, address: IpAddr, handshaking: bool) {
-        let gone = usize::from(handshaking);
-        self.total.links -= 1;
-        self.total.handshakes -= gone;
-        let Some(count) = self.addresses.get_mut(&address) else {
-            return;
-        };
-        count.links -= 1;
-        count.handshakes -= gone;
-        if count.links == 0 {
-            self.addresses.remove(&address);
+        self.change(address, |count| {
+            count.links -= 1;
+            count.handshakes -= usize::from(handshaking);
+        });
+    }
+
+    fn change(&mut self, address: IpAddr, change: impl Fn(&mut Count)) {
+        change(&mut self.total);
+        if let Entry::Occupied(mut count) = self.addresses.entry(address) {
+            change(count.get_mut());
+            if count.get().links == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -112,38 +141,57 @@ mod tests {
     }
 
     #[test]
-    fn under_load_an_address_must_be_proven_and_then_gets_only_its_share() {
+    fn under_load_an_address_must_be_proven() {
         let (limits, mut admission) = (limits(), Admission::default());
         admission.enter(address(1));
         assert_eq!(admission.verdict(&limits, address(1), false), Verdict::Accept);
         admission.enter(address(1));
+        admission.begin(address(1));
         assert_eq!(admission.verdict(&limits, address(2), false), Verdict::Retry);
         assert_eq!(admission.verdict(&limits, address(1), true), Verdict::Accept);
-        admission.enter(address(1));
-        assert_eq!(
-            admission.verdict(&limits, address(1), true),
-            Verdict::Refuse,
-            "its share of handshakes"
-        );
+        admission.establish(address(1));
+        assert_eq!(admission.verdict(&limits, address(2), false), Verdict::Accept);
+    }
+
+    #[test]
+    fn no_more_are_let_in_than_there_may_be_links() {
+        let (limits, mut admission) = (limits(), Admission::default());
+        (0..5).for_each(|_| admission.enter(address(1)));
+        assert_eq!(admission.verdict(&limits, address(1), true), Verdict::Refuse);
         assert_eq!(admission.verdict(&limits, address(2), true), Verdict::Accept);
         admission.enter(address(2));
-        assert_eq!(
-            admission.verdict(&limits, address(3), true),
-            Verdict::Refuse,
-            "all handshakes"
-        );
-        admission.establish(address(1));
-        assert_eq!(admission.verdict(&limits, address(3), true), Verdict::Accept);
+        assert_eq!(admission.verdict(&limits, address(3), true), Verdict::Refuse);
+        admission.give_up(address(1));
+        assert_eq!(admission.verdict(&limits, address(1), true), Verdict::Accept);
+    }
+
+    #[test]
+    fn an_address_gets_only_its_share_of_the_handshakes() {
+        let (limits, mut admission) = (limits(), Admission::default());
+        for last in [1, 1, 1, 1, 2, 2] {
+            admission.enter(address(last));
+        }
+        (0..3).for_each(|_| admission.begin(address(1)));
+        assert!(!admission.may_begin(&limits, address(1)), "its share");
+        assert!(admission.may_begin(&limits, address(2)));
+        admission.begin(address(2));
+        assert!(!admission.may_begin(&limits, address(2)), "all handshakes");
+        admission.leave(address(1), true);
+        assert!(admission.may_begin(&limits, address(2)));
     }
 
     #[test]
     fn what_enters_and_leaves_is_not_remembered() {
         let mut admission = Admission::default();
-        admission.enter(address(1));
-        admission.enter(address(2));
+        for last in [1, 2, 3] {
+            admission.enter(address(last));
+        }
+        admission.begin(address(1));
+        admission.begin(address(2));
         admission.establish(address(1));
         admission.leave(address(1), false);
         admission.leave(address(2), true);
+        admission.give_up(address(3));
         assert_eq!(
             (
                 admission.links(),

@@ -1,5 +1,7 @@
 //! One connection: its state, and what it holds.
 
+use super::ids::ID_BYTES;
+use super::roster::Entry;
 use super::{ListenerId, Peer};
 use crate::close::Close;
 use crate::frames::FrameReader;
@@ -51,6 +53,8 @@ pub(crate) struct Conn {
     /// Index of the listener in the server's table.
     pub(crate) listener: usize,
     pub(crate) peer: Peer,
+    /// The connection id that the peer was given first.
+    id_given: [u8; ID_BYTES],
     /// The address that admission counts, even after a migration.
     pub(crate) counted: IpAddr,
     pub(crate) state: State,
@@ -89,7 +93,13 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(quic: Connection, handle: ConnectionHandle, listener: usize, id: ListenerId) -> Self {
+    pub(crate) fn new(
+        quic: Connection,
+        handle: ConnectionHandle,
+        listener: usize,
+        id: ListenerId,
+        id_given: [u8; ID_BYTES],
+    ) -> Self {
         let address = quic.remote_address();
         Self {
             id: LinkId(0),
@@ -101,6 +111,7 @@ impl Conn {
                 listener: id,
                 alpn: Arc::from([]),
             },
+            id_given,
             counted: address.ip().to_canonical(),
             state: State::Handshaking,
             stream: None,
@@ -121,6 +132,15 @@ impl Conn {
             in_touched: false,
             in_flush: false,
             unread: false,
+        }
+    }
+
+    /// Where a later server finds the peer.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            listener: self.peer.listener,
+            addr: self.quic.remote_address(),
+            id: self.id_given,
         }
     }
 

@@ -7,17 +7,19 @@
 //! ```
 
 use super::admission::Verdict;
+use super::backlog::{Backlog, Served};
 use super::conn::{Conn, State};
 use super::input::{handle_events, on_sending_ended, read, sign_of_life};
 use super::listener::{Listener, proto_ecn};
+use super::roster::reset;
 use super::{Handler, Links, Server, Turn, WAKER};
 use crate::close::{Close, code};
 use crate::limits::{
-    ACCEPTS_PER_TURN, ACK_DELAY_MAX, ACK_DELAY_MIN, GSO_BYTES, GSO_SEGMENTS, RECEIVE_CALLS_PER_TURN,
-    TRANSMIT_BYTES_PER_TURN,
+    ACCEPTS_PER_TURN, ACCEPTS_WHILE_READING, ACK_DELAY_MAX, ACK_DELAY_MIN, FIRST_PACKET_BYTES_MAX, GSO_BYTES,
+    GSO_SEGMENTS, RECEIVE_CALLS_PER_TURN, TRANSMIT_BYTES_PER_TURN,
 };
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming, VarInt};
+use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Incoming, Transmit, VarInt};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ impl Server {
             self.receive(index, &mut turn)?;
         }
         self.accept(&mut turn);
+        self.recall(&mut turn);
         self.expire();
         self.examine(handler, &mut turn);
         report_ended(&mut self.links, handler);
@@ -60,7 +63,7 @@ impl Server {
         let wait = if self.must_go_on() {
             Some(Duration::ZERO)
         } else {
-            min_some(timeout, timer)
+            min_some(timeout, min_some(timer, self.links.roster.wait(now)))
         };
         turn.syscalls += 1;
         match self.poll.poll(&mut self.events, wait) {
@@ -89,7 +92,7 @@ impl Server {
             !blocked && !self.links.flush.is_empty()
         };
         self.again
-            || !self.incoming.is_empty()
+            || self.backlog.is_moving()
             || !self.links.touched.is_empty()
             || self.listeners.iter().any(|listener| listener.readable)
             || sendable()
@@ -109,6 +112,12 @@ impl Server {
                 while !rest.is_empty() {
                     turn.datagrams_in += 1;
                     let datagram = rest.split_to(meta.stride.clamp(1, rest.len()));
+                    // A first packet may wait: alone, not with all that arrived beside it.
+                    let datagram = match is_long(&datagram) {
+                        true if datagram.len() > FIRST_PACKET_BYTES_MAX => continue,
+                        true => BytesMut::from(&datagram[..]),
+                        false => datagram,
+                    };
                     let ecn = meta.ecn.map(proto_ecn);
                     self.transmit.clear();
                     let now = self.links.now;
@@ -137,7 +146,7 @@ impl Server {
                                 listener,
                                 index,
                                 &mut self.links,
-                                &mut self.incoming,
+                                &mut self.backlog,
                                 &mut self.transmit,
                                 incoming,
                                 turn,
@@ -154,31 +163,68 @@ impl Server {
         Ok(())
     }
 
-    /// Begins handshakes of peers that were let in.
+    /// Begins handshakes of peers that were let in, as far as there is room.
     fn accept(&mut self, turn: &mut Turn) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some((index, incoming)) = self.incoming.pop_front() else {
+        let now = self.links.now;
+        let share = match self.listeners.iter().any(|listener| listener.readable) {
+            true => ACCEPTS_WHILE_READING,
+            false => ACCEPTS_PER_TURN,
+        };
+        for _ in 0..share {
+            let (admission, limits) = (&mut self.links.admission, &self.links.limits);
+            let Some(served) = self.backlog.next(admission, limits, now) else {
                 return;
             };
-            let listener = &mut self.listeners[index];
-            let address = incoming.remote_address().ip().to_canonical();
             self.transmit.clear();
-            match listener
-                .endpoint
-                .accept(incoming, self.links.now, &mut self.transmit, None)
-            {
-                Ok((handle, quic)) => {
-                    let slot = self.links.insert(Conn::new(quic, handle, index, listener.id));
-                    listener.set_slot(handle, Some(slot));
-                    self.links.touch(slot);
+            let (index, answer) = match served {
+                Served::Begin(index, incoming) => (index, self.begin(index, incoming)),
+                Served::Refuse(index, incoming) => {
+                    turn.refused += 1;
+                    let endpoint = &mut self.listeners[index].endpoint;
+                    (index, Some(endpoint.refuse(incoming, &mut self.transmit)))
                 }
-                Err(error) => {
-                    tracing::debug!(%address, cause = %error.cause, "handshake not begun");
-                    self.links.admission.leave(address, true);
-                    if let Some(transmit) = error.response {
-                        listener.respond(&transmit, &self.transmit, turn);
-                    }
-                }
+            };
+            if let Some(transmit) = answer {
+                self.listeners[index].respond(&transmit, &self.transmit, turn);
+            }
+        }
+    }
+
+    /// Ends the connections that peers of the server before still take for alive.
+    fn recall(&mut self, turn: &mut Turn) {
+        while let Some(entry) = self.links.roster.recall(self.links.now) {
+            let Some(listener) = self.listeners.iter_mut().find(|one| one.id == entry.listener) else {
+                continue;
+            };
+            let packet = reset(&self.reset_key, &entry.id);
+            let transmit = Transmit {
+                destination: entry.addr,
+                ecn: None,
+                size: packet.len(),
+                segment_size: None,
+                src_ip: None,
+            };
+            listener.respond(&transmit, &packet, turn);
+        }
+    }
+
+    /// Begins one handshake. If it cannot be begun, returns what the peer is to be told.
+    fn begin(&mut self, index: usize, incoming: Incoming) -> Option<Transmit> {
+        let listener = &mut self.listeners[index];
+        let address = incoming.remote_address().ip().to_canonical();
+        let now = self.links.now;
+        match listener.endpoint.accept(incoming, now, &mut self.transmit, None) {
+            Ok((handle, quic)) => {
+                let conn = Conn::new(quic, handle, index, listener.id, listener.last_id());
+                let slot = self.links.insert(conn);
+                listener.set_slot(handle, Some(slot));
+                self.links.touch(slot);
+                None
+            }
+            Err(error) => {
+                tracing::debug!(%address, cause = %error.cause, "handshake not begun");
+                self.links.admission.leave(address, true);
+                error.response
             }
         }
     }
@@ -295,12 +341,17 @@ impl Server {
     }
 }
 
+/// It has the long header of packets before the end of a handshake (RFC 9000 §17.2).
+fn is_long(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & 0x80 != 0)
+}
+
 /// Decides about a first packet.
 fn judge(
     listener: &mut Listener,
     index: usize,
     links: &mut Links,
-    waiting: &mut std::collections::VecDeque<(usize, Incoming)>,
+    backlog: &mut Backlog,
     buffer: &mut Vec<u8>,
     incoming: Incoming,
     turn: &mut Turn,
@@ -311,7 +362,7 @@ fn judge(
     let transmit = match links.admission.verdict(&links.limits, address, proven) {
         Verdict::Accept => {
             links.admission.enter(address);
-            waiting.push_back((index, incoming));
+            backlog.push(index, incoming, links.now);
             return;
         }
         Verdict::Retry => match listener.endpoint.retry(incoming, buffer) {

@@ -3,6 +3,7 @@
 
 use super::admission::Admission;
 use super::conn::{Conn, State};
+use super::roster::Roster;
 use super::timers::Timers;
 use super::windows::Windows;
 use super::{Peer, SendStatus};
@@ -45,6 +46,7 @@ pub struct Links {
     buffered: usize,
     windows: Windows,
     spare: Vec<Vec<u8>>,
+    pub(crate) roster: Roster,
 }
 
 #[derive(Default)]
@@ -54,7 +56,7 @@ struct Slot {
 }
 
 impl Links {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, roster: Roster) -> Self {
         Self {
             limits,
             now: Instant::now(),
@@ -70,6 +72,7 @@ impl Links {
             buffered: 0,
             windows: Windows::default(),
             spare: Vec::new(),
+            roster,
         }
     }
 
@@ -158,6 +161,7 @@ impl Links {
         let window = self.windows.grant(conn.listener, &self.limits);
         conn.state = State::Open;
         conn.deadline = None;
+        self.roster.enter(slot(link), conn.entry());
         conn.window = window;
         conn.quic
             .set_receive_window(VarInt::try_from(window).expect("at most 32 bits"));
@@ -301,6 +305,9 @@ impl Links {
             return;
         };
         self.timers.disarm(index, conn.armed);
+        if conn.established {
+            self.roster.leave(index as usize);
+        }
         self.admission.leave(conn.counted, !conn.established);
         self.free.push(index);
     }

@@ -1,5 +1,6 @@
 //! One UDP socket with its QUIC endpoint: datagrams in batches, both ways.
 
+use super::ids::{ID_BYTES, LastId};
 use super::{BindError, ListenerId, Turn};
 use crate::congestion::Gate;
 use mio::net::UdpSocket;
@@ -28,11 +29,22 @@ pub(crate) struct Listener {
     pub(crate) slots: Vec<Option<u32>>,
     /// The socket may hold more: it was not read until it was empty.
     pub(crate) readable: bool,
+    /// The connection id that the endpoint has made last.
+    last_id: Arc<LastId>,
     socket: UdpSocket,
     state: UdpSocketState,
     token: Token,
     /// What the socket did not take. Nothing else is sent until it does.
     blocked: Option<(Transmit, Vec<u8>)>,
+}
+
+/// What an endpoint is made of, and what is shared with it.
+pub(crate) struct Quic {
+    pub(crate) endpoint: EndpointConfig,
+    pub(crate) server: quinn_proto::ServerConfig,
+    pub(crate) gate: Arc<Gate>,
+    /// See [`Listener::last_id`].
+    pub(crate) last_id: Arc<LastId>,
 }
 
 impl Listener {
@@ -41,9 +53,7 @@ impl Listener {
         token: Token,
         id: ListenerId,
         address: SocketAddr,
-        endpoint: EndpointConfig,
-        server: quinn_proto::ServerConfig,
-        gate: Arc<Gate>,
+        quic: Quic,
     ) -> Result<Self, BindError> {
         let bind_error = |source| BindError::Socket { address, source };
         let mut socket = UdpSocket::from_std(open(address).map_err(bind_error)?);
@@ -53,8 +63,8 @@ impl Listener {
             .register(&mut socket, token, Interest::READABLE)
             .map_err(bind_error)?;
         let endpoint = Endpoint::new(
-            Arc::new(endpoint),
-            Some(Arc::new(server)),
+            Arc::new(quic.endpoint),
+            Some(Arc::new(quic.server)),
             !state.may_fragment(),
             None,
         );
@@ -62,14 +72,20 @@ impl Listener {
             id,
             address,
             endpoint,
-            gate,
+            gate: quic.gate,
             slots: Vec::new(),
             readable: true,
+            last_id: quic.last_id,
             socket,
             state,
             token,
             blocked: None,
         })
+    }
+
+    /// The connection id that a peer uses whose handshake was begun just now.
+    pub(crate) fn last_id(&self) -> [u8; ID_BYTES] {
+        self.last_id.get()
     }
 
     pub(crate) fn slot_of(&self, handle: ConnectionHandle) -> Option<u32> {

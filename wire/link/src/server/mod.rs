@@ -43,11 +43,14 @@
 //! ```
 
 mod admission;
+mod backlog;
 mod conn;
 mod drive;
+mod ids;
 mod input;
 mod links;
 mod listener;
+mod roster;
 mod timers;
 mod windows;
 
@@ -58,14 +61,17 @@ use crate::close::Close;
 use crate::congestion::Gate;
 use crate::limits::{Limits, LimitsError};
 use crate::transport::Common;
+use backlog::Backlog;
 use bytes::Bytes;
-use listener::{Listener, ReceiveBatch};
+use ids::{Ids, LastId};
+use listener::{Listener, Quic, ReceiveBatch};
 use mio::{Events, Poll, Token, Waker};
-use quinn_proto::{EndpointConfig, HashedConnectionIdGenerator, Incoming, VarInt};
+use quinn_proto::{EndpointConfig, VarInt};
 use ring::hmac;
-use std::collections::VecDeque;
+use roster::Roster;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -102,8 +108,13 @@ pub struct ServerConfig {
     pub keep_alive: Option<Duration>,
     /// Largest UDP payload that path discovery tries, from 1200 to 65 527. Default 1452, which fits
     /// Ethernet with IPv6. On loopback or jumbo frames a larger one sends more per packet; either end
-    /// limits what it receives by its own setting.
+    /// limits what it receives by its own setting. A path that does not carry packets of this size gets
+    /// those of 1200, nothing between.
     pub mtu_max: u16,
+    /// A file that this server keeps for the next with the same identity: who is connected. After a kill the next
+    /// server ends their connections at once, and they connect again instead of noticing with their next sign of
+    /// life. Default `None`.
+    pub roster: Option<PathBuf>,
 }
 
 impl ServerConfig {
@@ -117,6 +128,7 @@ impl ServerConfig {
             idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             mtu_max: 1452,
+            roster: None,
         }
     }
 
@@ -149,6 +161,14 @@ pub enum BindError {
     /// TLS does not take the certificate.
     #[error("the certificate cannot be used for TLS 1.3")]
     Tls(#[source] rustls::Error),
+    /// The roster cannot be opened.
+    #[error("{path} cannot be used to note who is connected")]
+    Roster {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// Limits contradict each other.
     #[error(transparent)]
     Limits(#[from] LimitsError),
@@ -256,8 +276,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     links: Links,
     batch: ReceiveBatch,
-    /// First packets that were let in and wait for their share of a turn, with their listener.
-    incoming: VecDeque<(usize, Incoming)>,
+    backlog: Backlog,
+    reset_key: hmac::Key,
     transmit: Vec<u8>,
     chunks: Vec<Bytes>,
     /// Something was left over: do not wait in the next turn.
@@ -268,10 +288,6 @@ pub struct Server {
 const WAKER: Token = Token(usize::MAX);
 /// Readiness events taken per poll: one per listener and the waker.
 const EVENTS: usize = 16;
-/// Shortest time between two stateless resets, which tell peers of an engine that has restarted to
-/// connect again. A thousand a second find all workers of a large pool within their keep-alive.
-const RESET_INTERVAL: Duration = Duration::from_millis(1);
-
 impl Server {
     /// Binds the sockets. Nothing is answered before the first [`turn`](Self::turn).
     ///
@@ -284,29 +300,29 @@ impl Server {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(BindError::Poll)?);
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for (index, listener) in config.listeners.iter().enumerate() {
-            let gate = Arc::default();
-            let server = quic_server(&config, listener, &gate)?;
-            let endpoint = quic_endpoint(&config)?;
-            let token = Token(index);
-            let (id, address) = (listener.listener, listener.address);
-            listeners.push(Listener::bind(
-                poll.registry(),
-                token,
-                id,
-                address,
-                endpoint,
-                server,
+            let (gate, last_id) = (Arc::default(), Arc::default());
+            let quic = Quic {
+                server: quic_server(&config, listener, &gate)?,
+                endpoint: quic_endpoint(&config, &last_id)?,
                 gate,
-            )?);
+                last_id,
+            };
+            let (id, address) = (listener.listener, listener.address);
+            listeners.push(Listener::bind(poll.registry(), Token(index), id, address, quic)?);
         }
+        let roster = match config.roster {
+            None => Roster::default(),
+            Some(path) => Roster::open(&path).map_err(|source| BindError::Roster { path, source })?,
+        };
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
             waker,
             listeners,
-            links: Links::new(config.limits),
+            links: Links::new(config.limits, roster),
+            reset_key: reset_key(&config.identity),
             batch: ReceiveBatch::new(),
-            incoming: VecDeque::new(),
+            backlog: Backlog::default(),
             transmit: Vec::new(),
             chunks: Vec::new(),
             again: false,
@@ -396,23 +412,28 @@ fn quic_server(
     server
         .transport_config(Arc::new(transport))
         .migration(true)
-        .max_incoming(limits.handshakes_max)
+        .max_incoming(limits.links_max)
         .incoming_buffer_size(16 << 10)
         .incoming_buffer_size_total(4 << 20);
     Ok(server)
 }
 
+fn reset_key(identity: &ServerIdentity) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &identity.derive("quic stateless reset"))
+}
+
 /// The endpoint's secrets come from the server's key, so that after a restart it recognises the
 /// connections of the engine before it and answers with a stateless reset: workers then connect again
 /// at once instead of waiting for their idle timeout.
-fn quic_endpoint(config: &ServerConfig) -> Result<EndpointConfig, BindError> {
-    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &config.identity.derive("quic stateless reset"));
-    let id_key = config.identity.derive("quic connection ids");
-    let id_key = u64::from_le_bytes(*id_key.first_chunk().expect("32 bytes"));
-    let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+fn quic_endpoint(config: &ServerConfig, last_id: &Arc<LastId>) -> Result<EndpointConfig, BindError> {
+    let id_key = hmac::Key::new(hmac::HMAC_SHA256, &config.identity.derive("quic connection ids"));
+    let mut endpoint = EndpointConfig::new(Arc::new(reset_key(&config.identity)));
+    let last_id = Arc::clone(last_id);
     endpoint
-        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
-        .min_reset_interval(RESET_INTERVAL)
+        .cid_generator(move || Box::new(Ids::new(id_key.clone(), Arc::clone(&last_id))))
+        // Each is smaller than the packet that it answers, and only ids with our hash are answered: there is nothing
+        // to gain by asking, and a thousand workers that ask at once are all to be told.
+        .min_reset_interval(Duration::ZERO)
         .max_udp_payload_size(config.mtu_max.max(1472))
         .map_err(|_| BindError::Mtu(config.mtu_max))?;
     if config.mtu_max < 1200 {

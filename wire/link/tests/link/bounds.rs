@@ -1,6 +1,7 @@
 //! What is held for peers has bounds.
 
 use crate::support::*;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use wire_link::*;
@@ -125,6 +126,28 @@ fn beyond_its_bounds_a_server_refuses_and_later_has_room_again() {
         one.control.close(0, "making room");
         server.until("it has left", |counts| counts.connections.load(SeqCst) == 1);
         server.link().await;
+    });
+}
+
+#[test]
+fn whoever_comes_while_all_handshakes_are_taken_waits_and_is_not_refused() {
+    run(async {
+        let server = TestServer::with(|config| {
+            config.limits.handshakes_max = 2;
+            config.limits.handshakes_per_address_max = 1;
+            config.limits.retry_above = 0;
+        });
+        let connector = Arc::new(server.connector());
+        let mut connecting = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let (connector, addr) = (Arc::clone(&connector), server.addr);
+            connecting.spawn(async move { connector.connect(addr, "localhost").await });
+        }
+        let links = connecting.join_all().await;
+        for link in &links {
+            assert!(link.is_ok(), "{link:?}");
+        }
+        assert_eq!(server.counts.refused.load(SeqCst), 0);
     });
 }
 

@@ -163,6 +163,26 @@ fn a_restarted_server_is_recognised_at_once() {
 }
 
 #[test]
+fn whoever_was_connected_to_a_killed_server_is_called_back_by_the_next() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let roster = folder.path().join("roster");
+        let server = TestServer::with(|config| config.roster = Some(roster.clone()));
+        let (mut resting, mut gone) = (server.link().await, server.link().await);
+        ask(&mut resting, HELLO, b"here").await;
+        ask(&mut gone, HELLO, b"here too").await;
+        gone.control.close(0, "of its own will");
+        server.until("it has left", |counts| counts.connections.load(SeqCst) == 1);
+        let (addr, certificates) = server.kill();
+        let server = TestServer::at(addr, certificates, |config| config.roster = Some(roster.clone()));
+        assert_eq!(next(&mut resting).await, Err(LinkError::Restarted));
+        let mut again = server.link().await;
+        ask(&mut again, HELLO, b"here again").await;
+        assert_eq!(next(&mut gone).await, Err(LinkError::Done));
+    });
+}
+
+#[test]
 fn a_server_that_goes_down_tells_every_client_and_refuses_new_ones() {
     run(async {
         let server = TestServer::start();
