@@ -298,6 +298,28 @@ fn seed_of_the_day() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_that_rests_is_back_long_before_its_next_sign_of_life() {
+    // Its heartbeat is half a minute, QUIC's sign of life 20 s.
+    let mut engine = Engine::start(&["--lease-timeout-ms", "120000"]);
+    let _worker = Worker::start(&engine, "resting", 1, "/bin/true");
+    let client = engine.client().await;
+    let is_there = async || {
+        client
+            .status()
+            .await
+            .is_ok_and(|status| status.workers_connected == 1)
+    };
+    until("the worker joins", is_there).await;
+    tokio::task::block_in_place(|| {
+        engine.kill();
+        engine.start_again();
+    });
+    let ready = Instant::now();
+    until("the worker is back", is_there).await;
+    assert!(ready.elapsed() < Duration::from_secs(10), "{:?}", ready.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_runs_while_the_engine_is_killed_finishes_and_counts() {
     let mut engine = Engine::start(&["--lease-timeout-ms", "2000"]);
     let diary = Diary::of(&engine);
