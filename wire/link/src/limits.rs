@@ -158,8 +158,8 @@ pub(crate) const RECEIVE_CALLS_PER_TURN: usize = 8;
 pub(crate) const ACCEPTS_PER_TURN: usize = 16;
 /// Handshakes begun while a socket still holds packets: what is not read in time is lost, and comes again.
 pub(crate) const ACCEPTS_WHILE_READING: usize = 4;
-/// First packets of the backlog looked at for one whose address has room.
-pub(crate) const BACKLOG_LOOKS_PER_TURN: usize = 64;
+/// First packets of the backlog looked at to find one whose address has room.
+pub(crate) const BACKLOG_LOOKS_MAX: usize = 64;
 /// Bytes read from one link.
 pub(crate) const READ_BYTES_PER_TURN: usize = 256 << 10;
 /// Bytes transmitted for one link.

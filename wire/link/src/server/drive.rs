@@ -92,7 +92,7 @@ impl Server {
             !blocked && !self.links.flush.is_empty()
         };
         self.again
-            || self.backlog.is_moving()
+            || self.backlog.is_moving(&self.links.admission)
             || !self.links.touched.is_empty()
             || self.listeners.iter().any(|listener| listener.readable)
             || sendable()
@@ -177,8 +177,8 @@ impl Server {
             };
             self.transmit.clear();
             let (index, answer) = match served {
-                Served::Begin(index, incoming) => (index, self.begin(index, incoming)),
-                Served::Refuse(index, incoming) => {
+                Served::Begin((index, incoming)) => (index, self.begin(index, incoming)),
+                Served::Refuse((index, incoming)) => {
                     turn.refused += 1;
                     let endpoint = &mut self.listeners[index].endpoint;
                     (index, Some(endpoint.refuse(incoming, &mut self.transmit)))
@@ -351,7 +351,7 @@ fn judge(
     listener: &mut Listener,
     index: usize,
     links: &mut Links,
-    backlog: &mut Backlog,
+    backlog: &mut Backlog<(usize, Incoming)>,
     buffer: &mut Vec<u8>,
     incoming: Incoming,
     turn: &mut Turn,
@@ -362,7 +362,7 @@ fn judge(
     let transmit = match links.admission.verdict(&links.limits, address, proven) {
         Verdict::Accept => {
             links.admission.enter(address);
-            backlog.push(index, incoming, links.now);
+            backlog.push(address, (index, incoming), links.now);
             return;
         }
         Verdict::Retry => match listener.endpoint.retry(incoming, buffer) {

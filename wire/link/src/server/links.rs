@@ -133,7 +133,7 @@ impl Links {
         self.live == 0
     }
 
-    /// Connections in any state, handshakes and those that are being closed included.
+    /// Connections in any state, those that wait for a handshake and those that are being closed included.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.links()

@@ -66,7 +66,7 @@ use bytes::Bytes;
 use ids::{Ids, LastId};
 use listener::{Listener, Quic, ReceiveBatch};
 use mio::{Events, Poll, Token, Waker};
-use quinn_proto::{EndpointConfig, VarInt};
+use quinn_proto::{EndpointConfig, Incoming, VarInt};
 use ring::hmac;
 use roster::Roster;
 use std::io;
@@ -276,7 +276,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     links: Links,
     batch: ReceiveBatch,
-    backlog: Backlog,
+    /// First packets that wait, with the index of their listener.
+    backlog: Backlog<(usize, Incoming)>,
     reset_key: hmac::Key,
     transmit: Vec<u8>,
     chunks: Vec<Bytes>,
