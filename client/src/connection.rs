@@ -29,6 +29,7 @@ use wire_protocol::view::Reply;
 use wire_protocol::worker_link::{Refused, RefusedCode};
 
 use crate::error::ClientError;
+use crate::outgoing::{Batch, Frames};
 use crate::routes::{AnswerSender, Entry, Route, Routes, Setback};
 
 /// How and as whom to connect.
@@ -140,14 +141,14 @@ enum State {
 #[derive(Clone)]
 pub(crate) struct Connection {
     generation: u64,
-    frames: mpsc::Sender<Vec<u8>>,
+    frames: mpsc::Sender<Frames>,
     welcome: Arc<Welcome>,
 }
 
 impl Connection {
     /// Hands whole frames to the writer. `false`: the connection is gone.
-    pub(crate) async fn send(&self, frames: Vec<u8>) -> bool {
-        self.frames.send(frames).await.is_ok()
+    pub(crate) async fn send(&self, frames: impl Into<Frames>) -> bool {
+        self.frames.send(frames.into()).await.is_ok()
     }
 }
 
@@ -337,7 +338,7 @@ struct Session {
 
 impl Shared {
     /// Makes the table and the state those of a new connection, and returns what its writer reads.
-    fn open(&self, generation: u64, welcome: &Welcome) -> mpsc::Receiver<Vec<u8>> {
+    fn open(&self, generation: u64, welcome: &Welcome) -> mpsc::Receiver<Frames> {
         let (frames, queued) = mpsc::channel(FRAMES_QUEUED_MAX);
         self.routes.open(generation);
         let welcome = Arc::new(welcome.clone());
@@ -351,7 +352,7 @@ impl Shared {
 }
 
 /// Runs the first session, and one after the other until the engine refuses for good.
-async fn drive(shared: Arc<Shared>, first: Session, queued: mpsc::Receiver<Vec<u8>>) {
+async fn drive(shared: Arc<Shared>, first: Session, queued: mpsc::Receiver<Frames>) {
     let mut generation = 1;
     let mut session = first;
     let mut queued = queued;
@@ -387,7 +388,7 @@ fn close(shared: &Shared, error: ClientError) {
 async fn converse(
     shared: &Shared,
     session: Session,
-    queued: mpsc::Receiver<Vec<u8>>,
+    queued: mpsc::Receiver<Frames>,
 ) -> Result<(), ClientError> {
     let Link {
         sender,
@@ -435,15 +436,18 @@ async fn read(routes: &Routes, mut receiver: Receiver) -> Result<(), DecodeError
     }
 }
 
-async fn write(mut sender: Sender, mut queued: mpsc::Receiver<Vec<u8>>) {
-    while let Some(mut frames) = queued.recv().await {
-        while frames.len() < WRITE_BYTES {
+async fn write(mut sender: Sender, mut queued: mpsc::Receiver<Frames>) {
+    let mut batch = Batch::default();
+    while let Some(frames) = queued.recv().await {
+        batch.push(frames);
+        while batch.bytes() < WRITE_BYTES {
             let Ok(more) = queued.try_recv() else { break };
-            frames.extend_from_slice(&more);
+            batch.push(more);
         }
-        if sender.send(&frames).await.is_err() {
+        if sender.send_shared(batch.pieces()).await.is_err() {
             return;
         }
+        batch.clear();
     }
 }
 

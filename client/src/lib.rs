@@ -59,6 +59,7 @@
 mod connection;
 mod error;
 mod follow;
+mod outgoing;
 mod query;
 mod routes;
 mod sending;

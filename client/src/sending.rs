@@ -15,18 +15,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use wire_protocol::client_link::{Accepted, Busy, IdempotencyKey, Open, RequestId, RowsChunk, kind};
 use wire_protocol::codec::put_bytes;
 use wire_protocol::limits::ROW_BYTES_MAX;
-use wire_protocol::template::{Invalid, Rows, WorkTemplate};
+use wire_protocol::template::{Invalid, WorkTemplate};
 use wire_protocol::worker_link::push_control;
 
 use crate::connection::{Client, Connection};
 use crate::error::ClientError;
 use crate::follow::{Follow, Live, Target};
+use crate::outgoing::Frames;
 use crate::routes::{Consumer, Route, Setback, UploadNews};
 use crate::submit::{Submission, SubmitEvent};
 
@@ -317,18 +319,37 @@ impl Chunk {
         self.count += 1;
     }
 
-    fn frame(&self, request: RequestId) -> Vec<u8> {
-        let rows = Rows::parse(self.count, &self.bytes).expect("rows are encoded as they are parsed");
-        let mut frame = Vec::with_capacity(self.bytes.len() + 32);
-        RowsChunk::push(&mut frame, request, self.first_row, rows);
-        frame
+    fn seal(self) -> KeptChunk {
+        KeptChunk {
+            first_row: self.first_row,
+            count: self.count,
+            bytes: self.bytes.into(),
+        }
+    }
+}
+
+/// A chunk that takes no more rows, and that the link may hold on to.
+struct KeptChunk {
+    first_row: u32,
+    count: u32,
+    bytes: Bytes,
+}
+
+impl KeptChunk {
+    fn frame(&self, request: RequestId) -> Frames {
+        let mut head = Vec::new();
+        RowsChunk::push_head(&mut head, request, self.first_row, self.count, self.bytes.len());
+        Frames {
+            head,
+            rest: self.bytes.clone(),
+        }
     }
 }
 
 /// Chunks that are not acknowledged to their end.
 #[derive(Default)]
 struct Kept {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<KeptChunk>,
     rows: u32,
     bytes: usize,
 }
@@ -342,7 +363,7 @@ impl Kept {
     fn push(&mut self, chunk: Chunk) {
         self.rows += chunk.count;
         self.bytes += chunk.bytes.len();
-        self.chunks.push_back(chunk);
+        self.chunks.push_back(chunk.seal());
     }
 
     /// Lets go of chunks that are durable to their end; how many they are.

@@ -97,12 +97,18 @@ pub struct RowsChunk<'a> {
 impl<'a> RowsChunk<'a> {
     /// Appends a frame with rows that are already encoded (lengths and bytes), at most [`ROWS_BYTES_MAX`] of them.
     pub fn push(out: &mut Vec<u8>, request: RequestId, first_row: u32, rows: Rows<'_>) {
-        frame::push(out, kind::ROWS, |out| {
-            out.extend_from_slice(&request.to_le_bytes());
-            out.extend_from_slice(&first_row.to_le_bytes());
-            out.extend_from_slice(&rows.len().to_le_bytes());
-            out.extend_from_slice(rows.encoded());
-        });
+        let encoded = rows.encoded();
+        Self::push_head(out, request, first_row, rows.len(), encoded.len());
+        out.extend_from_slice(encoded);
+    }
+
+    /// Appends all of such a frame that stands before its rows: `count` of them, encoded `bytes` long. Whoever keeps
+    /// rows in the form in which they are sent sends them behind it without copying them.
+    pub fn push_head(out: &mut Vec<u8>, request: RequestId, first_row: u32, count: u32, bytes: usize) {
+        frame::push_header(out, kind::ROWS, 12 + bytes);
+        for field in [request, first_row, count] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
     }
 
     fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {

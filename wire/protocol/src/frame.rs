@@ -49,6 +49,20 @@ pub fn push(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
+/// Appends the header of a frame whose payload of `length` bytes the caller sends behind it.
+///
+/// # Panics
+/// If `length` is more than [`PAYLOAD_BYTES_MAX`].
+pub fn push_header(out: &mut Vec<u8>, kind: u8, length: usize) {
+    assert!(
+        length <= PAYLOAD_BYTES_MAX,
+        "frame of kind {kind:#04x} is {length} bytes long"
+    );
+    let length = u32::try_from(length).expect("bounded above");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.push(kind);
+}
+
 /// A frame's kind, its payload, and the bytes that it occupies with its header.
 pub type FirstFrame<'a> = (u8, &'a [u8], usize);
 

@@ -120,6 +120,14 @@ impl Sender {
         Ok(self.stream.write_all(frames).await?)
     }
 
+    /// As [`send`](Self::send), of bytes that the link holds on to instead of copying them.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn send_shared(&mut self, frames: &mut [Bytes]) -> Result<(), LinkError> {
+        Ok(self.stream.write_all_chunks(frames).await?)
+    }
+
     /// Says that nothing more comes, and waits until the server has received everything.
     ///
     /// # Errors
