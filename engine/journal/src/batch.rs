@@ -1,20 +1,21 @@
 //! Records on their way to disk, collected in the layout that they will have there.
 //!
 //! The thread that makes records pushes them (a copy, nothing else); the journal thread gives them their
-//! positions, checksums and hash when it appends. A batch is one `Vec`, so handing it over and
+//! positions, checksums and hash when it appends. A batch is one buffer, so handing it over and
 //! getting an empty one back is a swap of three words.
 
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHash, BatchHeader, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SECTOR_BYTES,
     begin_record, complete_record, mask, padded,
 };
+use crate::sectors::SectorBytes;
 use wire_protocol::ids::{Epoch, Lsn, Shard};
 
 /// A reusable buffer of records that will be committed together.
 #[derive(Debug)]
 pub struct RecordBatch {
     /// Room for the batch header, then the records.
-    buffer: Vec<u8>,
+    buffer: SectorBytes,
     records: u32,
 }
 
@@ -29,7 +30,7 @@ impl RecordBatch {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            buffer: vec![0; BATCH_HEADER_BYTES],
+            buffer: SectorBytes::zeros(BATCH_HEADER_BYTES),
             records: 0,
         }
     }
@@ -103,7 +104,7 @@ impl RecordBatch {
         }
         debug_assert_eq!(at, self.buffer.len(), "the records fill the batch");
         self.buffer
-            .resize(self.buffer.len().next_multiple_of(SECTOR_BYTES), 0);
+            .resize_with_zeros(self.buffer.len().next_multiple_of(SECTOR_BYTES));
         mask(&mut self.buffer[BATCH_HEADER_BYTES..], &prev);
         let header = BatchHeader {
             body_crc,
@@ -127,7 +128,7 @@ impl RecordBatch {
 
     /// The same with zeros behind them, `bytes` in all.
     pub(crate) fn encoded_with_zeros(&mut self, bytes: usize) -> &[u8] {
-        self.buffer.resize(bytes.max(self.buffer.len()), 0);
+        self.buffer.resize_with_zeros(bytes.max(self.buffer.len()));
         &self.buffer
     }
 }

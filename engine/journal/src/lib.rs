@@ -95,6 +95,7 @@ mod reader;
 mod recovery;
 mod repair;
 mod scan;
+mod sectors;
 mod segment;
 mod shared;
 mod snapshot;

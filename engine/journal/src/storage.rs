@@ -73,14 +73,14 @@ pub trait File: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes all of `bytes` at `offset`, growing the file if need be. After an error any part may
-    /// have been written.
+    /// have been written. A storage may write whole sectors that lie at a sector's multiple, in the file and in memory,
+    /// past the page cache.
     ///
     /// # Errors
     /// What the system answers.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Writes zeros from `from` up to `upto`, as [`write_at`](Self::write_at) does. A storage that can keeps them out of
-    /// the page cache: nobody reads them, and putting them there costs more than all the rest of a batch.
+    /// Writes zeros from `from` up to `upto`, as [`write_at`](Self::write_at) does.
     ///
     /// # Errors
     /// What the system answers.

@@ -126,3 +126,35 @@ fn readers_the_janitor_and_verify_work_beside_the_appender() {
         done.store(true, Ordering::Release);
     });
 }
+
+/// Whole sectors that lie at a sector's multiple in memory take another way to the disk than the rest.
+#[test]
+fn writes_past_the_page_cache_and_through_it_are_one_file() {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    const BYTES: usize = 64 << 10;
+    let temporary = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+    let storage = OsStorage::open(temporary.path()).expect("a folder");
+    let mut file = storage.create("before").expect("a file");
+    file.write_zeros(0, BYTES as u64).expect("zeros");
+    let mut model = vec![0; BYTES];
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 1..=200_u8 {
+        if round == 100 {
+            // The file that was opened under this name keeps its two ways, wherever they are opened.
+            storage.rename("before", "after").expect("a name");
+            file = storage.open("after").expect("a file");
+            storage.create("before").expect("the name is free");
+        }
+        let source = Page([round; 4096]);
+        let from = random.usize(0..3) * 256;
+        let len = random.usize(1..=6) * 256;
+        let at = random.usize(0..(BYTES - 4096) / 256) * 256;
+        file.write_at(at as u64, &source.0[from..from + len])
+            .expect("written");
+        model[at..at + len].fill(round);
+        let mut seen = vec![0; BYTES];
+        assert_eq!(file.read_at(0, &mut seen).expect("read"), BYTES);
+        assert!(seen == model, "round {round}: {len} bytes at {at} from {from}");
+    }
+}
