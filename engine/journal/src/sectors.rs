@@ -78,7 +78,7 @@ impl DerefMut for SectorBytes {
 
 impl fmt::Debug for SectorBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.len)
+        (**self).fmt(f)
     }
 }
 

@@ -85,7 +85,7 @@ pub enum EngineError {
 }
 
 /// Shortest time between two commits under load; see [`commit`].
-const COMMIT_FLOOR: Duration = Duration::from_micros(500);
+const COMMIT_FLOOR: Duration = Duration::from_micros(250);
 
 /// Batches on their way to the journal thread.
 const BATCHES: usize = 2;
