@@ -17,6 +17,7 @@ use crate::format::{
     BatchHash, FORMAT_VERSION, SECTOR, SECTOR_BYTES, ZEROS, hash_at, u16_at, u32_at, u64_at,
 };
 use crate::names::{self, Listing};
+use crate::sectors::SectorBytes;
 use crate::storage::{File, Storage, read_exact_at};
 use crate::walk::Damage;
 use std::io::{self, Write};
@@ -150,7 +151,7 @@ impl SnapshotWriter {
             file: &*file,
             at: SECTOR,
             hasher: blake3::Hasher::new(),
-            buffer: Vec::new(),
+            buffer: SectorBytes::zeros(0),
         };
         produce(&mut sink)?;
         sink.flush()?;
@@ -182,23 +183,25 @@ struct Sink<'a> {
     file: &'a dyn File,
     at: u64,
     hasher: blake3::Hasher,
-    buffer: Vec<u8>,
+    buffer: SectorBytes,
 }
 
 impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK_BYTES {
+        // Whole chunks, which can go past the page cache; the last may be shorter.
+        let (now, _) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.buffer.len()));
+        self.buffer.extend_from_slice(now);
+        if self.buffer.len() == CHUNK_BYTES {
             self.flush()?;
         }
-        Ok(bytes.len())
+        Ok(now.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.hasher.update(&self.buffer);
         self.file.write_at(self.at, &self.buffer)?;
         self.at += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.buffer.truncate(0);
         Ok(())
     }
 }
