@@ -32,6 +32,9 @@ use crate::engine::EngineError;
 /// rounds of upkeep.
 const AHEAD_BYTES: u64 = 16 << 20;
 
+/// And there are so many at least: one may be taken while the next is being zeroed.
+const AHEAD_MIN: u64 = 2;
+
 /// Room in the journal below which submissions are refused; half a segment where segments are small, so that a
 /// fresh journal takes some before the first segments ahead are prepared.
 const INTAKE_MARGIN_BYTES: u64 = 4 << 20;
@@ -118,7 +121,8 @@ fn journal_config(config: &Config) -> engine_journal::Config {
     engine_journal::Config {
         shard: config.scheduler.shard,
         segment_bytes: config.segment_bytes,
-        ahead_segments: u32::try_from(AHEAD_BYTES.div_ceil(config.segment_bytes)).expect("a few"),
+        ahead_segments: u32::try_from(AHEAD_BYTES.div_ceil(config.segment_bytes).max(AHEAD_MIN))
+            .expect("a few"),
         intake_margin_bytes: INTAKE_MARGIN_BYTES.min(config.segment_bytes / 2),
         ..engine_journal::Config::default()
     }
