@@ -44,8 +44,9 @@ pub struct Limits {
     pub greeting_payload_bytes_max: usize,
     /// Bytes that may be under way, either way, before a peer is authenticated. Default 32 KiB.
     pub greeting_window_bytes: u32,
-    /// Bytes that an authenticated peer may have under way. Default 2 MiB: full speed of a gigabit
-    /// line at 16 ms round trip. Links get less when `window_bytes_total` runs out.
+    /// Bytes that an authenticated peer may have under way. Default 512 KiB: full speed of a gigabit line at 4 ms round
+    /// trip. Links get less when `window_bytes_total` runs out. What several peers may send at once should fit a socket's
+    /// buffer: where 8 clients had 2 MiB each, thousands of packets a second were dropped on loopback.
     pub window_bytes_max: u32,
     /// Sum of the windows of all authenticated links of one listener; an eighth of what is left is the most
     /// that the next link gets, 64 KiB the least. Default 128 MiB.
@@ -74,7 +75,7 @@ impl Default for Limits {
             close_deadline: Duration::from_secs(2),
             greeting_payload_bytes_max: 16 << 10,
             greeting_window_bytes: 32 << 10,
-            window_bytes_max: 2 << 20,
+            window_bytes_max: 512 << 10,
             window_bytes_total: 128 << 20,
             send_window_bytes: 1 << 20,
             out_bytes_soft: 1 << 20,
