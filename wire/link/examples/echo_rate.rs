@@ -1,16 +1,25 @@
-//! Round trips per second through the link: a server thread that answers every 200-byte frame with a
-//! 64-byte one, and tokio clients that keep a number of frames in flight.
+//! Round trips per second through the link: server threads that answer every 200-byte frame with a 64-byte one, and
+//! tokio clients that keep a number of frames in flight.
 //!
-//! `cargo run --release -p wire-link --example echo_rate -- [connections] [in flight] [seconds] [mtu]`
-//! (defaults 8, 128, 3, 1452)
+//! `cargo run --release -p wire-link --example echo_rate -- --help`
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wire_link::*;
 use wire_protocol::frame::push;
 use wire_protocol::ids::LinkId;
+
+const USAGE: &str = "\
+echo_rate [CONNECTIONS] [IN_FLIGHT] [SECONDS] [MTU] [THREADS]
+
+  CONNECTIONS  clients, all in one thread [8]
+  IN_FLIGHT    frames that each keeps under way [128]
+  SECONDS      how long to measure [3]
+  MTU          largest packet, bytes [1452]
+  THREADS      servers, each a thread with a socket of its own; they share nothing [1]";
 
 const ALPN: &[u8] = b"echo/1";
 const REQUEST: [u8; 200] = [1; 200];
@@ -42,26 +51,30 @@ impl Handler for Answer {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let numbers: Vec<u64> = std::env::args()
-        .skip(1)
-        .map(|arg| arg.parse())
-        .collect::<Result<_, _>>()?;
+    let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|arg| arg.parse()).collect();
+    let Ok(numbers) = numbers else {
+        println!("{USAGE}");
+        return Ok(());
+    };
     let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
     let (connections, in_flight, seconds) = (number(0, 8), number(1, 128), number(2, 3));
-    let mtu_max = u16::try_from(number(3, 1_452))?;
+    let (mtu_max, threads) = (u16::try_from(number(3, 1_452))?, number(4, 1));
+    let stop = Arc::new(AtomicBool::new(false));
     let folder = tempfile::tempdir()?;
     let identity = ServerIdentity::load_or_create(folder.path(), &["localhost".to_owned()])?;
     let print = identity.fingerprint();
-    let mut config = ServerConfig::new(identity);
-    config.mtu_max = mtu_max;
-    config.listen(ListenerId(0), ([127, 0, 0, 1], 0).into(), &[ALPN]);
-    let server = Server::bind(config)?;
-    let (addr, waker) = (server.local_addr(ListenerId(0)), server.waker());
-    let stop = Arc::new(AtomicBool::new(false));
-    let serving = std::thread::spawn({
+    let (mut addrs, mut wakers, mut serving) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..threads {
+        let identity = ServerIdentity::load_or_create(folder.path(), &["localhost".to_owned()])?;
+        let mut config = ServerConfig::new(identity);
+        config.mtu_max = mtu_max;
+        config.listen(ListenerId(0), ([127, 0, 0, 1], 0).into(), &[ALPN]);
+        let server = Server::bind(config)?;
+        addrs.push(server.local_addr(ListenerId(0)));
+        wakers.push(server.waker());
         let stop = Arc::clone(&stop);
-        move || serve(server, &stop)
-    });
+        serving.push(std::thread::spawn(move || serve(server, &stop)));
+    }
     let done = Arc::new(AtomicU64::new(0));
     let mut client = ClientConfig::new(Trust::Fingerprint(print), ALPN);
     client.mtu_max = mtu_max;
@@ -70,8 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let rate = runtime.block_on(async {
         let connector = Connector::new(client)?;
-        for _ in 0..connections {
-            let link = connector.connect(addr, "localhost").await?;
+        for addr in addrs.iter().cycle().take(usize::try_from(connections)?) {
+            let link = connector.connect(*addr, "localhost").await?;
             tokio::spawn(drive(link, in_flight, Arc::clone(&done)));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -81,35 +94,88 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<f64, Box<dyn Error>>(trips as f64 / start.elapsed().as_secs_f64())
     })?;
     println!(
-        "{connections} connections, {in_flight} in flight each, packets to {mtu_max}: {rate:.0} round trips/s"
+        "{connections} connections, {in_flight} in flight each, packets to {mtu_max}, {threads} server threads: \
+         {rate:.0} round trips/s"
     );
     stop.store(true, Ordering::Relaxed);
-    waker.wake()?;
-    let total = serving.join().expect("the server's thread ends by itself");
-    let per = |count: u64| total.frames_in as f64 / count.max(1) as f64;
-    println!(
-        "server: {:.1} frames per datagram in, {:.1} datagrams and {:.1} frames per syscall",
-        per(total.datagrams_in),
-        (total.datagrams_in + total.datagrams_out) as f64 / total.syscalls.max(1) as f64,
-        per(total.syscalls),
-    );
+    for (waker, serving) in wakers.iter().zip(serving) {
+        waker.wake()?;
+        println!("{}", serving.join().expect("the server's thread ends by itself"));
+    }
     Ok(())
 }
 
+/// What a server thread did, and what the system says about it.
+#[derive(Default)]
+struct Served {
+    turns: u64,
+    total: Turn,
+    /// Nanoseconds on a processor, and ready to run but waiting for one.
+    ran_ns: u64,
+    waited_ns: u64,
+    /// Times that it slept, and that another took its processor.
+    sleeps: u64,
+    preempted: u64,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
+        let frames = total.frames_in.max(1) as f64;
+        let per = |count: u64| frames / count.max(1) as f64;
+        write!(
+            f,
+            "server: {:.1} frames per datagram in, {:.1} datagrams and {:.1} frames per syscall, {:.1} frames per turn; \
+             of a processor {:.3} us a frame, {:.3} us waited for one; {:.1} sleeps and {:.1} preemptions in a thousand \
+             frames",
+            per(total.datagrams_in),
+            (total.datagrams_in + total.datagrams_out) as f64 / total.syscalls.max(1) as f64,
+            per(total.syscalls),
+            per(self.turns),
+            self.ran_ns as f64 / 1e3 / frames,
+            self.waited_ns as f64 / 1e3 / frames,
+            self.sleeps as f64 * 1e3 / frames,
+            self.preempted as f64 * 1e3 / frames,
+        )
+    }
+}
+
+impl Served {
+    /// Asks the system about the thread that calls.
+    fn ask(&mut self) {
+        let text =
+            |name: &str| std::fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default();
+        let times = text("schedstat");
+        let mut times = times.split(' ').map(|number| number.parse().unwrap_or(0));
+        self.ran_ns = times.next().unwrap_or(0);
+        self.waited_ns = times.next().unwrap_or(0);
+        let status = text("status");
+        let switches = |kind: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(kind));
+            line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        };
+        self.sleeps = switches("voluntary_ctxt_switches:");
+        self.preempted = switches("nonvoluntary_ctxt_switches:");
+    }
+}
+
 /// Sums up the turns until it is told to stop.
-fn serve(mut server: Server, stop: &AtomicBool) -> Turn {
+fn serve(mut server: Server, stop: &AtomicBool) -> Served {
     let mut reply = Vec::new();
     push(&mut reply, 2, |out| out.extend_from_slice(&REPLY));
     let mut handler = Answer { reply };
-    let mut total = Turn::default();
+    let mut served = Served::default();
+    let total = &mut served.total;
     while !stop.load(Ordering::Relaxed) {
         let turn = server.turn(None, &mut handler).expect("loopback works");
+        served.turns += 1;
         total.frames_in += turn.frames_in;
         total.datagrams_in += turn.datagrams_in;
         total.datagrams_out += turn.datagrams_out;
         total.syscalls += turn.syscalls;
     }
-    total
+    served.ask();
+    served
 }
 
 /// Keeps `in_flight` requests under way, sending one for each answer, those of one read together.
