@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use shell::log::{LogConfig, LogFormat};
+use shell::secret;
 use wire_protocol::units::{Bytes, Millis};
-
-use crate::log::{LogConfig, LogFormat};
 
 const AFTER_HELP: &str = "\
 Example:
@@ -210,18 +210,12 @@ impl Options {
     /// All problems, each naming the variable and the cure.
     pub fn into_config(self) -> Result<Config, Vec<String>> {
         let mut problems = Vec::new();
-        let admin = secret(
-            "ADMINPASSWORD",
-            self.admin_password,
-            self.admin_password_file,
-            &mut problems,
-        );
-        let worker = secret(
-            "WORKERPASSWORD",
-            self.worker_password,
-            self.worker_password_file,
-            &mut problems,
-        );
+        let mut secret = |variable, value, file| {
+            let found = secret(variable, value, file);
+            found.map_err(|problem| problems.push(problem)).ok()
+        };
+        let admin = secret("ADMINPASSWORD", self.admin_password, self.admin_password_file);
+        let worker = secret("WORKERPASSWORD", self.worker_password, self.worker_password_file);
         if self.listen_workers.len() > usize::from(u8::MAX) - 1 {
             problems.push(format!(
                 "POOL_LISTEN_WORKERS names {} addresses; at most 254",
@@ -274,36 +268,6 @@ impl Options {
             },
         })
     }
-}
-
-/// A secret from its variable or its file, never both.
-fn secret(
-    variable: &str,
-    value: Option<String>,
-    file: Option<PathBuf>,
-    problems: &mut Vec<String>,
-) -> Option<String> {
-    let secret = match (value, file) {
-        (Some(_), Some(_)) => Err(format!("{variable} and {variable}_FILE are both set; keep one")),
-        (Some(value), None) => Ok(value),
-        (None, Some(file)) => std::fs::read_to_string(&file)
-            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| {
-                format!(
-                    "{variable}_FILE names {}, which cannot be read: {error}",
-                    file.display()
-                )
-            }),
-        (None, None) => Err(format!(
-            "{variable} is not set; set it, or {variable}_FILE to a file that holds it"
-        )),
-    };
-    match secret {
-        Ok(secret) if secret.is_empty() => problems.push(format!("{variable} is empty; choose a password")),
-        Ok(secret) => return Some(secret),
-        Err(problem) => problems.push(problem),
-    }
-    None
 }
 
 #[cfg(test)]

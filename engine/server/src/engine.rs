@@ -1,6 +1,8 @@
 //! The engine's life: recover, bind, serve, stop.
 
 use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -10,6 +12,8 @@ use engine_journal::JournalError;
 use engine_queue::doorbell::Doorbell;
 use engine_queue::exchange::exchange;
 use engine_queue::mailbox::mailbox;
+use serde::Serialize;
+use shell::ReadyFile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use wire_link::{
@@ -24,12 +28,22 @@ use crate::config::{Config, Durability, STOP_DEADLINE};
 use crate::feed::{self, Feed};
 use crate::http::{self, Health};
 use crate::metrics::{Histogram, metrics};
-use crate::ready::{Ready, ReadyFile};
 use crate::recovery::recover;
 use crate::shared::{Mail, Shared};
 use crate::shell::{CLIENTS, Channels, Shell};
 use crate::upkeep::{self, Tools};
 use crate::{exit, fetcher};
+
+/// What the ready file says.
+#[derive(Serialize)]
+struct Ready {
+    workers: SocketAddr,
+    clients: SocketAddr,
+    health: SocketAddr,
+    feed: PathBuf,
+    pid: u32,
+    epoch: u32,
+}
 
 /// Why the engine ended, and the exit code that says so.
 #[derive(Debug)]

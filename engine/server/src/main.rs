@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::CONFIGURATION);
         }
     };
-    engine_server::log::init(&config.log);
+    shell::log::init(&config.log);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

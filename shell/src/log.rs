@@ -33,7 +33,7 @@ pub fn init(config: &LogConfig) {
             .try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
-    // A second engine in one process (tests) finds logging started.
+    // A second process's worth in one process (tests) finds logging started.
     drop(outcome);
 }
 
