@@ -1,25 +1,29 @@
--- What the journal says, as tables. Times (`…_us`) are UTC, microseconds since 1970;
+-- What the journal says, as tables. Times (…_us) are UTC, microseconds since 1970, and
 -- reasons are the numbers of the protocol. No statement here is of one
 -- database only. Tables that grow have primary keys that rise with time, so that rows are appended, and no foreign keys.
+-- pool-persist runs this file by itself. It may also be run before, by the image of a database server.
+
+-- The files of this folder that were run.
+CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT NOT NULL PRIMARY KEY);
 
 -- How far the tables are: one row a shard, changed in the same transaction as the rows.
-CREATE TABLE position (
+CREATE TABLE positions (
     shard INT NOT NULL PRIMARY KEY,
     lsn BIGINT NOT NULL
 );
-INSERT INTO position (shard, lsn) VALUES (0, 0);
+INSERT INTO positions (shard, lsn) VALUES (0, 0);
 
 -- Starts of an engine.
 CREATE TABLE epochs (
     epoch BIGINT NOT NULL PRIMARY KEY,
     started_us BIGINT NOT NULL,
-    version VARCHAR(255) NOT NULL
+    version VARCHAR(256) NOT NULL
 );
 
 -- The engine calls them tenants.
 CREATE TABLE users (
     user_id BIGINT NOT NULL PRIMARY KEY,
-    name VARCHAR(255) NOT NULL,
+    name VARCHAR(256) NOT NULL,
     weight BIGINT NOT NULL
 );
 
@@ -29,8 +33,8 @@ CREATE TABLE batches (
     first_work_id BIGINT NOT NULL,
     works_total BIGINT NOT NULL,
     user_id BIGINT NOT NULL,
-    app VARCHAR(255) NOT NULL,
-    label VARCHAR(255) NOT NULL,
+    app VARCHAR(256) NOT NULL,
+    label VARCHAR(256) NOT NULL,
     priority INT NOT NULL,
     template MEDIUMBLOB NOT NULL,
     opened_us BIGINT NOT NULL,
@@ -41,11 +45,11 @@ CREATE INDEX batches_by_user ON batches (user_id, batch_id);
 
 CREATE TABLE workers (
     worker_id BIGINT NOT NULL PRIMARY KEY,
-    uid VARCHAR(255) NOT NULL,
-    name VARCHAR(255) NOT NULL,
-    version VARCHAR(255) NOT NULL,
-    os VARCHAR(255) NOT NULL,
-    arch VARCHAR(255) NOT NULL,
+    uid VARCHAR(256) NOT NULL,
+    name VARCHAR(256) NOT NULL,
+    version VARCHAR(256) NOT NULL,
+    os VARCHAR(256) NOT NULL,
+    arch VARCHAR(256) NOT NULL,
     cores BIGINT NOT NULL,
     memory_bytes BIGINT NOT NULL,
     slots BIGINT NOT NULL,
@@ -102,3 +106,5 @@ CREATE TABLE events (
     PRIMARY KEY (lsn, work_id)
 );
 CREATE INDEX events_by_work ON events (work_id, lsn);
+
+INSERT INTO schema_versions (version) VALUES (1);

@@ -24,6 +24,21 @@ pub struct Batch {
     pub events: Vec<Event>,
 }
 
+impl Batch {
+    /// State changes of works that it holds; see [`crate::Coalescer::changes`].
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Works that it ends, one by one.
+    #[must_use]
+    pub fn works_done(&self) -> u64 {
+        let done = |event: &&Event| matches!(event.state, WorkState::Done(_));
+        self.events.iter().filter(done).count() as u64
+    }
+}
+
 /// A change of a row that is not a work's; rare, so it is not coalesced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Bookkeeping {

@@ -79,6 +79,12 @@ impl Coalescer {
         self.upto.0 - self.after.0
     }
 
+    /// State changes of works since the last batch: what a batch costs is about proportional to them.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.events.len()
+    }
+
     /// Takes the next record.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! follower has not acknowledged. This crate turns them into row changes.
 //!
 //! ```text
-//!  feed ──records──► Coalescer ──Batch──► SqliteDatabase: rows, events and position in one transaction
+//!  feed ──records──► Coalescer ──Batch──► Database: rows, events and position in one transaction
 //!                    (pure)                  │
 //!                    ◄── acknowledge ────────┘
 //! ```
@@ -16,11 +16,20 @@
 
 mod change;
 mod coalescer;
-mod sqlite;
+mod config;
+mod database;
+pub mod exit;
+mod follow;
+mod process;
+mod status;
 
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,
 };
 pub use coalescer::{Coalescer, RecordError};
-pub use sqlite::{DatabaseError, Resume, SqliteDatabase};
+pub use config::{Config, Options};
+pub use database::{Database, DatabaseError, Resume, Target};
+pub use follow::{FollowError, Follower};
+pub use process::{Failure, run};
+pub use status::Status;

@@ -1,0 +1,150 @@
+//! One connection to whichever database it is.
+//!
+//! It is what the databases have in common and this program needs: a statement with arguments, and numbers back. Texts
+//! of statements that they do not have in common are made in `statement`.
+
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Arguments as _, Connection, Row};
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) enum Session {
+    Sqlite(SqliteConnection),
+}
+
+/// What a statement's question marks stand for, in order, in the encoding of its database.
+pub(crate) enum Arguments {
+    Sqlite(SqliteArguments),
+}
+
+/// A text of this program, which holds nothing of anybody else.
+pub(super) fn fixed(text: &'static str) -> SqlStr {
+    text.into_sql_str()
+}
+
+/// The same, made of such texts.
+pub(super) fn made(text: std::sync::Arc<str>) -> SqlStr {
+    AssertSqlSafe(text).into_sql_str()
+}
+
+impl Arguments {
+    fn add<'q, T>(&mut self, value: T)
+    where
+        T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        let added = match self {
+            Self::Sqlite(arguments) => arguments.add(value),
+        };
+        added.expect("numbers, texts and bytes can be encoded");
+    }
+
+    pub(crate) fn int(&mut self, value: i64) {
+        self.add(value);
+    }
+
+    pub(crate) fn text(&mut self, value: &str) {
+        self.add(value);
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
+        self.add(value);
+    }
+
+    pub(crate) fn null(&mut self) {
+        self.add(None::<i64>);
+    }
+
+    pub(crate) fn int_or_null(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.int(value),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn text_or_null(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    pub(crate) fn bytes_or_null(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.bytes(value),
+            None => self.null(),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn arguments(&self) -> Arguments {
+        match self {
+            Self::Sqlite(_) => Arguments::Sqlite(SqliteArguments::default()),
+        }
+    }
+
+    /// Runs a statement, which the database keeps prepared; how many rows it concerned.
+    pub(crate) async fn execute(&mut self, text: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
+        match (self, arguments) {
+            (Self::Sqlite(connection), Arguments::Sqlite(arguments)) => {
+                let done = sqlx::query_with(text, arguments).execute(connection).await?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
+    /// Runs a statement that has no arguments, once.
+    pub(crate) async fn run(&mut self, text: SqlStr) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => sqlx::raw_sql(text).execute(connection).await.map(drop),
+        }
+    }
+
+    /// Rows of numbers, none of which may be NULL.
+    pub(crate) async fn integers(
+        &mut self,
+        text: SqlStr,
+        arguments: Arguments,
+    ) -> Result<Vec<Vec<i64>>, sqlx::Error> {
+        match (self, arguments) {
+            (Self::Sqlite(connection), Arguments::Sqlite(arguments)) => {
+                let rows = sqlx::query_with(text, arguments).fetch_all(connection).await?;
+                let row = |row: &SqliteRow| (0..row.len()).map(|column| row.try_get(column)).collect();
+                rows.iter().map(row).collect()
+            }
+        }
+    }
+
+    /// Begins a transaction that sees one state of the tables.
+    pub(crate) async fn begin_reading(&mut self) -> Result<(), sqlx::Error> {
+        self.run(fixed("BEGIN")).await
+    }
+
+    /// Begins a transaction that waits for other writers before it reads.
+    pub(crate) async fn begin_writing(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => self.run(fixed("BEGIN IMMEDIATE")).await,
+        }
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.run(fixed("COMMIT")).await
+    }
+
+    pub(crate) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        self.run(fixed("ROLLBACK")).await
+    }
+
+    pub(crate) async fn close(self) {
+        let closed = match self {
+            Self::Sqlite(connection) => connection.close().await,
+        };
+        if let Err(error) = closed {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the connection was not closed in good order"
+            );
+        }
+    }
+}

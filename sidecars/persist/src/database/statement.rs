@@ -1,0 +1,194 @@
+//! Texts of statements that write many rows at once.
+//!
+//! A row costs a database little; a statement costs it a parse or a round trip. So rows are written by the hundred. The
+//! numbers of rows of a statement are powers of two, so that a few texts serve any number of rows and the database
+//! keeps each prepared.
+//!
+//! New rows are inserted. Rows that are there already are the harder half: SQLite joins the table with the new values
+//! (`UPDATE … FROM`). The arguments are the same in both: first the key, then the columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::SqlStr;
+
+use super::session::{Session, made};
+
+/// Statements that a connection keeps prepared: all that there are.
+pub(super) const CACHED_MAX: usize = 128;
+
+/// Rows of one statement at most. More make no statement cheaper, and SQLite takes 32 766 arguments.
+pub(super) const ROWS_MAX: usize = 512;
+
+/// Bytes of arguments of one statement at most, unless one row alone has more: MySQL 5.7 takes packets of 4 MiB.
+pub(super) const BYTES_MAX: usize = 1024 * 1024;
+
+/// What rows are written, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Rows {
+    NewWorks,
+    Works,
+    NewAttempts,
+    Attempts,
+    Events,
+}
+
+/// The columns that a [`Rows`] has arguments for.
+struct Shape {
+    table: &'static str,
+    key: &'static [&'static str],
+    columns: &'static [&'static str],
+    how: How,
+}
+
+#[derive(PartialEq, Eq)]
+enum How {
+    /// They are new.
+    Insert,
+    /// They are there, and get all these columns.
+    Replace,
+    /// They are there, and get those of these columns that are not NULL.
+    Fill,
+}
+
+impl Rows {
+    fn shape(self) -> Shape {
+        match self {
+            Self::NewWorks => Shape {
+                table: "works",
+                key: &["work_id"],
+                columns: &[
+                    "state",
+                    "reason",
+                    "attempt",
+                    "worker_id",
+                    "exit_code",
+                    "elapsed_us",
+                    "result",
+                    "changed_us",
+                    "lsn",
+                    "batch_id",
+                    "user_id",
+                    "parameters",
+                    "accepted_us",
+                ],
+                how: How::Insert,
+            },
+            Self::Works => Shape {
+                columns: &Self::NewWorks.shape().columns[..9],
+                how: How::Replace,
+                ..Self::NewWorks.shape()
+            },
+            Self::NewAttempts => Shape {
+                table: "attempts",
+                key: &["work_id", "attempt"],
+                columns: &[
+                    "started_us",
+                    "ended_us",
+                    "outcome",
+                    "reason",
+                    "worker_id",
+                    "epoch",
+                    "leased_us",
+                ],
+                how: How::Insert,
+            },
+            Self::Attempts => Shape {
+                columns: &Self::NewAttempts.shape().columns[..4],
+                how: How::Fill,
+                ..Self::NewAttempts.shape()
+            },
+            Self::Events => Shape {
+                table: "events",
+                key: &["lsn", "work_id"],
+                columns: &["at_us", "state", "reason", "attempt", "worker_id"],
+                how: How::Insert,
+            },
+        }
+    }
+}
+
+/// The texts that were made already.
+#[derive(Debug, Default)]
+pub(crate) struct Statements(HashMap<(Rows, usize), Arc<str>>);
+
+impl Statements {
+    /// The statement that writes `count` rows.
+    pub(super) fn get(&mut self, session: &Session, rows: Rows, count: usize) -> SqlStr {
+        let text = self
+            .0
+            .entry((rows, count))
+            .or_insert_with(|| text(session, &rows.shape(), count).into());
+        made(Arc::clone(text))
+    }
+}
+
+/// How many of these rows one statement writes; `bytes` are those of each row, in order.
+pub(super) fn fitting(bytes: impl Iterator<Item = usize>) -> usize {
+    let mut sum = 0;
+    let fit = bytes
+        .take(ROWS_MAX)
+        .take_while(|bytes| {
+            sum += bytes;
+            sum <= BYTES_MAX
+        })
+        .count()
+        .max(1);
+    1 << fit.ilog2()
+}
+
+fn text(session: &Session, shape: &Shape, count: usize) -> String {
+    match (&shape.how, session) {
+        (How::Insert, _) => insert(shape, count),
+        (how, Session::Sqlite(_)) => update_from(shape, how, count),
+    }
+}
+
+fn insert(shape: &Shape, count: usize) -> String {
+    let columns = [shape.key, shape.columns].concat();
+    let row = format!("({})", repeat("?", columns.len()));
+    format!(
+        "INSERT INTO {} ({}) VALUES {}",
+        shape.table,
+        columns.join(", "),
+        repeat(&row, count)
+    )
+}
+
+/// `VALUES` calls its columns column1, column2 and so on.
+fn update_from(shape: &Shape, how: &How, count: usize) -> String {
+    let Shape {
+        table, key, columns, ..
+    } = shape;
+    let row = format!("({})", repeat("?", key.len() + columns.len()));
+    let matches = (1..)
+        .zip(*key)
+        .map(|(at, column)| format!("{table}.{column} = new.column{at}"));
+    let sets = (key.len() + 1..).zip(*columns).map(|(at, column)| match how {
+        How::Fill => format!("{column} = COALESCE(new.column{at}, {table}.{column})"),
+        _ => format!("{column} = new.column{at}"),
+    });
+    format!(
+        "UPDATE {table} SET {} FROM (VALUES {}) AS new WHERE {}",
+        sets.collect::<Vec<_>>().join(", "),
+        repeat(&row, count),
+        matches.collect::<Vec<_>>().join(" AND ")
+    )
+}
+
+fn repeat(text: &str, count: usize) -> String {
+    vec![text; count].join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_takes_rows_up_to_its_bounds_and_never_none() {
+        assert_eq!(fitting(std::iter::repeat_n(10, 5)), 4);
+        assert_eq!(fitting(std::iter::repeat_n(10, 5_000)), ROWS_MAX);
+        assert_eq!(fitting(std::iter::repeat_n(BYTES_MAX / 3, 9)), 2);
+        assert_eq!(fitting(std::iter::once(2 * BYTES_MAX)), 1);
+    }
+}
