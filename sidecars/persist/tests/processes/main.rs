@@ -2,6 +2,7 @@
 
 #[path = "../tables/dump.rs"]
 mod dump;
+mod following;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod stopping;
