@@ -7,6 +7,7 @@
 //! What a failed commit did is not known. [`Database::resume`] on a fresh connection says where the tables are.
 
 mod migrations;
+mod mysql;
 mod session;
 mod sqlite;
 mod statement;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
 use crate::change::Batch;
+pub use mysql::{MySqlTarget, Tls};
 use session::{Session, fixed};
 use statement::Statements;
 
@@ -26,12 +28,15 @@ use statement::Statements;
 pub enum Target {
     /// A file of SQLite, which is made if it is not there.
     Sqlite(PathBuf),
+    /// A database of a MySQL or MariaDB server.
+    MySql(Box<MySqlTarget>),
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(file) => write!(f, "{}", file.display()),
+            Self::MySql(target) => target.fmt(f),
         }
     }
 }
@@ -76,6 +81,9 @@ pub enum DatabaseError {
     /// It has tables of these names already, which are another program's.
     #[error("the database has a table `works` that this program did not make; give it a database of its own")]
     Foreign,
+    /// Another program brings the schema up to date and is not done.
+    #[error("another program migrates the database")]
+    Migrating,
     /// A change concerns a row that is not there.
     #[error("{what} is not in the database, and a record changes it; does it belong to this journal?")]
     Missing {
@@ -96,8 +104,12 @@ impl DatabaseError {
     /// Waiting, or a new connection, may cure it. What breaks a rule of the tables breaks it again.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        let Self::Sql { source, .. } = self else {
-            return false;
+        let source = match self {
+            Self::Sql { source, .. } => source,
+            // It went back to an older copy.
+            Self::Elsewhere { expected, found } => return found < expected,
+            Self::Migrating => return true,
+            Self::NewerSchema { .. } | Self::Foreign | Self::Missing { .. } => return false,
         };
         let sqlx::Error::Database(error) = source else {
             return !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. });
@@ -127,6 +139,7 @@ impl Database {
     pub async fn open(target: &Target) -> Result<Self, DatabaseError> {
         let mut session = match target {
             Target::Sqlite(file) => Session::Sqlite(sqlite::open(file).await?),
+            Target::MySql(target) => Session::MySql(mysql::open(target).await?),
         };
         migrations::run(&mut session).await?;
         Ok(Self {

@@ -29,7 +29,7 @@ pub use change::{
 };
 pub use coalescer::{Coalescer, RecordError};
 pub use config::{Config, Options};
-pub use database::{Database, DatabaseError, Resume, Target};
+pub use database::{Database, DatabaseError, MySqlTarget, Resume, Target, Tls};
 pub use follow::{FollowError, Follower};
 pub use process::{Failure, run};
 pub use status::Status;

@@ -3,6 +3,8 @@
 //! Each ends with a row in `schema_versions` that says that it was run, so that a database that was made by the files
 //! is as good as one that was made here. A file that was released is never edited.
 
+use sqlx::mysql::MySqlDatabaseError;
+
 use super::session::{Session, fixed};
 use super::{DatabaseError, sql};
 
@@ -18,6 +20,7 @@ pub(super) async fn run(session: &mut Session) -> Result<(), DatabaseError> {
     }
     match session {
         Session::Sqlite(_) => in_one_transaction(session).await,
+        Session::MySql(_) => under_a_lock(session).await,
     }
 }
 
@@ -51,6 +54,9 @@ async fn missing(session: &mut Session) -> Result<&'static [&'static str], Datab
 fn tables_named(session: &Session) -> sqlx::SqlStr {
     match session {
         Session::Sqlite(_) => fixed("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"),
+        Session::MySql(_) => fixed(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+        ),
     }
 }
 
@@ -66,6 +72,50 @@ async fn in_one_transaction(session: &mut Session) -> Result<(), DatabaseError> 
     session.commit().await.map_err(sql(STEP))
 }
 
+/// MySQL ends a transaction at each `CREATE`, so that a lock of names keeps others away, and what one that died has done
+/// is done: it is there when the statement comes again.
+async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
+    // Names of locks are the server's, at most 64 characters.
+    let text = fixed("SELECT COALESCE(GET_LOCK(CONCAT('pool-', SHA1(DATABASE())), 60), 0)");
+    let locked = session
+        .integers(text, session.arguments())
+        .await
+        .map_err(sql(STEP))?;
+    if locked.first().is_none_or(|row| row[0] != 1) {
+        return Err(DatabaseError::Migrating);
+    }
+    // What is made from here on holds every character, and tells `a` from `A`. Who may not say so has a database that
+    // somebody else made, and knows how.
+    let text = fixed("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+    if let Err(error) = session.run(text).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "the character set stays as it is"
+        );
+    }
+    for file in missing(session).await? {
+        for statement in statements(file) {
+            match session.run(fixed(statement)).await {
+                Err(error) if is_done_already(&error) => {}
+                done => done.map_err(sql(STEP))?,
+            }
+        }
+    }
+    let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA1(DATABASE()))), 0)");
+    session
+        .integers(text, session.arguments())
+        .await
+        .map(drop)
+        .map_err(sql(STEP))
+}
+
+/// A table (1050), an index (1061) or a row (1062) is there already.
+fn is_done_already(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let error = error.and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| matches!(error.number(), 1050 | 1061 | 1062))
+}
+
 /// The statements of a file. None has a semicolon inside.
 fn statements(file: &'static str) -> impl Iterator<Item = &'static str> {
     file.split(';').map(str::trim).filter(|statement| {
@@ -78,6 +128,12 @@ fn statements(file: &'static str) -> impl Iterator<Item = &'static str> {
 fn for_sqlite(statement: &str) -> sqlx::SqlStr {
     let text = statement.replace("BIGINT NOT NULL PRIMARY KEY", "INTEGER NOT NULL PRIMARY KEY");
     super::session::made(text.into())
+}
+
+/// The statements of the first file, for tests that run some of them.
+#[cfg(test)]
+pub(super) fn first_file() -> Vec<&'static str> {
+    statements(MIGRATIONS[0]).collect()
 }
 
 #[cfg(test)]

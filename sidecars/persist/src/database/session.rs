@@ -3,6 +3,7 @@
 //! It is what the databases have in common and this program needs: a statement with arguments, and numbers back. Texts
 //! of statements that they do not have in common are made in `statement`.
 
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments as _, Connection, Row};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
@@ -11,11 +12,13 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 #[derive(Debug)]
 pub(crate) enum Session {
     Sqlite(SqliteConnection),
+    MySql(MySqlConnection),
 }
 
 /// What a statement's question marks stand for, in order, in the encoding of its database.
 pub(crate) enum Arguments {
     Sqlite(SqliteArguments),
+    MySql(MySqlArguments),
 }
 
 /// A text of this program, which holds nothing of anybody else.
@@ -32,9 +35,11 @@ impl Arguments {
     fn add<'q, T>(&mut self, value: T)
     where
         T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: sqlx::Encode<'q, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
     {
         let added = match self {
             Self::Sqlite(arguments) => arguments.add(value),
+            Self::MySql(arguments) => arguments.add(value),
         };
         added.expect("numbers, texts and bytes can be encoded");
     }
@@ -81,6 +86,7 @@ impl Session {
     pub(crate) fn arguments(&self) -> Arguments {
         match self {
             Self::Sqlite(_) => Arguments::Sqlite(SqliteArguments::default()),
+            Self::MySql(_) => Arguments::MySql(MySqlArguments::default()),
         }
     }
 
@@ -91,6 +97,11 @@ impl Session {
                 let done = sqlx::query_with(text, arguments).execute(connection).await?;
                 Ok(done.rows_affected())
             }
+            (Self::MySql(connection), Arguments::MySql(arguments)) => {
+                let done = sqlx::query_with(text, arguments).execute(connection).await?;
+                Ok(done.rows_affected())
+            }
+            _ => unreachable!("arguments are made for the session that they are used with"),
         }
     }
 
@@ -98,6 +109,7 @@ impl Session {
     pub(crate) async fn run(&mut self, text: SqlStr) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(connection) => sqlx::raw_sql(text).execute(connection).await.map(drop),
+            Self::MySql(connection) => sqlx::raw_sql(text).execute(connection).await.map(drop),
         }
     }
 
@@ -113,6 +125,12 @@ impl Session {
                 let row = |row: &SqliteRow| (0..row.len()).map(|column| row.try_get(column)).collect();
                 rows.iter().map(row).collect()
             }
+            (Self::MySql(connection), Arguments::MySql(arguments)) => {
+                let rows = sqlx::query_with(text, arguments).fetch_all(connection).await?;
+                let row = |row: &MySqlRow| (0..row.len()).map(|column| row.try_get(column)).collect();
+                rows.iter().map(row).collect()
+            }
+            _ => unreachable!("arguments are made for the session that they are used with"),
         }
     }
 
@@ -125,6 +143,8 @@ impl Session {
     pub(crate) async fn begin_writing(&mut self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(_) => self.run(fixed("BEGIN IMMEDIATE")).await,
+            // The first thing that it does is to change the position, which waits.
+            Self::MySql(_) => self.run(fixed("BEGIN")).await,
         }
     }
 
@@ -139,6 +159,7 @@ impl Session {
     pub(crate) async fn close(self) {
         let closed = match self {
             Self::Sqlite(connection) => connection.close().await,
+            Self::MySql(connection) => connection.close().await,
         };
         if let Err(error) = closed {
             tracing::debug!(

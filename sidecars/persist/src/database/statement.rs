@@ -5,7 +5,9 @@
 //! keeps each prepared.
 //!
 //! New rows are inserted. Rows that are there already are the harder half: SQLite joins the table with the new values
-//! (`UPDATE … FROM`). The arguments are the same in both: first the key, then the columns.
+//! (`UPDATE … FROM`); MySQL would compare a joined list of arguments by its own idea of their types and read the whole
+//! table, so there a row is inserted that finds its place taken (`ON DUPLICATE KEY UPDATE`). The arguments are the same
+//! in both: first the key, then the columns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ struct Shape {
     table: &'static str,
     key: &'static [&'static str],
     columns: &'static [&'static str],
+    /// Columns of the table that may not be NULL and are not among these.
+    others: &'static [&'static str],
     how: How,
 }
 
@@ -52,6 +56,16 @@ enum How {
 }
 
 impl Rows {
+    /// How many rows the database says that a statement has concerned, if all `count` are new, or were there. MySQL counts
+    /// a row twice that is changed by a duplicate key, and once if it is made.
+    pub(super) fn concerned(self, session: &Session, count: usize) -> u64 {
+        let times = match (self.shape().how, session) {
+            (How::Insert, _) | (_, Session::Sqlite(_)) => 1,
+            (_, Session::MySql(_)) => 2,
+        };
+        (count * times) as u64
+    }
+
     fn shape(self) -> Shape {
         match self {
             Self::NewWorks => Shape {
@@ -72,10 +86,12 @@ impl Rows {
                     "parameters",
                     "accepted_us",
                 ],
+                others: &[],
                 how: How::Insert,
             },
             Self::Works => Shape {
                 columns: &Self::NewWorks.shape().columns[..9],
+                others: &Self::NewWorks.shape().columns[9..],
                 how: How::Replace,
                 ..Self::NewWorks.shape()
             },
@@ -91,10 +107,12 @@ impl Rows {
                     "epoch",
                     "leased_us",
                 ],
+                others: &[],
                 how: How::Insert,
             },
             Self::Attempts => Shape {
                 columns: &Self::NewAttempts.shape().columns[..4],
+                others: &Self::NewAttempts.shape().columns[4..],
                 how: How::Fill,
                 ..Self::NewAttempts.shape()
             },
@@ -102,6 +120,7 @@ impl Rows {
                 table: "events",
                 key: &["lsn", "work_id"],
                 columns: &["at_us", "state", "reason", "attempt", "worker_id"],
+                others: &[],
                 how: How::Insert,
             },
         }
@@ -141,6 +160,7 @@ fn text(session: &Session, shape: &Shape, count: usize) -> String {
     match (&shape.how, session) {
         (How::Insert, _) => insert(shape, count),
         (how, Session::Sqlite(_)) => update_from(shape, how, count),
+        (how, Session::MySql(_)) => insert_over(shape, how, count),
     }
 }
 
@@ -173,6 +193,34 @@ fn update_from(shape: &Shape, how: &How, count: usize) -> String {
         sets.collect::<Vec<_>>().join(", "),
         repeat(&row, count),
         matches.collect::<Vec<_>>().join(" AND ")
+    )
+}
+
+/// A row that is not there would be made, with 0 in the other columns; the number of rows then says so, see
+/// [`Rows::concerned`].
+fn insert_over(shape: &Shape, how: &How, count: usize) -> String {
+    let Shape {
+        table,
+        key,
+        columns,
+        others,
+        ..
+    } = shape;
+    let all = [*key, columns, others].concat();
+    let row = format!(
+        "({}, {})",
+        repeat("?", key.len() + columns.len()),
+        repeat("0", others.len())
+    );
+    let sets = columns.iter().map(|column| match how {
+        How::Fill => format!("{column} = COALESCE(VALUES({column}), {column})"),
+        _ => format!("{column} = VALUES({column})"),
+    });
+    format!(
+        "INSERT INTO {table} ({}) VALUES {} ON DUPLICATE KEY UPDATE {}",
+        all.join(", "),
+        repeat(&row, count),
+        sets.collect::<Vec<_>>().join(", ")
     )
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use tokio::runtime::{Builder, Runtime};
 use wire_protocol::codec;
 use wire_protocol::ids::{Epoch, Shard, WorkerId};
@@ -14,12 +15,17 @@ use wire_protocol::view::WorkerState;
 
 use super::*;
 use crate::Coalescer;
-use crate::change::Step;
+use crate::change::{Bookkeeping, Decided, Step};
 use crate::coalescer::tests::{Engine, Happening, Tables, feed_record, happening, tables, tell};
 use writer::{micros, number};
 
 #[path = "../../tests/tables/dump.rs"]
 mod dump;
+#[expect(dead_code, reason = "the tests of processes use more of it")]
+#[path = "../../tests/tables/mariadb.rs"]
+mod mariadb;
+
+use mariadb::MariaDb;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread()
@@ -28,31 +34,49 @@ fn runtime() -> Runtime {
         .expect("a thread")
 }
 
-/// An empty database of its own, for as long as it lives.
-struct Scratch {
-    target: Target,
-    _folder: tempfile::TempDir,
+/// One database of each kind, as often as one likes.
+struct Databases {
+    folder: tempfile::TempDir,
+    files: std::cell::Cell<u32>,
+    server: MariaDb,
 }
 
-/// One of each kind.
-fn scratches() -> Vec<Scratch> {
-    let folder = tempfile::tempdir().expect("a folder");
-    vec![Scratch {
-        target: Target::Sqlite(folder.path().join("pool.sqlite")),
-        _folder: folder,
-    }]
-}
-
-impl Scratch {
-    async fn open(&self) -> Database {
-        Database::open(&self.target).await.expect("it opens")
+impl Databases {
+    fn start() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            files: std::cell::Cell::new(0),
+            server: MariaDb::start(),
+        }
     }
+
+    /// Empty ones.
+    fn fresh(&self) -> [Target; 2] {
+        let number = self.files.replace(self.files.get() + 1);
+        let file = self.folder.path().join(format!("pool-{number}.sqlite"));
+        let database = runtime().block_on(self.server.database());
+        let target = MySqlTarget {
+            host: "127.0.0.1".to_owned(),
+            port: self.server.port(),
+            user: mariadb::USER.to_owned(),
+            password: mariadb::PASSWORD.to_owned(),
+            database,
+            tls: Tls::Off,
+            ca: None,
+        };
+        [Target::Sqlite(file), Target::MySql(Box::new(target))]
+    }
+}
+
+async fn open(target: &Target) -> Database {
+    Database::open(target).await.expect("it opens")
 }
 
 /// What a query that gives one text a row says.
 async fn texts(database: &mut Database, query: &'static str) -> Vec<String> {
     let found = match &mut database.session {
         Session::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
+        Session::MySql(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
     };
     found.expect("the tables are there")
 }
@@ -128,8 +152,8 @@ fn model_rows(tables: &Tables) -> Vec<String> {
 
 /// Writes the records with a batch at each cut. At each cut it also forgets all it knows and goes on from the tables,
 /// as a sidecar that was killed.
-async fn follow(scratch: &Scratch, engine: &Engine, cuts: &[usize]) -> Database {
-    let mut database = scratch.open().await;
+async fn follow(target: &Target, engine: &Engine, cuts: &[usize]) -> Database {
+    let mut database = open(target).await;
     let mut coalescer = resumed(&mut database).await;
     for (index, record) in engine.records.iter().enumerate() {
         coalescer
@@ -137,7 +161,7 @@ async fn follow(scratch: &Scratch, engine: &Engine, cuts: &[usize]) -> Database 
             .expect("the engine wrote it");
         if cuts.contains(&(index + 1)) {
             database.apply(&coalescer.batch()).await.expect("it follows");
-            database = scratch.open().await;
+            database = open(target).await;
             coalescer = resumed(&mut database).await;
         }
     }
@@ -150,24 +174,25 @@ async fn resumed(database: &mut Database) -> Coalescer {
     Coalescer::new(after, bags)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-    #[test]
-    fn the_tables_hold_what_the_records_say_however_often_the_sidecar_starts(
-        story in prop::collection::vec(happening(), 0..120),
-    ) {
+#[test]
+fn the_tables_hold_what_the_records_say_however_often_the_sidecar_starts() {
+    let databases = Databases::start();
+    let stories = prop::collection::vec(happening(), 0..120);
+    let checked = TestRunner::new(ProptestConfig::with_cases(32)).run(&stories, |story| {
         let (engine, cuts) = tell(&story);
         let wanted = model_rows(&tables(&engine.records, &[]));
-        for scratch in scratches() {
+        for target in databases.fresh() {
             let found = runtime().block_on(async {
-                let mut database = follow(&scratch, &engine, &cuts).await;
+                let mut database = follow(&target, &engine, &cuts).await;
                 let resume = database.resume().await.expect("it has a position");
                 assert_eq!(resume.after, Lsn(engine.records.len() as u64));
                 rows(&mut database).await
             });
-            prop_assert_eq!(&found, &wanted, "in {}", &scratch.target);
+            prop_assert_eq!(&found, &wanted, "in {}", target);
         }
-    }
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -216,9 +241,9 @@ fn a_cordon_outlasts_links_and_engines_as_it_does_in_the_engine() {
         (changed(WorkerState::Gone, Reason::ByOperator), "gone 0"),
         (joined(), "ready 0"),
     ];
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let mut database = scratch.open().await;
+            let mut database = open(target).await;
             let mut coalescer = Coalescer::new(Lsn(0), []);
             for (index, (record, wanted)) in told.iter().enumerate() {
                 coalescer
@@ -226,16 +251,10 @@ fn a_cordon_outlasts_links_and_engines_as_it_does_in_the_engine() {
                     .expect("the engine wrote it");
                 database.apply(&coalescer.batch()).await.expect("it follows");
                 let found = texts(&mut database, "SELECT CONCAT(state, ' ', cordoned) FROM workers").await;
-                assert_eq!(
-                    found,
-                    [*wanted],
-                    "after record {} in {}",
-                    index + 1,
-                    scratch.target
-                );
+                assert_eq!(found, [*wanted], "after record {} in {}", index + 1, target);
             }
             let names = texts(&mut database, "SELECT name FROM workers").await;
-            assert_eq!(names, ["ant's \u{1f980}"], "in {}", scratch.target);
+            assert_eq!(names, ["ant's \u{1f980}"], "in {}", target);
         });
     }
 }
@@ -261,9 +280,9 @@ fn one_batch() -> Batch {
 #[test]
 fn a_writer_that_is_behind_another_stops_and_writes_nothing() {
     let batch = one_batch();
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let (mut slow, mut fast) = (scratch.open().await, scratch.open().await);
+            let (mut slow, mut fast) = (open(target).await, open(target).await);
             fast.apply(&batch).await.expect("it is the first");
             let before = rows(&mut fast).await;
             let refused = slow.apply(&batch).await.expect_err("the other was ahead");
@@ -291,9 +310,9 @@ fn a_batch_that_changes_what_is_not_there_changes_nothing_and_names_it() {
     let mut stranger = works[0].clone();
     (stranger.work, stranger.new) = (WorkId(9_000), None);
     works.push(stranger);
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let mut database = scratch.open().await;
+            let mut database = open(target).await;
             let refused = database
                 .apply(&batch)
                 .await
@@ -311,9 +330,9 @@ fn a_batch_that_changes_what_is_not_there_changes_nothing_and_names_it() {
 #[test]
 fn a_row_that_is_there_already_is_an_error_that_no_waiting_cures() {
     let batch = one_batch();
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let mut database = scratch.open().await;
+            let mut database = open(target).await;
             database.apply(&batch).await.expect("it is the first");
             let again = Batch {
                 after: batch.upto,
@@ -328,12 +347,12 @@ fn a_row_that_is_there_already_is_an_error_that_no_waiting_cures() {
 
 #[test]
 fn a_database_of_a_later_version_is_refused() {
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let mut database = scratch.open().await;
+            let mut database = open(target).await;
             let text = fixed("INSERT INTO schema_versions (version) VALUES (99)");
             database.session.run(text).await.expect("the table is there");
-            let refused = Database::open(&scratch.target).await.expect_err("99 is unknown");
+            let refused = Database::open(target).await.expect_err("99 is unknown");
             assert!(
                 matches!(refused, DatabaseError::NewerSchema { found: 99, .. }),
                 "{refused}"
@@ -344,12 +363,12 @@ fn a_database_of_a_later_version_is_refused() {
 
 #[test]
 fn a_database_with_tables_of_another_program_is_refused_and_left_alone() {
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         runtime().block_on(async {
-            let mut database = scratch.open().await;
+            let mut database = open(target).await;
             let text = fixed("DROP TABLE schema_versions");
             database.session.run(text).await.expect("the table is there");
-            let refused = Database::open(&scratch.target).await.expect_err("not ours");
+            let refused = Database::open(target).await.expect_err("not ours");
             assert!(matches!(refused, DatabaseError::Foreign), "{refused}");
         });
     }
@@ -357,14 +376,121 @@ fn a_database_with_tables_of_another_program_is_refused_and_left_alone() {
 
 #[test]
 fn those_that_open_a_new_database_at_once_make_one_schema() {
-    for scratch in scratches() {
+    for target in &Databases::start().fresh() {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let resume = runtime().block_on(async { scratch.open().await.resume().await });
+                    let resume = runtime().block_on(async { open(target).await.resume().await });
                     assert_eq!(resume.expect("it has a position").after, Lsn(0));
                 });
             }
+        });
+    }
+}
+
+/// An empty database of the server.
+fn server_target(databases: &Databases) -> Box<MySqlTarget> {
+    match databases.fresh() {
+        [_, Target::MySql(target)] => target,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn after_the_migration_an_account_that_may_only_change_rows_is_enough() {
+    let databases = Databases::start();
+    let target = server_target(&databases);
+    runtime().block_on(async {
+        open(&Target::MySql(target.clone())).await;
+        let (name, user) = (&target.database, &target.user);
+        databases
+            .server
+            .run(&format!(
+                "REVOKE ALL ON {name}.* FROM {user}@'%'; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {user}@'%'"
+            ))
+            .await;
+        let mut database = open(&Target::MySql(target.clone())).await;
+        database.apply(&one_batch()).await.expect("it may");
+    });
+}
+
+#[test]
+fn a_migration_that_died_anywhere_is_finished_by_the_next() {
+    let databases = Databases::start();
+    let statements = migrations::first_file();
+    for done in 1..=statements.len() {
+        let target = Target::MySql(server_target(&databases));
+        let Target::MySql(server) = &target else {
+            unreachable!()
+        };
+        runtime().block_on(async {
+            let mut half = Session::MySql(mysql::open(server).await.expect("it is there"));
+            for statement in &statements[..done] {
+                half.run(fixed(statement)).await.expect("it is valid");
+            }
+            half.close().await;
+            let mut database = open(&target).await;
+            database
+                .apply(&one_batch())
+                .await
+                .expect("the tables are all there");
+            let resume = database.resume().await.expect("it has a position");
+            assert_eq!(resume.after, Lsn(2), "after {done} statements");
+        });
+    }
+}
+
+#[test]
+fn texts_and_bytes_at_their_bounds_come_back_as_they_went() {
+    use wire_protocol::limits::{NAME_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
+    let mut batch = one_batch();
+    let names = [
+        "\u{1f980}".repeat(NAME_BYTES_MAX / 4),
+        "x".repeat(NAME_BYTES_MAX),
+        "it's \"so\" \\ \0 \n \u{7f} \u{fffd}; -- %_?".to_owned(),
+        String::new(),
+    ];
+    for (name, change) in names.iter().zip(1..) {
+        batch
+            .bookkeeping
+            .push(Bookkeeping::WorkerJoined(Box::new(WorkerJoined {
+                worker: WorkerId(change),
+                uid: name.clone(),
+                name: name.clone(),
+                version: "1".to_owned(),
+                offer: Offer::default(),
+                at: Instant(i64::MAX as u64),
+            })));
+    }
+    let Some(Step::Rows { works, .. }) = batch.steps.first_mut() else {
+        panic!("{:?}", batch.steps)
+    };
+    let every = |length: usize| (0..length).map(|at| (at % 256) as u8).collect::<Vec<_>>();
+    works[0].new.as_mut().expect("it is new").parameters = every(ROW_BYTES_MAX);
+    works[0].now.decided = Some(Decided {
+        exit_code: i32::MIN,
+        elapsed_us: u32::MAX,
+        result: every(RESULT_BYTES_MAX),
+    });
+    works[0].now.changed_at = Instant(u64::MAX / 4);
+    let wanted = format!(
+        "{} {} {} {} {}",
+        blob(&every(ROW_BYTES_MAX)),
+        blob(&every(RESULT_BYTES_MAX)),
+        i32::MIN,
+        u32::MAX,
+        u64::MAX / 4_000
+    );
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut database = open(target).await;
+            database.apply(&batch).await.expect("all is within bounds");
+            let found = texts(&mut database, "SELECT name FROM workers ORDER BY worker_id").await;
+            assert_eq!(found, names, "in {target}");
+            let query = "SELECT CONCAT(HEX(parameters), ' ', HEX(result), ' ', exit_code, ' ', elapsed_us, ' ', \
+                         changed_us) FROM works";
+            assert_eq!(texts(&mut database, query).await, [&wanted[..]], "in {target}");
         });
     }
 }

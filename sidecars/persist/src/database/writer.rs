@@ -84,7 +84,7 @@ async fn put<R: Row>(
         }
         let text = statements.get(session, rows, now.len());
         let done = session.execute(text, arguments).await;
-        if done.map_err(sql("write rows to"))? != now.len() as u64 {
+        if done.map_err(sql("write rows to"))? != rows.concerned(session, now.len()) {
             check_presence(session, now).await?;
         }
         all = later;

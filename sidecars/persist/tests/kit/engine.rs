@@ -133,6 +133,14 @@ impl Engine {
         self.workers.push(worker.expect("a worker can be started"));
     }
 
+    /// kill -9 of all its workers.
+    pub(crate) fn stop_workers(&mut self) {
+        for mut worker in self.workers.drain(..) {
+            worker.kill().expect("our child");
+            worker.wait().expect("our child");
+        }
+    }
+
     pub(crate) async fn client(&self) -> Client {
         let clients = self.ready.as_ref().expect("it was started").clients;
         let trust = Trust::Ca(self.folder().join("certs/ca.pem"));

@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use sidecars_persist::Target;
+
 use super::engine::appended;
 use super::{signal, until, wait_for};
 
@@ -13,21 +15,30 @@ use super::{signal, until, wait_for};
 pub(crate) struct Sidecar {
     engine: PathBuf,
     folder: PathBuf,
-    options: Vec<(String, String)>,
+    options: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
 impl Sidecar {
-    /// One for the engine with this data folder, with these variables; its own files go to `folder`. Not started yet.
-    pub(crate) fn new(engine: &Path, folder: &Path, variables: &[(&str, &str)]) -> Self {
-        let text = |word: &str| word.to_owned();
+    /// What makes a sidecar write to this database.
+    pub(crate) fn variables(target: &Target) -> Vec<(&'static str, String)> {
+        match target {
+            Target::Sqlite(file) => vec![("POOL_DATABASE_FILE", file.display().to_string())],
+            Target::MySql(target) => vec![
+                ("DBHOST", format!("{}:{}", target.host, target.port)),
+                ("MYSQL_DB_NAME", target.database.clone()),
+                ("MYSQL_USER_LOGIN", target.user.clone()),
+                ("MYSQL_USER_PASSWORD", target.password.clone()),
+            ],
+        }
+    }
+
+    /// One for the engine with this data folder and this database; its own files go to `folder`. Not started yet.
+    pub(crate) fn new(engine: &Path, folder: &Path, target: &Target) -> Self {
         Self {
             engine: engine.to_owned(),
             folder: folder.to_owned(),
-            options: variables
-                .iter()
-                .map(|(name, value)| (text(name), text(value)))
-                .collect(),
+            options: Self::variables(target),
             child: None,
         }
     }
@@ -70,6 +81,10 @@ impl Sidecar {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         wait_for(&mut child).expect("it ends")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Waits until the database has all records up to this one.

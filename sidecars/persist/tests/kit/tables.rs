@@ -5,6 +5,7 @@ use std::path::Path;
 use engine_journal::{OsStorage, export};
 use sidecars_persist::{Coalescer, Database, Target};
 use sqlx::Connection;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::sqlite::SqliteConnection;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::Lsn;
@@ -26,6 +27,19 @@ pub(crate) async fn texts(target: &Target, query: &'static str) -> Vec<String> {
         Target::Sqlite(file) => {
             let url = format!("sqlite:{}", file.display());
             let mut connection = SqliteConnection::connect(&url).await.expect("the file is there");
+            let found = sqlx::query_scalar(query).fetch_all(&mut connection).await;
+            found.expect("the tables are there")
+        }
+        Target::MySql(target) => {
+            let options = MySqlConnectOptions::new()
+                .host(&target.host)
+                .port(target.port)
+                .username(&target.user)
+                .password(&target.password)
+                .database(&target.database)
+                .ssl_mode(MySqlSslMode::Disabled);
+            let connection = MySqlConnection::connect_with(&options).await;
+            let mut connection = connection.expect("the server is there");
             let found = sqlx::query_scalar(query).fetch_all(&mut connection).await;
             found.expect("the tables are there")
         }

@@ -10,9 +10,10 @@ use client::protocol::ids::WorkId;
 use client::protocol::template::{Retry, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, Follow, SubmitOptions};
-use sidecars_persist::Target;
+use sidecars_persist::{MySqlTarget, Target, Tls};
 
 use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};
+use crate::mariadb::{self, MariaDb};
 
 /// Works that take no time.
 fn null() -> WorkTemplate {
@@ -165,17 +166,28 @@ async fn check_works(target: &Target, heard: &Heard) {
     assert_eq!(without_history, [""; 0], "every work has a beginning and an end");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_work_is_in_the_tables_once_in_its_last_state_whoever_was_killed() {
-    let mut engine = Engine::start(&[]);
+/// A database of this server for a sidecar.
+async fn of_server(server: &MariaDb) -> Target {
+    Target::MySql(Box::new(MySqlTarget {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        user: mariadb::USER.to_owned(),
+        password: mariadb::PASSWORD.to_owned(),
+        database: server.database().await,
+        tls: Tls::Prefer,
+        ca: None,
+    }))
+}
+
+/// The sidecar and the engine are killed under load; then every row is as if nobody had been.
+async fn whoever_is_killed(target: &Target, mut engine: Engine, seed: u64) {
     engine.add_worker("ant", 16);
     engine.add_worker("bee", 4);
     let folder = tempfile::tempdir().expect("a folder");
-    let target = Target::Sqlite(engine.data().join("pool.sqlite"));
-    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &[]);
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), target);
     sidecar.start();
     let stop = Arc::new(AtomicBool::new(false));
-    let tormented = torment(sidecar, 7, Arc::clone(&stop));
+    let tormented = torment(sidecar, seed, Arc::clone(&stop));
 
     let client = engine.client().await;
     let mut heard = load(&client).await;
@@ -190,25 +202,66 @@ async fn every_work_is_in_the_tables_once_in_its_last_state_whoever_was_killed()
     heard.extend(second.await.expect("a load runs to its end"));
 
     stop.store(true, Ordering::Relaxed);
-    let (mut sidecar, kills) = tormented.join().expect("no panic");
+    let (sidecar, kills) = tormented.join().expect("no panic");
     assert!(kills >= 5, "{kills} kills");
-    engine.stop();
-    engine.start_again();
-    let last = client.status().await.expect("an answer").lsn.0;
-    sidecar.wait_for_lsn(last);
-    engine.stop();
-    let (wanted, last) = undisturbed(&engine.data()).await;
-    // Workers that joined behind the status, and their leaving.
-    while position(&target).await < last {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    sidecar.stop();
+    compare(target, engine, sidecar, &heard).await;
+}
 
-    check_works(&target, &heard).await;
-    let found = dump(&target).await;
+/// Stops everybody, and compares the tables with what was heard and with an undisturbed run.
+async fn compare(target: &Target, mut engine: Engine, mut sidecar: Sidecar, heard: &Heard) {
+    engine.stop_workers();
+    let wanted = loop {
+        let last = engine.client().await.status().await.expect("an answer").lsn.0;
+        sidecar.wait_for_lsn(last);
+        engine.stop();
+        let (wanted, last) = undisturbed(&engine.data()).await;
+        if position(target).await == last {
+            break wanted;
+        }
+        // It noted something after it was asked, as that a worker is lost, and was gone before that was fed.
+        engine.start_again();
+    };
+    sidecar.stop();
+    check_works(target, heard).await;
+    let found = dump(target).await;
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(&wanted) {
         assert_eq!(found, wanted);
     }
-    assert_eq!(position(&target).await, last);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_work_is_in_the_tables_once_in_its_last_state_whoever_was_killed() {
+    let engine = Engine::start(&[]);
+    let target = Target::Sqlite(engine.data().join("pool.sqlite"));
+    whoever_is_killed(&target, engine, 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_in_mariadb() {
+    let server = MariaDb::start();
+    whoever_is_killed(&of_server(&server).await, Engine::start(&[]), 8).await;
+}
+
+/// kill -9 of the server, at random points, while batches are written one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_may_be_killed_at_any_point() {
+    let mut server = MariaDb::start();
+    let target = of_server(&server).await;
+    let mut engine = Engine::start(&[]);
+    engine.add_worker("ant", 16);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &target);
+    sidecar.start();
+    let client = engine.client().await;
+    let under_way = tokio::spawn(async move { load(&client).await });
+    let mut chance = fastrand::Rng::with_seed(9);
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(chance.u64(20..300))).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..100))).await;
+        server.start_again();
+    }
+    let heard = under_way.await.expect("a load runs to its end");
+    compare(&target, engine, sidecar, &heard).await;
 }

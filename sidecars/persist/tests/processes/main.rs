@@ -5,4 +5,6 @@ mod dump;
 mod following;
 #[path = "../kit/mod.rs"]
 mod kit;
+#[path = "../tables/mariadb.rs"]
+mod mariadb;
 mod stopping;

@@ -3,14 +3,24 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sidecars_persist::Target;
+use sidecars_persist::{MySqlTarget, Target, Tls};
 
 use crate::kit::{Engine, Sidecar, position, until};
+use crate::mariadb::MariaDb;
+
+/// Where it is unless one says otherwise.
+fn beside(engine: &Engine) -> Target {
+    Target::Sqlite(engine.data().join("pool.sqlite"))
+}
 
 #[test]
 fn it_waits_for_an_engine_that_is_not_there_and_stops_in_good_order() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut sidecar = Sidecar::new(folder.path(), folder.path(), &[]);
+    let mut sidecar = Sidecar::new(
+        folder.path(),
+        folder.path(),
+        &Target::Sqlite(folder.path().join("pool.sqlite")),
+    );
     sidecar.start();
     until("it has tried twice", || {
         sidecar.metric("pool_persist_failures_total") >= Some(2.0)
@@ -28,7 +38,7 @@ fn it_waits_for_an_engine_that_is_not_there_and_stops_in_good_order() {
 async fn it_follows_an_engine_that_comes_later_and_one_that_comes_back() {
     let mut engine = Engine::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &[]);
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &beside(&engine));
     engine.stop();
     sidecar.start();
     until("it has tried", || {
@@ -47,8 +57,7 @@ async fn it_follows_an_engine_that_comes_later_and_one_that_comes_back() {
     assert!(again > last, "a start is a record");
     sidecar.wait_for_lsn(again);
     sidecar.stop();
-    let target = Target::Sqlite(engine.data().join("pool.sqlite"));
-    assert!(position(&target).await >= again);
+    assert!(position(&beside(&engine)).await >= again);
 }
 
 #[test]
@@ -58,12 +67,12 @@ fn two_sidecars_take_the_feed_from_each_other_and_the_one_that_is_left_goes_on()
         tempfile::tempdir().expect("a folder"),
         tempfile::tempdir().expect("a folder"),
     );
-    let mut first = Sidecar::new(&engine.data(), one.path(), &[]);
+    let mut first = Sidecar::new(&engine.data(), one.path(), &beside(&engine));
     first.start();
     until("it follows", || {
         first.metric("pool_persist_following") == Some(1.0)
     });
-    let mut second = Sidecar::new(&engine.data(), two.path(), &[]);
+    let mut second = Sidecar::new(&engine.data(), two.path(), &beside(&engine));
     second.start();
     // They take the feed from each other; neither writes anything twice, and that is all that is promised.
     until("both were in turn", || {
@@ -81,13 +90,13 @@ fn two_sidecars_take_the_feed_from_each_other_and_the_one_that_is_left_goes_on()
 fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
     let engine = Engine::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &[]);
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &beside(&engine));
     sidecar.start();
     until("it follows", || sidecar.metric("pool_persist_lsn") >= Some(1.0));
     sidecar.stop();
     let file = engine.data().join("pool.sqlite");
     sqlite(&file, "UPDATE positions SET lsn = 1000000");
-    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &[]);
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &beside(&engine));
     sidecar.start();
     let status = sidecar.wait();
     assert_eq!(status.code(), Some(6), "{}", sidecar.log());
@@ -129,6 +138,35 @@ fn sqlite(file: &Path, statement: &'static str) {
         let done = sqlx::raw_sql(statement).execute(&mut connection).await;
         done.expect("it is allowed");
     });
+}
+
+/// A server that knows no such account says so with what it was told; what was told in secret must not be in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_password_is_in_no_log_and_in_no_list_of_processes() {
+    let server = MariaDb::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = Target::MySql(Box::new(MySqlTarget {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        user: "nobody".to_owned(),
+        password: "open sesame".to_owned(),
+        database: "none".to_owned(),
+        tls: Tls::Prefer,
+        ca: None,
+    }));
+    let mut sidecar = Sidecar::new(folder.path(), folder.path(), &target);
+    sidecar.start();
+    until("it was refused", || {
+        sidecar.metric("pool_persist_failures_total") >= Some(1.0)
+    });
+    let words = std::fs::read(format!("/proc/{}/cmdline", sidecar.pid())).expect("it runs");
+    assert!(!String::from_utf8_lossy(&words).contains("sesame"));
+    let health = sidecar.get("/healthz").expect("it serves");
+    sidecar.stop();
+    for said in [sidecar.log(), health] {
+        assert!(said.contains("Access denied for user"), "{said}");
+        assert!(!said.contains("sesame"), "{said}");
+    }
 }
 
 fn run(arguments: &[&str]) -> Output {
