@@ -14,6 +14,7 @@
 
 mod session;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A subscription that was refused so many times in a row is refused for good; an engine that is just stopping
 /// refuses once and is gone.
 const REFUSALS_MAX: u32 = 3;
+
+/// Ends of batches that are remembered as unknown; one is added by a session that got as far as to write.
+const UNKNOWN_MAX: usize = 64;
 
 /// How long a thread waits before it looks whether it is to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -119,12 +123,16 @@ impl FollowError {
 }
 
 /// What outlives a session.
+///
+/// A commit that was not answered may still be under way in the server when the next session asks where the database
+/// is. So the database may be at any of those ends until something else is known to be stored: a transaction begins at a
+/// position, and what was begun at an older one can no longer be done.
 #[derive(Debug, Default)]
 struct Memory {
     /// The last record that this program knows to be in the database.
     stored: Option<Lsn>,
-    /// The end of a batch of which it does not know whether it is.
-    unknown: Option<Lsn>,
+    /// The ends of batches of which it does not know whether they are.
+    unknown: BTreeSet<Lsn>,
     /// Refusals in a row.
     refusals: u32,
     /// The session stored something.
@@ -137,28 +145,33 @@ impl Memory {
     /// # Errors
     /// It is where only somebody else can have brought it.
     fn found(&mut self, found: Lsn) -> Result<(), FollowError> {
-        if let Some(stored) = self.stored {
-            if found > stored && self.unknown != Some(found) {
+        match self.stored {
+            Some(stored) if found > stored && !self.unknown.contains(&found) => {
                 return Err(FollowError::OtherWriter { stored, found });
             }
-            if found < stored {
-                tracing::warn!(
-                    was = stored.0,
-                    is = found.0,
-                    "the database went back, as a restored copy does"
-                );
-            }
+            Some(stored) if found == stored => return Ok(()),
+            Some(stored) if found < stored => tracing::warn!(
+                was = stored.0,
+                is = found.0,
+                "the database went back, as a restored copy does"
+            ),
+            _ => {}
         }
-        (self.stored, self.unknown) = (Some(found), None);
+        self.unknown.clear();
+        self.stored = Some(found);
         Ok(())
     }
 
     fn begins(&mut self, upto: Lsn) {
-        self.unknown = Some(upto);
+        if self.unknown.len() >= UNKNOWN_MAX {
+            self.unknown.pop_first();
+        }
+        self.unknown.insert(upto);
     }
 
     fn stored(&mut self, upto: Lsn) {
-        (self.stored, self.unknown, self.moved) = (Some(upto), None, true);
+        self.unknown.clear();
+        (self.stored, self.moved) = (Some(upto), true);
     }
 }
 
@@ -223,6 +236,9 @@ impl Follower {
 }
 
 #[cfg(test)]
+mod faults;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -233,11 +249,15 @@ mod tests {
         memory.stored(Lsn(9));
         memory.begins(Lsn(12));
         memory.found(Lsn(9)).expect("it was not done");
-        memory.begins(Lsn(12));
-        memory.found(Lsn(12)).expect("it was done");
-        memory.begins(Lsn(20));
-        let other = memory.found(Lsn(15)).expect_err("nobody here wrote up to 15");
+        memory.begins(Lsn(14));
+        memory.found(Lsn(12)).expect("it was under way and is done now");
+        let other = memory
+            .found(Lsn(14))
+            .expect_err("begun at 9, it cannot be done at 12");
         assert!(!other.is_passing(), "{other}");
+        memory.begins(Lsn(20));
+        memory.found(Lsn(15)).expect_err("nobody here wrote up to 15");
         memory.found(Lsn(3)).expect("an older copy was restored");
+        memory.found(Lsn(20)).expect_err("that was before");
     }
 }

@@ -23,11 +23,11 @@ use writer::{micros, number};
 mod dump;
 #[expect(dead_code, reason = "the tests of processes use more of it")]
 #[path = "../../tests/tables/mariadb.rs"]
-mod mariadb;
+pub(crate) mod mariadb;
 
 use mariadb::MariaDb;
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,17 +54,21 @@ impl Databases {
     fn fresh(&self) -> [Target; 2] {
         let number = self.files.replace(self.files.get() + 1);
         let file = self.folder.path().join(format!("pool-{number}.sqlite"));
-        let database = runtime().block_on(self.server.database());
-        let target = MySqlTarget {
-            host: "127.0.0.1".to_owned(),
-            port: self.server.port(),
-            user: mariadb::USER.to_owned(),
-            password: mariadb::PASSWORD.to_owned(),
-            database,
-            tls: Tls::Off,
-            ca: None,
-        };
+        let target = mysql_target(&self.server);
         [Target::Sqlite(file), Target::MySql(Box::new(target))]
+    }
+}
+
+/// An empty database of this server.
+pub(crate) fn mysql_target(server: &MariaDb) -> MySqlTarget {
+    MySqlTarget {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        user: mariadb::USER.to_owned(),
+        password: mariadb::PASSWORD.to_owned(),
+        database: runtime().block_on(server.database()),
+        tls: Tls::Off,
+        ca: None,
     }
 }
 
@@ -82,7 +86,7 @@ async fn texts(database: &mut Database, query: &'static str) -> Vec<String> {
 }
 
 /// Every row of works, attempts and events as text, in the order of their keys.
-async fn rows(database: &mut Database) -> Vec<String> {
+pub(crate) async fn rows(database: &mut Database) -> Vec<String> {
     let mut all = Vec::new();
     for query in &dump::QUERIES[..3] {
         all.extend(texts(database, query).await);
@@ -99,7 +103,7 @@ fn blob(bytes: &[u8]) -> String {
 }
 
 /// The same of the model.
-fn model_rows(tables: &Tables) -> Vec<String> {
+pub(crate) fn model_rows(tables: &Tables) -> Vec<String> {
     let works = tables.works.iter().map(|(work, (new, now))| {
         let decided = now.decided.as_ref();
         [
@@ -388,18 +392,10 @@ fn those_that_open_a_new_database_at_once_make_one_schema() {
     }
 }
 
-/// An empty database of the server.
-fn server_target(databases: &Databases) -> Box<MySqlTarget> {
-    match databases.fresh() {
-        [_, Target::MySql(target)] => target,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn after_the_migration_an_account_that_may_only_change_rows_is_enough() {
     let databases = Databases::start();
-    let target = server_target(&databases);
+    let target = Box::new(mysql_target(&databases.server));
     runtime().block_on(async {
         open(&Target::MySql(target.clone())).await;
         let (name, user) = (&target.database, &target.user);
@@ -420,7 +416,7 @@ fn a_migration_that_died_anywhere_is_finished_by_the_next() {
     let databases = Databases::start();
     let statements = migrations::first_file();
     for done in 1..=statements.len() {
-        let target = Target::MySql(server_target(&databases));
+        let target = Target::MySql(Box::new(mysql_target(&databases.server)));
         let Target::MySql(server) = &target else {
             unreachable!()
         };
