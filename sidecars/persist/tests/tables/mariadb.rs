@@ -73,7 +73,7 @@ impl MariaDb {
             .args(["--pdeathsig", "KILL"])
             .arg(program())
             .arg("--no-defaults")
-            .arg(format!("--datadir={}", self.folder.path().join("data").display()))
+            .args(folders(self.folder.path()))
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", self.folder.path().join("pid").display()))
             .arg(format!("--port={}", self.port))
@@ -187,10 +187,10 @@ fn bootstrap(folder: &Path) {
             "--log-warnings=0",
         ])
         .arg("--innodb-log-file-size=64M")
-        .arg(format!("--datadir={}", data(folder).display()))
+        .args(folders(folder))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the server's program runs");
     let mut statements = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n".to_owned();
@@ -203,18 +203,25 @@ fn bootstrap(folder: &Path) {
         statements += &fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     let mut input = child.stdin.take().expect("it is piped");
-    input.write_all(statements.as_bytes()).expect("it listens");
+    let written = input.write_all(statements.as_bytes());
     drop(input);
+    let done = child.wait_with_output().expect("our child");
     assert!(
-        child.wait().expect("our child").success(),
-        "the first tables are made"
+        written.is_ok() && done.status.success(),
+        "the first tables are not made: {written:?}, {}\n{}",
+        done.status,
+        String::from_utf8_lossy(&done.stderr)
     );
 }
 
-fn data(folder: &Path) -> PathBuf {
+/// Where it keeps what. Temporary tables too: a server that starts removes those of others from a folder that they share.
+fn folders(folder: &Path) -> [String; 2] {
     let data = folder.join("data");
     fs::create_dir_all(&data).expect("a folder");
-    data
+    [
+        format!("--datadir={}", data.display()),
+        format!("--tmpdir={}", folder.display()),
+    ]
 }
 
 /// Debian keeps it where only root's PATH leads.
