@@ -5,7 +5,7 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  shell  engine-core  engine-queue  engine-journal  worker-core
+//! parts          wire-link  wire-feed  daemon  engine-core  engine-queue  engine-journal  worker-core
 //!                  │
 //! vocabulary     wire-protocol
 //! ```
@@ -33,7 +33,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-protocol", Layer::Vocabulary),
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
-    ("shell", Layer::Part),
+    ("daemon", Layer::Part),
     ("engine-core", Layer::Part),
     ("engine-queue", Layer::Part),
     ("engine-journal", Layer::Part),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use shell::log::{LogConfig, LogFormat};
-use shell::secret;
+use daemon::log::LogConfig;
+use daemon::secret;
 use wire_protocol::units::{Bytes, Millis};
 
 const AFTER_HELP: &str = "\
@@ -147,12 +147,8 @@ pub struct Options {
           value_parser = clap::value_parser!(u16).range(1_200..=65_527))]
     mtu_max: u16,
 
-    /// What is logged: trace, debug, info, warn, error, or the predecessor's FINEST, CONFIG …
-    #[arg(long, env = "LOGGERLEVEL", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
-    /// How it is logged
-    #[arg(long, env = "POOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogConfig,
 }
 
 /// What an acknowledgement waits for.
@@ -262,10 +258,7 @@ impl Options {
             links_per_address_max: self.links_per_address_max as usize,
             durability: self.durability,
             mtu_max: self.mtu_max,
-            log: LogConfig {
-                level: self.log_level,
-                format: self.log_format,
-            },
+            log: self.log,
         })
     }
 }

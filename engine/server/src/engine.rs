@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use daemon::ReadyFile;
 use engine_journal::JournalError;
 use engine_queue::doorbell::Doorbell;
 use engine_queue::exchange::exchange;
 use engine_queue::mailbox::mailbox;
 use serde::Serialize;
-use shell::ReadyFile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use wire_link::{

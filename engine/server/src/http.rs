@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use shell::http::{self, Answer};
+use daemon::http::{self, Answer};
 
 use crate::metrics::Metrics;
 use crate::shared::{DiskState, Shared};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use shell::log::{LogConfig, LogFormat};
-use shell::secret;
+use daemon::log::LogConfig;
+use daemon::secret;
 
 use crate::database::{MySqlTarget, Target, Tls};
 
@@ -83,12 +83,8 @@ pub struct Options {
     #[arg(long, env = "POOL_PERSIST_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
 
-    /// What is logged: trace, debug, info, warn, error, or the predecessor's FINEST, CONFIG …
-    #[arg(long, env = "LOGGERLEVEL", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
-    /// How it is logged
-    #[arg(long, env = "POOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogConfig,
 }
 
 /// The configuration, checked.
@@ -148,10 +144,7 @@ impl Options {
             target,
             listen_health,
             ready_file: self.ready_file,
-            log: LogConfig {
-                level: self.log_level,
-                format: self.log_format,
-            },
+            log: self.log,
         })
     }
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::CONFIGURATION);
         }
     };
-    shell::log::init(&config.log);
+    daemon::log::init(&config.log);
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

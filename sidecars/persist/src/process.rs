@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use daemon::ReadyFile;
 use serde::Serialize;
-use shell::ReadyFile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use thiserror::Error;
@@ -85,7 +85,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         None => None,
         Some(address) => {
             let status = Arc::clone(&status);
-            let served = shell::http::spawn(address, move |path| status.answer(path));
+            let served = daemon::http::spawn(address, move |path| status.answer(path));
             Some(served.map_err(|source| Failure::Health { address, source })?)
         }
     };

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use shell::http::Answer;
+use daemon::http::Answer;
 use wire_protocol::ids::Lsn;
 
 use crate::change::Batch;

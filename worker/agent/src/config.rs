@@ -2,14 +2,13 @@
 
 use std::env;
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::Parser;
+use daemon::log::LogConfig;
 use wire_link::{Fingerprint, Trust};
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 use worker_core::{Exit, Settings};
@@ -138,19 +137,8 @@ struct Cli {
     )]
     folder: PathBuf,
 
-    /// ERROR, WARN, INFO, CONFIG, DEBUG or FINEST, or filter directives of tracing
-    #[arg(long, env = "LOGGERLEVEL", default_value = "INFO")]
-    log_level: String,
-
-    /// How log lines look, on standard error
-    #[arg(long, env = "POOL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, ValueEnum, Debug)]
-enum LogFormat {
-    Text,
-    Json,
+    #[command(flatten)]
+    log: LogConfig,
 }
 
 /// How the program ends.
@@ -226,34 +214,10 @@ impl Problem {
 /// Reads flags and environment, and sets up the log.
 pub(crate) fn from_environment() -> Result<AgentConfig, Problem> {
     let cli = Cli::try_parse().map_err(Problem::Usage)?;
-    start_log(&cli);
+    daemon::log::init(&cli.log);
     let shim = env::current_exe().context("this program cannot find its own file");
     shim.and_then(|shim| cli.into_config(shim))
         .map_err(Problem::Config)
-}
-
-fn start_log(cli: &Cli) {
-    let directives = directives(&cli.log_level);
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::new(directives));
-    match cli.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-}
-
-/// The predecessor's names of levels, and tracing's own.
-fn directives(level: &str) -> &str {
-    match level {
-        "FINEST" | "FINER" => "trace",
-        "FINE" | "DEBUG" => "debug",
-        "CONFIG" | "INFO" | "" => "info",
-        "WARN" | "WARNING" => "warn",
-        "ERROR" | "SEVERE" => "error",
-        directives => directives,
-    }
 }
 
 impl Cli {
@@ -415,16 +379,5 @@ mod tests {
         }
         assert!(password(None, None).is_err());
         assert!(password(None, Some(&folder.path().join("none"))).is_err());
-    }
-
-    #[test]
-    fn the_predecessors_levels_are_understood() {
-        for (level, expected) in [
-            ("FINEST", "trace"),
-            ("CONFIG", "info"),
-            ("worker_agent=debug", "worker_agent=debug"),
-        ] {
-            assert_eq!(directives(level), expected);
-        }
     }
 }

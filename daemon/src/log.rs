@@ -1,14 +1,28 @@
 //! Logging: to standard error, as text or JSON lines.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// How to log.
-#[derive(Clone, Debug)]
+/// How to log: options that every process has.
+#[derive(Args, Clone, Debug)]
 pub struct LogConfig {
-    /// Level or filter; names of the predecessor (`FINEST`, `CONFIG` …) are understood.
+    /// What is logged: trace, debug, info, warn, error, the predecessor's FINEST, CONFIG …, or directives of tracing
+    #[arg(
+        id = "log_level",
+        long = "log-level",
+        env = "LOGGERLEVEL",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
     pub level: String,
-    /// Form.
+    /// How log lines look, on standard error
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        env = "POOL_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub format: LogFormat,
 }
 
@@ -31,7 +45,7 @@ pub fn init(config: &LogConfig) {
         LogFormat::Text => builder
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     // A second process's worth in one process (tests) finds logging started.
     drop(outcome);
@@ -44,6 +58,26 @@ fn level(name: &str) -> String {
         "FINE" | "CONFIG" => "debug".to_owned(),
         "WARNING" => "warn".to_owned(),
         "SEVERE" => "error".to_owned(),
+        "" => "info".to_owned(),
         _ => name.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_predecessors_levels_are_understood() {
+        for (name, expected) in [
+            ("FINEST", "trace"),
+            ("CONFIG", "debug"),
+            ("Severe", "error"),
+            ("INFO", "info"),
+            ("", "info"),
+            ("worker_agent=debug", "worker_agent=debug"),
+        ] {
+            assert_eq!(level(name), expected, "{name}");
+        }
     }
 }
