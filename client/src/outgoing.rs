@@ -27,12 +27,10 @@ pub(crate) struct Batch {
     pieces: Vec<Bytes>,
     /// What comes behind the pieces and is not one yet.
     open: Vec<u8>,
-    bytes: usize,
 }
 
 impl Batch {
     pub(crate) fn push(&mut self, Frames { head, rest }: Frames) {
-        self.bytes += head.len() + rest.len();
         if self.open.is_empty() {
             self.open = head;
         } else {
@@ -48,7 +46,7 @@ impl Batch {
 
     /// How long they are together.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.open.len()
     }
 
     /// All of them in order. Whoever has sent them calls [`clear`](Self::clear).
@@ -59,7 +57,6 @@ impl Batch {
 
     pub(crate) fn clear(&mut self) {
         self.pieces.clear();
-        self.bytes = 0;
     }
 
     fn close(&mut self) {
