@@ -23,7 +23,13 @@ const BATCH_MAGIC: [u8; 8] = *b"PoolBat\n";
 /// Fewer non-zero bytes than this, and at least one, are no sector of ours: see [`Sector`].
 const WRITTEN_BYTES_MIN: usize = 256;
 
-pub(crate) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+pub(crate) static ZEROS: &[u8; 1 << 20] = &ALIGNED_ZEROS.0;
+
+/// At a sector's multiple, so that they may be written past the page cache.
+#[repr(align(4096))]
+struct Aligned([u8; 1 << 20]);
+
+static ALIGNED_ZEROS: Aligned = Aligned([0; 1 << 20]);
 
 /// BLAKE3 over a whole batch as it lies on disk. Each batch names the hash of the one before it.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -60,9 +60,8 @@ impl<'a> Window<'a> {
     /// The first place from `at` on that is not zero, rounded down to `step` from `at`; `None` if all is zero.
     pub(crate) fn skip_zeros(&mut self, mut at: u64, step: usize) -> io::Result<Option<u64>> {
         while at < self.size {
-            let len = ZEROS
-                .len()
-                .min(usize::try_from(self.size - at).unwrap_or(usize::MAX));
+            let left = usize::try_from(self.size - at).unwrap_or(usize::MAX);
+            let len = left.min(self.chunk).min(ZEROS.len());
             let bytes = self.get(at, len)?;
             if bytes != &ZEROS[..len] {
                 let nth = bytes

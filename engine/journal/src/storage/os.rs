@@ -146,14 +146,6 @@ fn sync_names(folder: &fs::File) -> io::Result<()> {
     folder.sync_all()
 }
 
-/// A file of zeros is written in pieces of this size.
-const ZEROS_BYTES: usize = 1 << 20;
-
-#[repr(C, align(4096))]
-struct AlignedZeros([u8; ZEROS_BYTES]);
-
-static ALIGNED_ZEROS: AlignedZeros = AlignedZeros([0; ZEROS_BYTES]);
-
 struct OsFile {
     file: fs::File,
     past_cache: PastCache,
@@ -231,16 +223,6 @@ impl File for OsFile {
             return Ok(());
         }
         self.file.write_all_at(bytes, offset)
-    }
-
-    fn write_zeros(&self, mut from: u64, upto: u64) -> io::Result<()> {
-        while from < upto {
-            let left = usize::try_from(upto - from).unwrap_or(usize::MAX);
-            let piece = &ALIGNED_ZEROS.0[..left.min(ZEROS_BYTES)];
-            self.write_at(from, piece)?;
-            from += piece.len() as u64;
-        }
-        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

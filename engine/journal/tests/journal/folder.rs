@@ -2,7 +2,8 @@
 
 use crate::common::{Oracle, append, config, payloads, records};
 use engine_journal::{Config, Journal, JournalError, OsStorage, Storage, Upkeep, verify};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,4 +158,17 @@ fn writes_past_the_page_cache_and_through_it_are_one_file() {
         assert_eq!(file.read_at(0, &mut seen).expect("read"), BYTES);
         assert!(seen == model, "round {round}: {len} bytes at {at} from {from}");
     }
+    // Opened once to read and write, and once more to write past the cache, where the file system has that.
+    let path = temporary.path().join("after");
+    let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).expect("a flag");
+    let has_direct = fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(direct)
+        .open(&path)
+        .is_ok();
+    let open = fs::read_dir("/proc/self/fd").expect("this process").flatten();
+    let open = open
+        .filter(|fd| fs::read_link(fd.path()).is_ok_and(|name| name == path))
+        .count();
+    assert_eq!(open, 1 + usize::from(has_direct));
 }
