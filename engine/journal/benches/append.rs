@@ -3,14 +3,18 @@
 //! `encode` appends to a storage that forgets, so it is everything but the disk: push, CRC, mask, BLAKE3, index.
 //! `append` is the same on real files, one write and one `fdatasync` a batch, with a janitor beside it. A batch of one
 //! record is an idle pool's, one of 64 a busy one's, one of 1024 what gathers behind a slow disk.
+//!
+//! `write` is one write and one `fdatasync` in a file of zeros, from memory that may go past the page cache and from
+//! memory one byte behind it, which may not.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine_journal::{Config, File, Journal, OsStorage, RecordBatch, Storage, Upkeep};
+use rustix::fs::Advice;
 use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PAYLOAD: [u8; 200] = [0x5A; 200];
 const SIZES: [u32; 3] = [1, 64, 1024];
@@ -124,5 +128,52 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode, append);
+/// What is written begins at a page, or one byte behind it.
+#[repr(align(4096))]
+struct Aligned([u8; WRITTEN_MAX + 1]);
+
+const WRITTEN_MAX: usize = 800 << 10;
+const FILE_BYTES: u64 = 64 << 20;
+
+fn write(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("write");
+    group
+        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_secs(1));
+    let source = Box::new(Aligned([0x5A; WRITTEN_MAX + 1]));
+    for bytes in [4 << 10, 64 << 10, WRITTEN_MAX] {
+        for (way, from) in [("past the cache", 0), ("through it", 1)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let storage = OsStorage::open(folder.path()).expect("a folder");
+            let file = storage.create("zeros").expect("a file");
+            file.write_zeros(0, FILE_BYTES).expect("zeros");
+            file.sync_data().expect("synced");
+            let cached = std::fs::File::open(folder.path().join("zeros")).expect("a file");
+            let mut at = 0;
+            group.throughput(Throughput::Bytes(bytes as u64));
+            group.bench_function(BenchmarkId::new(way, bytes), |bencher| {
+                bencher.iter_custom(|times| {
+                    let mut took = Duration::ZERO;
+                    for _ in 0..times {
+                        if at + bytes as u64 > FILE_BYTES {
+                            // A journal writes each place once, so that none of its pages is there yet.
+                            let all = rustix::fs::fadvise(&cached, 0, None, Advice::DontNeed);
+                            all.expect("the cache lets go");
+                            at = 0;
+                        }
+                        let began = Instant::now();
+                        file.write_at(at, &source.0[from..from + bytes]).expect("written");
+                        file.sync_data().expect("synced");
+                        took += began.elapsed();
+                        at += bytes as u64;
+                    }
+                    took
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, encode, append, write);
 criterion_main!(benches);

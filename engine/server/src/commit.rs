@@ -2,7 +2,7 @@
 //!
 //! While one batch is being synced the next ones fill, and all that have come by then are one commit: batches grow
 //! with the load and the number of syncs does not. Under load a pause before a sync makes batches larger still: a sync
-//! costs 30 to 40 µs of processor time, which is better spent on works once there are more than some thousands of
+//! costs processor time whatever it writes, which is better spent on works once there are more than some thousands of
 //! syncs a second.
 
 use std::sync::Arc;

@@ -160,8 +160,8 @@ impl OsFile {
     }
 }
 
-/// The same file once more, for writes that go past the page cache (`O_DIRECT`). Of whole sectors they take half the
-/// processor time of others, and half the time until they are synced; the kernel keeps both views of a file the same.
+/// The same file once more, for writes that go past the page cache (`O_DIRECT`). They cost
+/// less, the more the larger they are (`benches/append.rs`); the kernel keeps both views of a file the same.
 #[derive(Default)]
 struct PastCache {
     /// Opened when it is first needed. `None`: this file system has none.
