@@ -1,15 +1,16 @@
-//! What processes used: processor time, memory, calls for files, from `/proc`.
+//! What processes used: processor time from their clocks, memory and calls for files from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
-/// Ticks per second of `/proc/<pid>/stat`; Linux has shown 100 to programs since 2.6, whatever the kernel's own is.
-const TICKS_PER_SECOND: u64 = 100;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// What a process has used since it started.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Processor time of all threads, user and system; in steps of 10 ms.
+    /// Processor time of all threads, user and system. `/proc` has it in steps of 10 ms only, in which an engine does
+    /// tens of thousands of works.
     pub(crate) cpu: Duration,
     /// Memory that it holds now.
     pub(crate) memory_bytes: u64,
@@ -37,22 +38,17 @@ pub(crate) fn used(pid: u32) -> Usage {
     let status = read("status");
     let io = read("io");
     Usage {
-        cpu: cpu(&read("stat")),
+        cpu: cpu(pid).unwrap_or_default(),
         memory_bytes: field(&status, "VmRSS:") * 1024,
         memory_bytes_max: field(&status, "VmHWM:") * 1024,
         file_calls: field(&io, "syscr:") + field(&io, "syscw:"),
     }
 }
 
-fn cpu(stat: &str) -> Duration {
-    // The name in parentheses may hold spaces: fields are counted from behind it.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
+fn cpu(pid: u32) -> Option<Duration> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+    let clock = clock_getcpuclockid(pid).ok()?;
+    clock_gettime(clock).ok().map(Duration::from)
 }
 
 fn field(text: &str, name: &str) -> u64 {
@@ -66,9 +62,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_found_behind_a_name_with_spaces_and_parentheses() {
-        let stat = "7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 1";
-        assert_eq!(cpu(stat), Duration::from_secs(2));
+    fn processor_time_of_a_process_is_counted_finer_than_ticks() {
+        let cpu = used(std::process::id()).cpu;
+        assert!(cpu > Duration::ZERO);
+        assert_ne!(cpu.as_nanos() % 10_000_000, 0, "{cpu:?}");
     }
 
     #[test]
