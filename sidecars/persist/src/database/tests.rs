@@ -374,6 +374,9 @@ fn a_database_with_tables_of_another_program_is_refused_and_left_alone() {
             database.session.run(text).await.expect("the table is there");
             let refused = Database::open(target).await.expect_err("not ours");
             assert!(matches!(refused, DatabaseError::Foreign), "{refused}");
+            let text = fixed("SELECT version FROM schema_versions");
+            let made = database.session.run(text).await;
+            made.expect_err("what is not ours gets no table of ours");
         });
     }
 }
