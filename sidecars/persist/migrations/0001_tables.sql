@@ -94,10 +94,12 @@ CREATE TABLE attempts (
 );
 CREATE INDEX attempts_by_worker ON attempts (worker_id, work_id);
 
--- Each change of a work's state.
+-- Each change of a work's state. One row stands for as many works as `works` says, from `work_id` on, which went the same
+-- way in the same record. `history` has a row for each.
 CREATE TABLE events (
     lsn BIGINT NOT NULL,
     work_id BIGINT NOT NULL,
+    works INT NOT NULL,
     at_us BIGINT NOT NULL,
     state VARCHAR(16) NOT NULL,
     reason SMALLINT NOT NULL,
@@ -106,5 +108,12 @@ CREATE TABLE events (
     PRIMARY KEY (lsn, work_id)
 );
 CREATE INDEX events_by_work ON events (work_id, lsn);
+
+-- A row stands for 1024 works at most, so that those of one work are found by its number.
+CREATE VIEW history AS
+SELECT works.work_id, events.lsn, events.at_us, events.state, events.reason, events.attempt, events.worker_id
+FROM works JOIN events
+ON events.work_id <= works.work_id AND events.work_id > works.work_id - 1024
+AND events.work_id + events.works > works.work_id;
 
 INSERT INTO schema_versions (version) VALUES (1);

@@ -119,7 +119,7 @@ impl Rows {
             Self::Events => Shape {
                 table: "events",
                 key: &["lsn", "work_id"],
-                columns: &["at_us", "state", "reason", "attempt", "worker_id"],
+                columns: &["works", "at_us", "state", "reason", "attempt", "worker_id"],
                 others: &[],
                 how: How::Insert,
             },

@@ -35,8 +35,49 @@ pub(super) async fn write(
             Step::Run(run) => write_run(session, run).await.map_err(sql("write to"))?,
         }
     }
-    let events: Vec<_> = batch.events.iter().collect();
-    put(session, statements, Rows::Events, &events).await
+    let runs = runs(&batch.events);
+    put(
+        session,
+        statements,
+        Rows::Events,
+        &runs.iter().collect::<Vec<_>>(),
+    )
+    .await
+}
+
+/// Works of one row of `events` at most; the view `history` knows it too.
+const RUN_MAX: u32 = 1_024;
+
+/// Consecutive works that went the same way in the same record. An array is accepted, leased and settled in such
+/// runs, and a row for each change would be more than half of all rows.
+#[derive(Debug)]
+struct Run {
+    first: Event,
+    works: u32,
+}
+
+fn runs(events: &[Event]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for event in events {
+        match runs.last_mut() {
+            Some(run) if run.works < RUN_MAX && run.next() == *event => run.works += 1,
+            _ => runs.push(Run {
+                first: *event,
+                works: 1,
+            }),
+        }
+    }
+    runs
+}
+
+impl Run {
+    /// The change that would lengthen it.
+    fn next(&self) -> Event {
+        Event {
+            work: self.first.work.offset(self.works),
+            ..self.first
+        }
+    }
 }
 
 /// Moves the position if it is where the batch begins.
@@ -174,15 +215,17 @@ impl Row for AttemptChange {
     }
 }
 
-impl Row for Event {
+impl Row for Run {
     fn push(&self, to: &mut Arguments) {
-        to.int(int(self.lsn.0));
-        to.int(int(self.work.0));
-        to.int(micros(self.at));
-        to.text(work_state(self.state));
-        to.int(self.reason as i64);
-        to.int(self.attempt.0.into());
-        to.int_or_null(number(self.worker));
+        let Self { first, works } = self;
+        to.int(int(first.lsn.0));
+        to.int(int(first.work.0));
+        to.int((*works).into());
+        to.int(micros(first.at));
+        to.text(work_state(first.state));
+        to.int(first.reason as i64);
+        to.int(first.attempt.0.into());
+        to.int_or_null(number(first.worker));
     }
 
     fn bytes(&self) -> usize {
@@ -190,12 +233,12 @@ impl Row for Event {
     }
 
     fn name(&self) -> String {
-        format!("the change of {} in record {}", self.work, self.lsn)
+        format!("the change of {} in record {}", self.first.work, self.first.lsn)
     }
 
     fn look(&self, arguments: &mut Arguments) -> &'static str {
-        arguments.int(int(self.lsn.0));
-        arguments.int(int(self.work.0));
+        arguments.int(int(self.first.lsn.0));
+        arguments.int(int(self.first.work.0));
         "SELECT work_id FROM events WHERE lsn = ? AND work_id = ?"
     }
 }
@@ -205,16 +248,16 @@ impl Row for Event {
 async fn write_run(session: &mut Session, run: &RunChange) -> Result<(), sqlx::Error> {
     let [events, works] = match run.outcome {
         Some(_) => [
-            "INSERT INTO events (lsn, at_us, state, reason, work_id, attempt, worker_id) \
-             SELECT ?, ?, ?, ?, work_id, attempt, NULL FROM works \
+            "INSERT INTO events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
+             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM works \
              WHERE work_id >= ? AND work_id < ? AND state IN ('queued', 'leased', 'running')",
             "UPDATE works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
              elapsed_us = NULL, result = NULL \
              WHERE work_id >= ? AND work_id < ? AND state IN ('queued', 'leased', 'running')",
         ],
         None => [
-            "INSERT INTO events (lsn, at_us, state, reason, work_id, attempt, worker_id) \
-             SELECT ?, ?, ?, ?, work_id, attempt, NULL FROM works WHERE work_id >= ? AND work_id < ? \
+            "INSERT INTO events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
+             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM works WHERE work_id >= ? AND work_id < ? \
              AND state IN ('failed', 'cancelled', 'expired') AND attempt < 65535",
             "UPDATE works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
              elapsed_us = NULL, result = NULL WHERE work_id >= ? AND work_id < ? \
@@ -390,5 +433,57 @@ fn worker_state(state: WorkerState) -> &'static str {
         WorkerState::Draining => "draining",
         WorkerState::Lost => "lost",
         WorkerState::Gone => "gone",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire_protocol::ids::{Attempt, Lsn, WorkId};
+    use wire_protocol::outcome::Reason;
+
+    fn event(lsn: u64, work: u64) -> Event {
+        Event {
+            lsn: Lsn(lsn),
+            work: WorkId(work),
+            at: Instant(5),
+            state: WorkState::Leased,
+            reason: Reason::None,
+            attempt: Attempt(1),
+            worker: None,
+        }
+    }
+
+    #[test]
+    fn works_that_go_the_same_way_in_one_record_are_one_row() {
+        let other_worker = Event {
+            worker: Some(WorkerId(2)),
+            ..event(1, 5)
+        };
+        let events = [
+            event(1, 3),
+            event(1, 4),
+            other_worker,
+            event(1, 6),
+            event(1, 8),
+            event(2, 9),
+        ];
+        let found: Vec<_> = runs(&events)
+            .iter()
+            .map(|run| (run.first.work.0, run.works))
+            .collect();
+        assert_eq!(found, [(3, 2), (5, 1), (6, 1), (8, 1), (9, 1)]);
+        let many: Vec<_> = (1..=2_500).map(|work| event(1, work)).collect();
+        let found: Vec<_> = runs(&many)
+            .iter()
+            .map(|run| (run.first.work.0, run.works))
+            .collect();
+        assert_eq!(found, [(1, 1_024), (1_025, 1_024), (2_049, 452)]);
+    }
+
+    #[test]
+    fn the_view_of_history_knows_how_many_works_a_row_stands_for() {
+        let file = include_str!("../../migrations/0001_tables.sql");
+        assert!(file.contains(&format!("events.work_id > works.work_id - {RUN_MAX}")));
     }
 }

@@ -158,9 +158,9 @@ async fn check_works(target: &Target, heard: &Heard) {
     let without_history = texts(
         target,
         "SELECT CONCAT(work_id) FROM works WHERE NOT EXISTS \
-         (SELECT 1 FROM events WHERE events.work_id = works.work_id AND events.state = 'queued') \
-         OR NOT EXISTS (SELECT 1 FROM events WHERE events.work_id = works.work_id AND events.lsn = works.lsn \
-         AND events.state = works.state)",
+         (SELECT 1 FROM history WHERE history.work_id = works.work_id AND history.state = 'queued') \
+         OR NOT EXISTS (SELECT 1 FROM history WHERE history.work_id = works.work_id AND history.lsn = works.lsn \
+         AND history.state = works.state)",
     )
     .await;
     assert_eq!(without_history, [""; 0], "every work has a beginning and an end");

@@ -12,7 +12,7 @@ pub(crate) const QUERIES: [&str; 7] = [
      COALESCE(outcome, 'NULL'), ' ', COALESCE(CAST(reason AS CHAR), 'NULL')) \
      FROM attempts ORDER BY work_id, attempt",
     "SELECT CONCAT(lsn, ' ', work_id, ' ', at_us, ' ', state, ' ', reason, ' ', attempt, ' ', \
-     COALESCE(CAST(worker_id AS CHAR), 'NULL')) FROM events ORDER BY lsn, work_id",
+     COALESCE(CAST(worker_id AS CHAR), 'NULL')) FROM history ORDER BY lsn, work_id",
     "SELECT CONCAT(batch_id, ' ', first_work_id, ' ', works_total, ' ', user_id, ' ', app, ' ', label, ' ', priority, \
      ' ', HEX(template), ' ', opened_us, ' ', COALESCE(CAST(closed_us AS CHAR), 'NULL'), ' ', forgotten) \
      FROM batches ORDER BY batch_id",
