@@ -117,11 +117,17 @@ impl DatabaseError {
             || error.is_foreign_key_violation()
             || error.is_check_violation()
             || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation);
+        !(of_a_rule || error.code().is_some_and(|code| is_final(&code)))
+    }
+}
+
+/// Codes that come again however often it is tried.
+fn is_final(code: &str) -> bool {
+    match code {
+        // SQLite: a statement or table that is none, a damaged file, one that is no database.
+        "1" | "11" | "26" => true,
         // SQLSTATE: 22 a value that its column cannot hold, 42S a table or column that is not there.
-        let of_a_state = error
-            .code()
-            .is_some_and(|state| state.len() == 5 && (state.starts_with("22") || state.starts_with("42S")));
-        !(of_a_rule || of_a_state)
+        state => state.len() == 5 && (state.starts_with("22") || state.starts_with("42S")),
     }
 }
 
