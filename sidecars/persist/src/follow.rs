@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  feed thread                                   main thread
-//!  records ─► Coalescer ─► Batch ──[one waits]──► Database::apply
+//!  records ─► Coalescer ─► Batch ───────────────► Database::apply
 //!  acknowledges  ◄────── what is stored ──────────┘
 //! ```
 //!

@@ -2,10 +2,10 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
 use wire_feed::{Subscription, SubscriptionError};
 use wire_protocol::ids::Lsn;
 
@@ -17,17 +17,20 @@ use crate::database::{Database, DatabaseError, Resume};
 /// Its name at the engine.
 const NAME: &str = "persist";
 
-/// A batch is closed at so many bytes of records; with one that is written, one that waits and one that fills this is
-/// what bounds the memory.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A batch is closed at so many bytes of records; with one that is written and one that fills or waits this is what
+/// bounds the memory.
+const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A batch is closed at so many state changes; where between these depends on how long the last one took.
 const BATCH_CHANGES_MIN: usize = 1_000;
-const BATCH_CHANGES_MAX: usize = 100_000;
+const BATCH_CHANGES_MAX: usize = 200_000;
 
-/// Writing a full batch should take about so long: short enough to follow closely, long enough that what a commit
-/// costs (some milliseconds) does not count.
-const BATCH_TAKES: Duration = Duration::from_millis(300);
+/// Writing a full batch should take about so long. Batches are full only while the database is behind; then the longer
+/// they are, the more of a work's life is in one and the less there is to write.
+const BATCH_TAKES: Duration = Duration::from_secs(2);
+
+/// How soon it is noticed, while nothing comes, that what was gathered may be written.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// A connection has to stand within this time.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -53,6 +56,8 @@ struct Shared {
     stored: AtomicU64,
     /// State changes at which a batch is closed.
     changes_max: AtomicUsize,
+    /// The main thread has nothing to write.
+    waits: AtomicBool,
     /// The main thread takes no more.
     over: AtomicBool,
 }
@@ -70,14 +75,19 @@ pub(super) fn run(follower: &Follower, runtime: &Runtime, memory: &mut Memory) -
     let shared = Shared {
         stored: AtomicU64::new(after.0),
         changes_max: AtomicUsize::new(BATCH_CHANGES_MIN * 10),
+        waits: AtomicBool::new(false),
         over: AtomicBool::new(false),
     };
-    let (give, take) = mpsc::channel(1);
+    // Nothing lies in between: a full batch waits where it was filled.
+    let (give, take) = mpsc::sync_channel(0);
     let reader = Reader {
         follower,
         shared: &shared,
         feed,
         coalescer,
+        bytes: 0,
+        oldest_us: u64::MAX,
+        acknowledged: 0,
     };
     let (written, read) = std::thread::scope(|scope| {
         let thread = scope.spawn(move || reader.run(&give));
@@ -116,19 +126,21 @@ async fn write(
     memory: &mut Memory,
     database: &mut Database,
     shared: &Shared,
-    mut batches: mpsc::Receiver<Gathered>,
+    batches: mpsc::Receiver<Gathered>,
 ) -> Result<(), FollowError> {
     while !follower.stopped() {
-        let Ok(gathered) = tokio::time::timeout(PATIENCE, batches.recv()).await else {
-            continue;
-        };
-        let Some(Gathered {
+        // Nothing else is under way on this thread's runtime, so that it may block.
+        shared.waits.store(true, Ordering::Relaxed);
+        let gathered = batches.recv_timeout(PATIENCE);
+        shared.waits.store(false, Ordering::Relaxed);
+        let Gathered {
             batch,
             bytes,
             oldest_us,
-        }) = gathered
-        else {
-            break;
+        } = match gathered {
+            Ok(gathered) => gathered,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
         };
         let (began, upto) = (Instant::now(), batch.upto);
         follower.status.writes(oldest_us);
@@ -195,55 +207,87 @@ struct Reader<'a> {
     shared: &'a Shared,
     feed: Subscription,
     coalescer: Coalescer,
+    /// Of the records in the coalescer.
+    bytes: usize,
+    oldest_us: u64,
+    /// The last record that the engine was told is stored.
+    acknowledged: u64,
 }
 
 impl Reader<'_> {
-    fn run(mut self, give: &mpsc::Sender<Gathered>) -> Result<(), FollowError> {
-        let mut acknowledged = 0;
-        while !self.follower.stopped() && !self.shared.over.load(Ordering::Relaxed) {
-            let (mut bytes, mut oldest_us) = (0, u64::MAX);
-            let ended = self.gather(&mut bytes, &mut oldest_us);
+    fn run(mut self, give: &mpsc::SyncSender<Gathered>) -> Result<(), FollowError> {
+        while !self.is_over() {
+            let ended = self.gather();
             // What came before an error is as good as any.
             if self.coalescer.records() > 0 {
-                let batch = self.coalescer.batch();
-                let bytes = bytes as u64;
                 let gathered = Gathered {
-                    batch,
-                    bytes,
-                    oldest_us,
+                    batch: self.coalescer.batch(),
+                    bytes: std::mem::take(&mut self.bytes) as u64,
+                    oldest_us: std::mem::replace(&mut self.oldest_us, u64::MAX),
                 };
-                if give.blocking_send(gathered).is_err() {
+                if give.send(gathered).is_err() {
                     break;
                 }
             }
             ended?;
-            let stored = self.shared.stored.load(Ordering::Relaxed);
-            if stored > acknowledged {
-                acknowledged = stored;
-                let told = self.feed.acknowledge(Lsn(stored));
-                told.map_err(|source| feed_error(self.follower, source))?;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.follower.stopped() || self.shared.over.load(Ordering::Relaxed)
+    }
+
+    /// Takes what has arrived and, while another batch is written, what arrives, up to a full one: the more of a work's
+    /// life is in one batch, the less there is to write.
+    fn gather(&mut self) -> Result<(), FollowError> {
+        while !self.is_full() && !self.is_over() {
+            self.acknowledge()?;
+            let wait = if self.coalescer.records() == 0 {
+                PATIENCE
+            } else {
+                LINGER
+            };
+            self.take_arrived(wait)?;
+            if self.coalescer.records() > 0 && self.shared.waits.load(Ordering::Relaxed) {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Takes what has arrived, up to a full batch.
-    fn gather(&mut self, bytes: &mut usize, oldest_us: &mut u64) -> Result<(), FollowError> {
-        let changes_max = self.shared.changes_max.load(Ordering::Relaxed);
-        let mut wait = PATIENCE;
-        while self.coalescer.changes() < changes_max && *bytes < BATCH_BYTES_MAX {
+    fn is_full(&self) -> bool {
+        self.coalescer.changes() >= self.shared.changes_max.load(Ordering::Relaxed)
+            || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Waits for a record, and takes those that came with it.
+    fn take_arrived(&mut self, mut wait: Duration) -> Result<(), FollowError> {
+        let before = self.bytes;
+        while !self.is_full() {
             let next = self.feed.next_within(wait);
             let Some(record) = next.map_err(|source| feed_error(self.follower, source))? else {
                 break;
             };
             self.coalescer.take(&record)?;
-            *bytes += record.payload.len();
-            *oldest_us = (*oldest_us).min(record.wall_us);
+            self.bytes += record.payload.len();
+            self.oldest_us = self.oldest_us.min(record.wall_us);
             wait = Duration::ZERO;
         }
+        let bytes = (self.bytes - before) as u64;
         self.follower
             .status
-            .received(self.coalescer.upto(), *bytes as u64, *oldest_us);
+            .received(self.coalescer.upto(), bytes, self.oldest_us);
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) -> Result<(), FollowError> {
+        let stored = self.shared.stored.load(Ordering::Relaxed);
+        if stored > self.acknowledged {
+            self.acknowledged = stored;
+            let told = self.feed.acknowledge(Lsn(stored));
+            told.map_err(|source| feed_error(self.follower, source))?;
+        }
         Ok(())
     }
 }
