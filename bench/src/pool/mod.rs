@@ -2,7 +2,9 @@
 
 mod consumption;
 mod engine;
+mod mariadb;
 mod metrics;
+mod persist;
 mod program;
 mod workers;
 
@@ -18,6 +20,7 @@ use crate::scenario::PoolPlan;
 pub(crate) use consumption::{Usage, used};
 pub(crate) use engine::Engine;
 pub(crate) use metrics::Metrics;
+pub(crate) use persist::Persist;
 pub(crate) use workers::{ServeArguments, Workers, serve};
 
 /// How long workers may take to connect.

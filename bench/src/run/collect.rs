@@ -25,6 +25,7 @@ const MORE_IS_BETTER: &[&str] = &[
     "goodput_per_second",
     "goodput_of_max",
     "replayed_records_per_second",
+    "changes_per_second",
 ];
 
 /// Numbers that say what a run was like and not how good it was.
@@ -34,6 +35,8 @@ const DESCRIBES: &[&str] = &[
     "works_left_out",
     "recovered_records",
     "sidecar_lag_records",
+    "sidecar_batches",
+    "disk_grown_bytes_per_work",
 ];
 
 impl Collected {

@@ -20,12 +20,12 @@ use crate::load::{self, Offered, Progress};
 use crate::machine::Machine;
 use crate::measurement::{Measurement, SCHEMA};
 use crate::pool::{Metrics, Pool, PoolUsage, Usage, used};
-use crate::scenario::{Scenario, Timed};
+use crate::scenario::{Scenario, Timed, When};
 
 use collect::Collected;
 use faults::Faults;
 use sampler::Sampler;
-use sidecar::Sidecar;
+use sidecar::Beside;
 
 /// How long a closed loop runs to find out what a share of the maximum is.
 const CALIBRATION_WORKS: u64 = 2_000_000;
@@ -46,9 +46,12 @@ pub(crate) fn run(scenario: &Scenario, data: &Path) -> Result<Measurement> {
     let mut collected = Collected::default();
     disk::measure(data, &mut collected)?;
     let measured = async {
-        match &scenario.recover {
-            Some(plan) => recover::run(scenario, plan, data, &mut collected).await,
-            None => offer_load(scenario, data, &mut collected).await,
+        match (&scenario.recover, &scenario.sidecar) {
+            (Some(plan), _) => recover::run(scenario, plan, data, &mut collected).await,
+            (None, Some(plan)) if plan.when == When::After => {
+                sidecar::catch_up(scenario, plan, data, &mut collected).await
+            }
+            _ => offer_load(scenario, data, &mut collected).await,
         }
     };
     local.block_on(&runtime, measured)?;
@@ -111,7 +114,7 @@ async fn offer_load(scenario: &Scenario, data: &Path, collected: &mut Collected)
     );
     let clients = connect(&pool, scenario.load.clients).await?;
     let sidecar = match &scenario.sidecar {
-        Some(plan) => Some(Sidecar::attach(plan, &pool.engine().data())?),
+        Some(plan) => Some(Beside::start(plan, &pool, data)?),
         None => None,
     };
     let target = target(scenario, &clients, collected).await?;
@@ -123,7 +126,7 @@ async fn offer_load(scenario: &Scenario, data: &Path, collected: &mut Collected)
     }
     bar.finish_and_clear();
     if let Some(sidecar) = sidecar {
-        sidecar.detach(&pool.metrics().unwrap_or_default(), collected);
+        sidecar.finish(&pool, collected)?;
     }
     if scenario.load.idle_s > 0.0 {
         rest(&pool, Duration::from_secs_f64(scenario.load.idle_s), collected).await;

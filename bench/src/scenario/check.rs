@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{FaultKind, Scenario, Shape, Timed};
+use super::{FaultKind, Into, Scenario, Shape, Timed, When};
 
 /// Bytes of a result in which a worker can tell when a work arrived.
 const ARRIVAL_BYTES: u32 = 8;
@@ -84,15 +84,20 @@ impl Scenario {
     }
 
     fn check_sidecar(&self) -> Result<()> {
-        let stands = self.sidecar.as_ref().is_some_and(|it| it.records_per_second == 0);
-        ensure!(!stands, "sidecar.records_per_second is 0; at least 1");
+        let away = self
+            .sidecar
+            .as_ref()
+            .is_some_and(|it| it.when == When::Away && it.into != Into::Mariadb);
+        ensure!(!away, "sidecar.into: only a server (mariadb) can be away");
         Ok(())
     }
 
     fn check_faults(&self) -> Result<()> {
+        let recovers = self.recover.is_some();
+        let catches_up = self.sidecar.as_ref().is_some_and(|it| it.when == When::After);
         ensure!(
-            self.recover.is_none() || self.faults.is_empty(),
-            "fault: a scenario that recovers has its own"
+            !(recovers || catches_up) || self.faults.is_empty(),
+            "fault: a scenario that recovers or whose sidecar catches up cannot have them"
         );
         let kills_engine = self
             .faults

@@ -56,7 +56,7 @@ pub(crate) struct Scenario {
     pub(crate) load: LoadPlan,
     #[serde(default)]
     pub(crate) runs: RunPlan,
-    /// A slow reader of the engine's feed.
+    /// The persist sidecar and its database.
     #[serde(default)]
     pub(crate) sidecar: Option<SidecarPlan>,
     /// A crash and a start with much to read back; then `load` says how much.
@@ -240,12 +240,36 @@ impl Default for RunPlan {
     }
 }
 
-/// A reader of the engine's feed that does what a sidecar with a slow database does: read, wait, acknowledge.
+/// The persist sidecar, what it writes into, and when.
 #[derive(Deserialize, Serialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SidecarPlan {
-    /// Records that it makes its own per second.
-    pub(crate) records_per_second: u32,
+    /// The database.
+    pub(crate) into: Into,
+    /// When it is there.
+    pub(crate) when: When,
+}
+
+/// A database.
+#[derive(Deserialize, Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Into {
+    /// A file of SQLite.
+    Sqlite,
+    /// A MariaDB server of the bench's own.
+    Mariadb,
+}
+
+/// When the sidecar and its database are there.
+#[derive(Deserialize, Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum When {
+    /// Beside the load.
+    Beside,
+    /// The sidecar beside the load; the server stands still until the load is over, and then it catches up.
+    Away,
+    /// After the load, which only fills a journal; each run begins with an empty database.
+    After,
 }
 
 /// A crash, and a start with much to read back.
@@ -426,7 +450,7 @@ mod tests {
             (&["load.classes=2", "load.shape=stream"], "load.classes"),
             (&["load.classes=2", "load.shape=calls"], "load.classes"),
             (&["load.timed=reconnecting", KILL_ENGINE], "a closed loop"),
-            (&["sidecar.records_per_second=0"], "sidecar.records_per_second"),
+            (&["sidecar={ into = 'sqlite', when = 'away' }"], "sidecar.into"),
             (&["fault=[{ at_s = inf, do = 'kill-worker' }]"], "fault.at_s"),
             (&["fault=[{ at_s = nan, do = 'kill-worker' }]"], "fault.at_s"),
             (

@@ -19,6 +19,7 @@ pub(crate) const STANDARD: &[Standard] = &[
     standard("reconnect", include_str!("../../scenarios/reconnect.toml")),
     standard("recover", include_str!("../../scenarios/recover.toml")),
     standard("sidecar-lag", include_str!("../../scenarios/sidecar-lag.toml")),
+    standard("sidecar", include_str!("../../scenarios/sidecar.toml")),
     standard("overload", include_str!("../../scenarios/overload.toml")),
     standard("faults", include_str!("../../scenarios/faults.toml")),
 ];
