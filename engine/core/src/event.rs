@@ -2,6 +2,7 @@
 
 use wire_protocol::client_link::FromClient;
 use wire_protocol::ids::LinkId;
+use wire_protocol::view::SubscriberView;
 use wire_protocol::worker_link::{FromWorker, Join};
 
 /// One thing that happened. The shell has checked frames for form and logins for truth; everything else about
@@ -57,6 +58,8 @@ pub enum Event<'a> {
     JournalPressure(Pressure),
     /// A snapshot that was asked for is durable, or could not be made.
     SnapshotDone,
+    /// Who follows the feed and how far it is, as of now. The core only tells it on.
+    Subscribers(&'a [SubscriberView]),
     /// Time passed: [`crate::Scheduler::next_deadline`] is due. Early ticks change nothing.
     Tick,
 }

@@ -3,6 +3,7 @@
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::units::{Instant, Millis};
+use wire_protocol::view::SubscriberView;
 
 use crate::config::Config;
 use crate::effect::{Effect, Effects};
@@ -55,6 +56,7 @@ pub struct Scheduler {
     /// before.
     pub(crate) lease_floor: Instant,
     pub(crate) pressure: Pressure,
+    pub(crate) subscribers: Vec<SubscriberView>,
     pub(crate) snapshot_wanted: bool,
     pub(crate) record_bytes_since_snapshot: u64,
     /// Bags whose works are all done, oldest first.
@@ -145,6 +147,7 @@ impl Scheduler {
             pulse_armed: false,
             lease_floor: Instant(0),
             pressure: Pressure::None,
+            subscribers: Vec::new(),
             snapshot_wanted: false,
             record_bytes_since_snapshot: 0,
             done_bags: std::collections::VecDeque::new(),
@@ -177,6 +180,10 @@ impl Scheduler {
             Event::LinkClosed { link } => self.on_link_closed(link, effects),
             Event::JournalPressure(pressure) => self.on_journal_pressure(pressure, effects),
             Event::SnapshotDone => self.on_snapshot_done(),
+            Event::Subscribers(now) => {
+                self.subscribers.clear();
+                self.subscribers.extend_from_slice(now);
+            }
             Event::Tick => {}
         }
         self.run_due_timers(effects);

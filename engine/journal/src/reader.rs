@@ -161,6 +161,12 @@ impl JournalReader {
         Ok(records)
     }
 
+    /// Bytes of segments behind the record `after`, up to the newest durable one; up to 64 KiB more than there are.
+    #[must_use]
+    pub fn bytes_after(&self, after: Lsn) -> u64 {
+        self.shared.bytes_after(after)
+    }
+
     /// What a snapshot at `lsn` is tied to, or `None` if the record is not durable yet.
     ///
     /// # Errors

@@ -85,6 +85,21 @@ impl Shared {
         Some((segments[nth].clone(), last))
     }
 
+    /// See [`JournalReader::bytes_after`](crate::JournalReader::bytes_after).
+    pub(crate) fn bytes_after(&self, after: Lsn) -> u64 {
+        if after >= self.durable() {
+            return 0;
+        }
+        let next = after.next();
+        let segments = self.segments();
+        let first = segments
+            .partition_point(|segment| segment.first() <= next)
+            .saturating_sub(1);
+        let there: u64 = segments[first..].iter().map(|segment| segment.bytes).sum();
+        let unwritten = self.live_free.load(Ordering::Relaxed) + SECTOR;
+        there.saturating_sub(segments[first].offset_before(next) + unwritten)
+    }
+
     /// Bytes of segments and spares.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let segments: u64 = self.segments().iter().map(|segment| segment.bytes).sum();

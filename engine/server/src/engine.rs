@@ -174,7 +174,7 @@ impl Engine {
             snapshots: journal.snapshot_writer(),
         };
         let (snapshots, upkeep) = upkeep::spawn(tools, mail_in.clone(), Arc::clone(&shared));
-        let fetches = fetcher::spawn(reader.clone(), mail_in, Arc::clone(&shared));
+        let fetches = fetcher::spawn(reader.clone(), mail_in.clone(), Arc::clone(&shared));
         let batch_bytes_max = journal.batch_bytes_max();
         let journal = commit::spawn(
             journal,
@@ -184,7 +184,7 @@ impl Engine {
             commits,
             COMMIT_FLOOR,
         );
-        let feed = feed.spawn(reader, Arc::clone(&shared));
+        let feed = feed.spawn(reader, mail_in, Arc::clone(&shared));
         let channels = Channels {
             batches,
             batch_bytes_max,

@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use engine_journal::{JournalError, JournalReader};
-use wire_feed::{BindError, FeedEvent, FeedServer, FeedWaker, ReadError, RecordSource};
+use engine_queue::mailbox::Sender;
+use wire_feed::{BindError, FeedEvent, FeedServer, FeedWaker, ReadError, RecordSource, SubscriberStatus};
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::{Lsn, Shard};
+use wire_protocol::units::{Bytes, Millis};
+use wire_protocol::view::SubscriberView;
 
-use crate::shared::Shared;
+use crate::shared::{Mail, Shared};
 
 /// The socket's name in the engine's folder.
 pub(crate) const SOCKET: &str = "feed.sock";
@@ -23,12 +26,35 @@ pub(crate) const SOCKET: &str = "feed.sock";
 const POSITIONS: &str = "feed.positions.json";
 /// How often they are written there at most. An old one only keeps more records than needed.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
+/// How often it is measured how far subscribers are behind.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of payloads read from the journal at once.
 const READ_BYTES: usize = 256 * 1024;
 
 struct Source {
     reader: JournalReader,
     shared: Arc<Shared>,
+}
+
+impl Source {
+    /// How far a subscriber is behind what is durable now.
+    fn measure(&self, subscriber: &SubscriberStatus<'_>) -> SubscriberView {
+        let (acknowledged, durable) = (subscriber.acknowledged, self.durable());
+        // The first record that it does not have; one that is not kept any more has no age.
+        let oldest = self.reader.read(acknowledged.next()).ok().flatten();
+        let now_us = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_micros() as u64);
+        let age_us = oldest.map_or(0, |record| now_us.saturating_sub(record.wall_us));
+        SubscriberView {
+            name: subscriber.name.to_owned(),
+            connected: subscriber.sent.is_some(),
+            acknowledged,
+            lag_records: subscriber.lag(durable),
+            lag_bytes: Bytes(self.reader.bytes_after(acknowledged)),
+            lag: Millis(age_us / 1_000),
+        }
+    }
 }
 
 impl RecordSource for Source {
@@ -99,14 +125,19 @@ impl Feed {
     }
 
     /// Starts the thread; it ends when the engine stops.
-    pub(crate) fn spawn(self, reader: JournalReader, shared: Arc<Shared>) -> JoinHandle<()> {
+    pub(crate) fn spawn(
+        self,
+        reader: JournalReader,
+        mail: Sender<Mail>,
+        shared: Arc<Shared>,
+    ) -> JoinHandle<()> {
         publish(&self.server, &shared);
         let work = move || {
             let source = Source {
                 reader,
                 shared: Arc::clone(&shared),
             };
-            if let Err(error) = serve(self, &source, &shared) {
+            if let Err(error) = serve(self, &source, &mail, &shared) {
                 tracing::error!(error = &error as &dyn std::error::Error, "the feed has ended");
             }
         };
@@ -117,8 +148,9 @@ impl Feed {
     }
 }
 
-fn serve(mut feed: Feed, source: &Source, shared: &Shared) -> io::Result<()> {
+fn serve(mut feed: Feed, source: &Source, mail: &Sender<Mail>, shared: &Shared) -> io::Result<()> {
     let mut happened = Vec::new();
+    let mut measured_at = None::<Instant>;
     let (mut unsaved, mut saved_at) = (false, Instant::now());
     while !shared.is_stopping() {
         feed.server
@@ -140,6 +172,14 @@ fn serve(mut feed: Feed, source: &Source, shared: &Shared) -> io::Result<()> {
                 }
                 // Until it succeeds, records are kept as far as the positions of before ask for.
                 Err(error) => tracing::warn!(%error, "the positions of subscribers could not be saved"),
+            }
+        }
+        if measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            measured_at = Some(Instant::now());
+            let now: Vec<_> = feed.server.subscribers().map(|it| source.measure(&it)).collect();
+            let before = std::mem::replace(&mut *shared.subscribers(), now);
+            if before != *shared.subscribers() {
+                Mail::Subscribers.deliver(mail, shared);
             }
         }
     }

@@ -40,7 +40,7 @@ fn answer(path: &str, health: &Health) -> Answer {
             Some(why) => Answer::verdict(false, why),
         },
         "/healthz" => Answer::json(health.describe()),
-        "/metrics" => Answer::metrics(health.metrics.render()),
+        "/metrics" => Answer::metrics(health.metrics.render(&health.shared.subscribers())),
         _ => Answer::not_found("try /livez, /readyz, /healthz or /metrics"),
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine_queue::counters::{Counters, Tally};
+use wire_protocol::view::SubscriberView;
 
 use crate::recovery::Recovered;
 
@@ -99,7 +100,7 @@ pub(crate) fn metrics(commits: Arc<Histogram>, recovered: Recovered) -> (Publish
 
 impl Metrics {
     /// All metrics in Prometheus' text format, version 0.0.4.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, subscribers: &[SubscriberView]) -> String {
         let mut out = String::new();
         for ((kind, name, help), value) in TABLE.iter().zip(self.numbers.all()) {
             let kind = if *kind == Kind::Total { "counter" } else { "gauge" };
@@ -126,7 +127,45 @@ impl Metrics {
             "Time of a commit: write and fdatasync.",
             &mut out,
         );
+        render_feed(subscribers, &mut out);
         out
+    }
+}
+
+/// How far each subscriber of the feed is.
+fn render_feed(subscribers: &[SubscriberView], out: &mut String) {
+    type Measure = fn(&SubscriberView) -> f64;
+    let table: [(&str, &str, Measure); 4] = [
+        (
+            "pool_feed_connected",
+            "1 while the subscriber is connected.",
+            |it| f64::from(u8::from(it.connected)),
+        ),
+        (
+            "pool_feed_lag_records",
+            "Durable records that the subscriber has not acknowledged.",
+            |it| it.lag_records as f64,
+        ),
+        (
+            "pool_feed_lag_bytes",
+            "What those take on the disk, in steps of 64 KiB.",
+            |it| it.lag_bytes.0 as f64,
+        ),
+        ("pool_feed_lag_seconds", "Age of the oldest of them.", |it| {
+            it.lag.0 as f64 / 1e3
+        }),
+    ];
+    for (name, help, measure) in table {
+        if subscribers.is_empty() {
+            break;
+        }
+        writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge").expect("a string takes all");
+        for subscriber in subscribers {
+            // A backslash, a quote and a line feed are escaped as the format asks for.
+            let label = format!("{:?}", subscriber.name);
+            writeln!(out, "{name}{{subscriber={label}}} {}", measure(subscriber))
+                .expect("a string takes all");
+        }
     }
 }
 
@@ -171,6 +210,8 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
+    use wire_protocol::units::Millis;
+
     use super::*;
 
     #[test]
@@ -186,7 +227,19 @@ mod tests {
             ..Numbers::default()
         });
         commits.record(Duration::from_micros(120));
-        let text = metrics.render();
+        let text = metrics.render(&[SubscriberView {
+            name: "per\"sist".to_owned(),
+            lag_records: 7,
+            lag: Millis(1_500),
+            ..SubscriberView::default()
+        }]);
+        for line in [
+            "pool_feed_connected{subscriber=\"per\\\"sist\"} 0\n",
+            "pool_feed_lag_records{subscriber=\"per\\\"sist\"} 7\n",
+            "pool_feed_lag_seconds{subscriber=\"per\\\"sist\"} 1.5\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
         assert!(text.contains("\npool_works_queued 7\n"), "{text}");
         assert!(text.contains("\npool_recovery_records 12\n"), "{text}");
         assert!(text.contains("\npool_recovery_seconds 1.5\n"), "{text}");

@@ -1,7 +1,7 @@
 //! What the engine's threads know of each other: a few marks and flags, no table.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use engine_journal::{Headroom, JournalError};
@@ -9,6 +9,7 @@ use engine_queue::doorbell::Doorbell;
 use engine_queue::mailbox::{Refused, Sender};
 use engine_queue::published::Watermark;
 use wire_protocol::ids::{LinkId, Lsn};
+use wire_protocol::view::SubscriberView;
 
 /// Shared by all threads of the engine.
 pub(crate) struct Shared {
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) needed: Watermark,
     /// Records behind this one are wanted by a sidecar; `u64::MAX`: by none. The feed thread sets it.
     pub(crate) feed_floor: AtomicU64,
+    /// Who follows the feed and how far it is. The feed thread sets it about once a second.
+    subscribers: Mutex<Vec<SubscriberView>>,
     /// Whether the journal takes submissions, see [`DiskState`].
     disk: AtomicU8,
     /// Why the journal cannot go on. Set once, then the process ends.
@@ -56,6 +59,7 @@ impl Shared {
             durable: Watermark::new(durable.0),
             needed: Watermark::new(0),
             feed_floor: AtomicU64::new(u64::MAX),
+            subscribers: Mutex::default(),
             disk: AtomicU8::new(DiskState::Roomy as u8),
             failed: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -63,6 +67,10 @@ impl Shared {
             heartbeat_ms: AtomicU64::new(0),
             bell,
         }
+    }
+
+    pub(crate) fn subscribers(&self) -> MutexGuard<'_, Vec<SubscriberView>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn durable(&self) -> Lsn {
@@ -110,6 +118,8 @@ pub(crate) enum Mail {
         /// Whole frames.
         frames: Vec<u8>,
     },
+    /// [`Shared::subscribers`] are others than before.
+    Subscribers,
     /// A snapshot is durable, or could not be made.
     SnapshotDone {
         /// What it was written from, for the next one.
@@ -157,7 +167,7 @@ mod tests {
                 let buffer = loop {
                     match mail.take() {
                         Some(Mail::SnapshotDone { buffer }) => break buffer,
-                        Some(Mail::Fetched { .. }) => panic!("nobody fetched"),
+                        Some(_) => panic!("nobody sent anything else"),
                         None => thread::yield_now(),
                     }
                 };

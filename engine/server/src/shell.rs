@@ -468,6 +468,10 @@ impl Shell {
             match self.mail.take() {
                 None => break,
                 Some(Mail::Fetched { link, frames }) => Self::send(&mut self.full, links, link, &frames),
+                Some(Mail::Subscribers) => {
+                    let now = self.shared.subscribers().clone();
+                    self.handle(links, Event::Subscribers(&now));
+                }
                 Some(Mail::SnapshotDone { buffer }) => {
                     self.snapshot_buffer = buffer;
                     self.handle(links, Event::SnapshotDone);

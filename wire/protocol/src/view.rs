@@ -244,6 +244,25 @@ pub struct StatusView {
     pub rows_bytes: Bytes,
     /// Time for which dispatch waits for known workers to come back; zero once it does not.
     pub rejoin_wait: Millis,
+    /// Who follows the feed, in order of their names; a second old at most.
+    pub subscribers: Vec<SubscriberView>,
+}
+
+/// How far a subscriber of the feed is behind the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SubscriberView {
+    /// Its name.
+    pub name: String,
+    /// It is connected.
+    pub connected: bool,
+    /// All records up to this one are its own.
+    pub acknowledged: Lsn,
+    /// Durable records behind that one.
+    pub lag_records: u64,
+    /// What those take on the engine's disk, in steps of 64 KiB.
+    pub lag_bytes: Bytes,
+    /// Age of the oldest of them.
+    pub lag: Millis,
 }
 
 /// Why a work or a worker is where it is: the facts that dispatch went by, most telling first.

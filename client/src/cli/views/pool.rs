@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wire_protocol::template::Offer;
-use wire_protocol::view::{BagView, QueueView, StatusView, Tally, WorkerView};
+use wire_protocol::view::{BagView, QueueView, StatusView, SubscriberView, Tally, WorkerView};
 
 use crate::cli::output::{Show, fields};
 use crate::cli::quantity::timestamp;
@@ -270,6 +270,42 @@ pub(crate) struct StatusJson<'a> {
     lsn: u64,
     rows_bytes: u64,
     rejoin_wait_ms: u64,
+    subscribers: Vec<SubscriberJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct SubscriberJson<'a> {
+    name: &'a str,
+    connected: bool,
+    acknowledged_lsn: u64,
+    lag_records: u64,
+    lag_bytes: u64,
+    lag_ms: u64,
+}
+
+impl<'a> From<&'a SubscriberView> for SubscriberJson<'a> {
+    fn from(view: &'a SubscriberView) -> Self {
+        Self {
+            name: &view.name,
+            connected: view.connected,
+            acknowledged_lsn: view.acknowledged.0,
+            lag_records: view.lag_records,
+            lag_bytes: view.lag_bytes.0,
+            lag_ms: view.lag.0,
+        }
+    }
+}
+
+/// `persist: 12 records, 64.0 KiB and 1.5s behind`.
+fn follows(view: &SubscriberView) -> String {
+    let away = if view.connected { "" } else { ", away" };
+    match view.lag_records {
+        0 => format!("{}: has all records{away}", view.name),
+        records => format!(
+            "{}: {records} records, {} and {} behind{away}",
+            view.name, view.lag_bytes, view.lag
+        ),
+    }
 }
 
 impl Show for StatusView {
@@ -295,6 +331,7 @@ impl Show for StatusView {
             lsn: self.lsn.0,
             rows_bytes: self.rows_bytes.0,
             rejoin_wait_ms: self.rejoin_wait.0,
+            subscribers: self.subscribers.iter().map(SubscriberJson::from).collect(),
         }
     }
 
@@ -350,6 +387,14 @@ impl Show for StatusView {
                 ),
             ),
             ("journal", format!("at record {}", self.lsn.0)),
+            (
+                "sidecars",
+                self.subscribers
+                    .iter()
+                    .map(follows)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ),
         ])
     }
 }

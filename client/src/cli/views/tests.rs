@@ -10,8 +10,8 @@ use wire_protocol::outcome::{Outcome, Output, Reason};
 use wire_protocol::template::{Offer, Priority, Requirements, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{
-    BagView, Explanation, QueueView, StatusView, Tally, WorkDetail, WorkState, WorkView, WorkerState,
-    WorkerView,
+    BagView, Explanation, QueueView, StatusView, SubscriberView, Tally, WorkDetail, WorkState, WorkView,
+    WorkerState, WorkerView,
 };
 
 const AT: Instant = Instant(1_795_471_200_500_000_000);
@@ -135,6 +135,22 @@ fn status() -> StatusView {
         works_max: 10,
         rows_bytes: Bytes(11),
         rejoin_wait: Millis(12),
+        subscribers: vec![
+            SubscriberView {
+                name: "mirror".into(),
+                connected: false,
+                acknowledged: Lsn(9),
+                ..SubscriberView::default()
+            },
+            SubscriberView {
+                name: "persist".into(),
+                connected: true,
+                acknowledged: Lsn(4),
+                lag_records: 5,
+                lag_bytes: Bytes(65_536),
+                lag: Millis(1_500),
+            },
+        ],
     }
 }
 

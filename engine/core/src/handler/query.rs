@@ -125,6 +125,7 @@ impl Scheduler {
             works_max: self.config.limits.works_open_max,
             rows_bytes: Bytes(counters.rows_bytes),
             rejoin_wait: self.rejoin_until.map_or(Millis(0), |until| until.since(self.now)),
+            subscribers: self.subscribers.clone(),
         }
     }
 

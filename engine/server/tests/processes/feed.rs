@@ -1,9 +1,10 @@
 //! The feed of the real engine: every record, in order, across restarts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use client::SubmitOptions;
 use client::protocol::ids::Lsn;
+use client::protocol::view::SubscriberView;
+use client::{Client, SubmitOptions};
 use engine_journal::OwnedRecord;
 use wire_feed::{Subscription, SubscriptionError};
 
@@ -46,6 +47,47 @@ async fn a_subscriber_gets_every_record_in_order_also_across_restarts() {
         heard.len()
     );
     same(&heard, &history.records);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_engine_says_how_far_each_subscriber_is_behind() {
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    let mut feed = Subscription::connect(&engine.ready().feed, "persist", Lsn(0)).expect("the engine feeds");
+    client
+        .submit(null(), vec!["a row of some bytes"; 500], SubmitOptions::default())
+        .await
+        .expect("accepted");
+    feed.next().expect("records come");
+    let behind = lag_of(&client, |lag| lag.connected && lag.lag_records > 0).await;
+    assert_eq!(behind.name, "persist");
+    assert!(behind.lag_bytes.0 > 0, "{behind:?}");
+    let older = lag_of(&client, |lag| lag.lag > behind.lag).await;
+    assert_eq!(older.acknowledged, Lsn(0), "{older:?}");
+    let last = client.status().await.expect("an answer").lsn;
+    while feed.last() < last {
+        feed.next().expect("records come");
+    }
+    feed.acknowledge(last).expect("the engine listens");
+    let caught_up = lag_of(&client, |lag| lag.lag_records == 0).await;
+    assert_eq!((caught_up.lag_bytes.0, caught_up.lag.0), (0, 0), "{caught_up:?}");
+    drop(feed);
+    lag_of(&client, |lag| !lag.connected).await;
+}
+
+/// How far the only subscriber is, once that is so.
+async fn lag_of(client: &Client, is_so: impl Fn(&SubscriberView) -> bool) -> SubscriberView {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = client.status().await.expect("an answer");
+        if let [lag] = &status.subscribers[..]
+            && is_so(lag)
+        {
+            return lag.clone();
+        }
+        assert!(Instant::now() < deadline, "{:?}", status.subscribers);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// What was fed is what the journal has.

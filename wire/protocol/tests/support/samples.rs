@@ -8,8 +8,8 @@ use wire_protocol::record;
 use wire_protocol::template::{Input, Invalid, Limits, Offer, Priority, Requirements, Retry, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{
-    BagView, Explanation, Filter, QueueView, Reply, StatusView, Tally, WorkDetail, WorkState, WorkView,
-    WorkerState, WorkerView,
+    BagView, Explanation, Filter, QueueView, Reply, StatusView, SubscriberView, Tally, WorkDetail, WorkState,
+    WorkView, WorkerState, WorkerView,
 };
 use wire_protocol::worker_link::{self, Notice, RefusedCode};
 
@@ -436,6 +436,14 @@ fn status_view() -> StatusView {
         works_max: 10_000_000,
         rows_bytes: Bytes(11),
         rejoin_wait: Millis(12),
+        subscribers: vec![SubscriberView {
+            name: text("persist"),
+            connected: true,
+            acknowledged: Lsn(8),
+            lag_records: 1,
+            lag_bytes: Bytes(65_536),
+            lag: Millis(13),
+        }],
     }
 }
 
