@@ -5,14 +5,15 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  daemon  engine-core  engine-queue  engine-journal  worker-core
+//! parts          wire-link  wire-feed  daemon  engine-core  engine-queue  engine-journal  worker-core  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
 //! ```
 //!
 //! A crate depends on crates of *lower* layers only; its tests and benches also on its own layer. Beyond the
 //! layers, [`ONLY`] keeps some crates on a short list, [`SIDES`] keeps engine and worker apart (they know
-//! each other through the wire), and [`BARRED`] keeps foreign crates out of rooms where they do not belong.
+//! each other through the wire), [`FOR_TESTS`] is for the tests of every layer and for nothing else, and [`BARRED`]
+//! keeps foreign crates out of rooms where they do not belong.
 //!
 //! The rules read `cargo metadata`, so a path, a rename or a feature does not get around them.
 
@@ -34,6 +35,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
     ("daemon", Layer::Part),
+    (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),
     ("engine-queue", Layer::Part),
     ("engine-journal", Layer::Part),
@@ -73,10 +75,14 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "wire-protocol",
             "wire-link",
             "wire-feed",
+            FOR_TESTS,
         ],
         "the harness is a black-box client with real agents",
     ),
 ];
+
+/// What tests share. Of what is not a test only the harness may have it, which starts databases too.
+const FOR_TESTS: &str = "testkit";
 
 /// Crates with these prefixes may not use those: what they have to say to each other goes over the wire.
 const SIDES: &[(&str, &str)] = &[("engine-", "worker-"), ("worker-", "engine-")];
@@ -212,6 +218,9 @@ fn broken_rule_of_ours(name: &str, layer: Layer, to: &Dependency) -> Option<Stri
         return Some("stands in no layer; place it in PLACES".into());
     };
     let for_tests = to.kind.as_deref() == Some("dev");
+    if to.name == FOR_TESTS && (for_tests || name != "bench") {
+        return (!for_tests).then(|| "it is for tests alone".into());
+    }
     let client_of_bench = name == "bench" && to.name == "client";
     if below > layer || (below == layer && !for_tests && !client_of_bench) {
         return Some(format!(
@@ -259,7 +268,7 @@ mod tests {
             path,
         }];
         let manifest_path = match from {
-            "client" | "bench" | "demo" | "sim" | "xtask" => format!("/pool/{from}/Cargo.toml"),
+            "client" | "bench" | "demo" | "sim" | "testkit" | "xtask" => format!("/pool/{from}/Cargo.toml"),
             _ => format!("/pool/{}/Cargo.toml", from.replacen('-', "/", 1)),
         };
         check(
@@ -285,6 +294,9 @@ mod tests {
             ("sidecars-persist", "engine-journal"),
             ("engine-journal", "dev:engine-queue"),
             ("sim", "dev:bench"),
+            ("wire-protocol", "dev:testkit"),
+            ("sidecars-persist", "dev:testkit"),
+            ("bench", "testkit"),
             ("wire-link", "crates.io:tokio"),
             ("engine-core", "dev:crates.io:tokio"),
             ("engine-core", "crates.io:fastrand"),
@@ -305,6 +317,9 @@ mod tests {
             ("client", "engine-server", "arrows only point down"),
             ("worker-agent", "client", "arrows only point down"),
             ("engine-server", "sim", "arrows only point down"),
+            ("sidecars-persist", "testkit", "for tests alone"),
+            ("sim", "testkit", "for tests alone"),
+            ("testkit", "client", "arrows only point down"),
             ("sim", "bench", "arrows only point down"),
             ("client", "engine-core", "a client knows the wire"),
             ("bench", "engine-server", "black-box"),

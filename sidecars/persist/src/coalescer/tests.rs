@@ -3,18 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use wire_protocol::codec;
-use wire_protocol::ids::{Epoch, LeaseToken, Shard};
+use testkit::story::{BAG, FIRST, Happening, TENANT, feed_record, happening, tell};
 use wire_protocol::outcome::Outcome;
-use wire_protocol::record::{self, BagOpened, BagSealed, Ended, Revived, SettledItem, kind};
-use wire_protocol::template::{Rows, WorkTemplate};
 
 use super::*;
-
-const BAG: BagId = BagId(3);
-const FIRST: WorkId = WorkId(100);
-const ROWS: u32 = 24;
-const TENANT: TenantId = TenantId(2);
 
 /// What the tables hold; each batch as a database would apply it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -112,211 +104,6 @@ impl Tables {
     }
 }
 
-/// What may happen next; works are meant by their row, where they can take it.
-#[derive(Clone, Debug)]
-pub(crate) enum Happening {
-    Rows(u32),
-    Lease(u32, u32),
-    Start(u32),
-    Release(u32),
-    Settle(u32, Outcome),
-    End(u32, u32),
-    Revive(u32, u32),
-    Seal,
-    Cut,
-}
-
-pub(crate) fn happening() -> impl Strategy<Value = Happening> {
-    let row = 0..ROWS;
-    prop_oneof![
-        2 => (1..6_u32).prop_map(Happening::Rows),
-        8 => (row.clone(), 1..4_u32).prop_map(|(row, worker)| Happening::Lease(row, worker)),
-        6 => row.clone().prop_map(Happening::Start),
-        3 => row.clone().prop_map(Happening::Release),
-        5 => (row.clone(), prop_oneof![Just(Outcome::Succeeded), Just(Outcome::Failed)])
-            .prop_map(|(row, outcome)| Happening::Settle(row, outcome)),
-        1 => (row.clone(), 1..ROWS).prop_map(|(row, count)| Happening::End(row, count)),
-        1 => (row, 1..ROWS).prop_map(|(row, count)| Happening::Revive(row, count)),
-        1 => Just(Happening::Seal),
-        3 => Just(Happening::Cut),
-    ]
-}
-
-/// Writes the records of what happens, as the engine would: only what the states allow.
-#[derive(Default)]
-pub(crate) struct Engine {
-    pub(crate) records: Vec<(u8, Vec<u8>)>,
-    states: Vec<(WorkState, u16, u32)>,
-}
-
-impl Engine {
-    fn now(&self) -> Instant {
-        Instant(1_000 * (self.records.len() as u64 + 1))
-    }
-
-    fn push(&mut self, kind: u8, payload: Vec<u8>) -> bool {
-        self.records.push((kind, payload));
-        true
-    }
-
-    fn control(&mut self, kind: u8, message: &impl serde::Serialize) -> bool {
-        let mut payload = Vec::new();
-        codec::put_control(&mut payload, message);
-        self.push(kind, payload)
-    }
-
-    fn open(&mut self) {
-        let opened = BagOpened {
-            bag: BAG,
-            first: FIRST,
-            rows_total: ROWS,
-            tenant: TENANT,
-            key: Default::default(),
-            at: self.now(),
-            template: WorkTemplate::default(),
-        };
-        self.control(kind::BAG_OPENED, &opened);
-    }
-
-    /// `true`: a record was written.
-    fn happen(&mut self, happening: &Happening) -> bool {
-        match *happening {
-            Happening::Rows(count) => self.rows(count),
-            Happening::Lease(row, worker) => match self.states.get_mut(row as usize) {
-                Some((state @ WorkState::Queued, attempt, of)) => {
-                    (*state, *of) = (WorkState::Leased, worker);
-                    *attempt += 1;
-                    self.attempts(kind::LEASED, row, Reason::None)
-                }
-                _ => false,
-            },
-            Happening::Start(row) => match self.states.get_mut(row as usize) {
-                Some((state @ WorkState::Leased, ..)) => {
-                    *state = WorkState::Running;
-                    self.attempts(kind::STARTED, row, Reason::None)
-                }
-                _ => false,
-            },
-            Happening::Release(row) => match self.states.get_mut(row as usize) {
-                Some((state @ (WorkState::Leased | WorkState::Running), ..)) => {
-                    *state = WorkState::Queued;
-                    self.attempts(kind::RELEASED, row, Reason::WorkerLost)
-                }
-                _ => false,
-            },
-            Happening::Settle(row, outcome) => self.settle(row, outcome),
-            Happening::End(row, count) => {
-                for (state, ..) in self.states.iter_mut().skip(row as usize).take(count as usize) {
-                    if !matches!(state, WorkState::Done(_)) {
-                        *state = WorkState::Done(Outcome::Cancelled);
-                    }
-                }
-                let ended = Ended {
-                    at: self.now(),
-                    first: FIRST.offset(row),
-                    count,
-                    outcome: Outcome::Cancelled,
-                    reason: Reason::ByUser,
-                    closes: None,
-                };
-                self.control(kind::ENDED, &ended)
-            }
-            Happening::Revive(row, count) => {
-                for (state, ..) in self.states.iter_mut().skip(row as usize).take(count as usize) {
-                    if matches!(state, WorkState::Done(outcome) if *outcome != Outcome::Succeeded) {
-                        *state = WorkState::Queued;
-                    }
-                }
-                let (at, first) = (self.now(), FIRST.offset(row));
-                self.control(kind::REVIVED, &Revived { at, first, count })
-            }
-            Happening::Seal => {
-                let at = self.now();
-                self.control(kind::BAG_SEALED, &BagSealed { bag: BAG, at })
-            }
-            Happening::Cut => false,
-        }
-    }
-
-    fn rows(&mut self, count: u32) -> bool {
-        let has = self.states.len() as u32;
-        let count = count.min(ROWS - has);
-        let mut encoded = Vec::new();
-        for row in has..has + count {
-            codec::put_bytes(&mut encoded, format!("row {row} \0'\u{1f980}").as_bytes());
-            self.states.push((WorkState::Queued, 0, 0));
-        }
-        let mut payload = Vec::new();
-        RowsAdded {
-            at: self.now(),
-            bag: BAG,
-            first_row: has,
-            rows: Rows::parse(count, &encoded).expect("just encoded"),
-        }
-        .put(&mut payload);
-        self.push(kind::ROWS_ADDED, payload)
-    }
-
-    fn attempts(&mut self, kind: u8, row: u32, reason: Reason) -> bool {
-        let (_, attempt, worker) = self.states[row as usize];
-        let token = LeaseToken {
-            work: FIRST.offset(row),
-            epoch: Epoch(1),
-            attempt: Attempt(attempt),
-            shard: Shard(0),
-        };
-        let mut payload = Vec::new();
-        record::begin_attempts(&mut payload, self.now(), WorkerId(worker), reason);
-        payload.extend_from_slice(&token.to_bytes());
-        self.push(kind, payload)
-    }
-
-    fn settle(&mut self, row: u32, outcome: Outcome) -> bool {
-        let now = self.now();
-        let Some((state @ (WorkState::Leased | WorkState::Running), attempt, worker)) =
-            self.states.get_mut(row as usize)
-        else {
-            return false;
-        };
-        *state = WorkState::Done(outcome);
-        let mut payload = Vec::new();
-        record::begin_settled(&mut payload, now, WorkerId(*worker));
-        SettledItem {
-            work: FIRST.offset(row),
-            attempt: Attempt(*attempt),
-            outcome,
-            reason: Reason::None,
-            exit_code: -9,
-            elapsed_us: 7,
-            result: b"out\0put",
-        }
-        .put(&mut payload);
-        self.push(kind::SETTLED, payload)
-    }
-}
-
-/// The records of a story, and where its batches end.
-pub(crate) fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
-    let (mut engine, mut cuts) = (Engine::default(), Vec::new());
-    engine.open();
-    for happening in story {
-        if !engine.happen(happening) && matches!(happening, Happening::Cut) {
-            cuts.push(engine.records.len());
-        }
-    }
-    (engine, cuts)
-}
-
-pub(crate) fn feed_record(index: usize, (kind, payload): &(u8, Vec<u8>)) -> FeedRecord<'_> {
-    FeedRecord {
-        lsn: Lsn(index as u64 + 1),
-        epoch: Epoch(1),
-        wall_us: 0,
-        kind: *kind,
-        payload,
-    }
-}
-
 /// The tables after all records, with a batch at each cut.
 pub(crate) fn tables(records: &[(u8, Vec<u8>)], cuts: &[usize]) -> Tables {
     let (mut tables, mut coalescer) = (Tables::default(), Coalescer::new(Lsn(0), []));
@@ -345,7 +132,7 @@ proptest! {
         prop_assert_eq!(&tables(&engine.records, &[]), &expected);
         // The engine's own view of it, which never saw a coalescer.
         let states: Vec<_> = expected.works.values().map(|(_, now)| (now.state, now.attempt.0)).collect();
-        let engines: Vec<_> = engine.states.iter().map(|(state, attempt, _)| (*state, *attempt)).collect();
+        let engines: Vec<_> = engine.states().collect();
         prop_assert_eq!(states, engines);
         // Rows and history agree: the last event of a work is where it is.
         for (work, (_, now)) in &expected.works {

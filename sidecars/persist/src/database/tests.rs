@@ -4,7 +4,9 @@ use std::fmt::Display;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tokio::runtime::{Builder, Runtime};
+use testkit::sql::{self, MariaDb};
+use testkit::story::{Engine, Happening, feed_record, happening, tell};
+use testkit::{dump, runtime};
 use wire_protocol::codec;
 use wire_protocol::ids::{Epoch, Shard, WorkerId};
 use wire_protocol::outcome::Reason;
@@ -16,23 +18,8 @@ use wire_protocol::view::WorkerState;
 use super::*;
 use crate::Coalescer;
 use crate::change::{Bookkeeping, Decided, Step};
-use crate::coalescer::tests::{Engine, Happening, Tables, feed_record, happening, tables, tell};
+use crate::coalescer::tests::{Tables, tables};
 use writer::{micros, number};
-
-#[path = "../../tests/tables/dump.rs"]
-mod dump;
-#[expect(dead_code, reason = "the tests of processes use more of it")]
-#[path = "../../tests/tables/mariadb.rs"]
-pub(crate) mod mariadb;
-
-use mariadb::MariaDb;
-
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a thread")
-}
 
 /// One database of each kind, as often as one likes.
 struct Databases {
@@ -64,8 +51,8 @@ pub(crate) fn mysql_target(server: &MariaDb) -> MySqlTarget {
     MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
-        user: mariadb::USER.to_owned(),
-        password: mariadb::PASSWORD.to_owned(),
+        user: sql::USER.to_owned(),
+        password: sql::PASSWORD.to_owned(),
         database: runtime().block_on(server.database()),
         tls: Tls::Off,
         ca: None,

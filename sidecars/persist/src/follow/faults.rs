@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use testkit::runtime;
+use testkit::sql::MariaDb;
+use testkit::story::{Happening, tell};
 use wire_protocol::ids::Lsn;
 use wire_protocol::outcome::Outcome;
 
 use super::{FollowError, Follower};
-use crate::coalescer::tests::{Happening, tables, tell};
-use crate::database::tests::mariadb::MariaDb;
-use crate::database::tests::{model_rows, mysql_target, rows, runtime};
+use crate::coalescer::tests::tables;
+use crate::database::tests::{model_rows, mysql_target, rows};
 use crate::database::{Database, MySqlTarget, Target};
 use crate::status::Status;
 use feed::Feed;

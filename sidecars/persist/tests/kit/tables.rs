@@ -4,45 +4,27 @@ use std::path::Path;
 
 use engine_journal::{OsStorage, export};
 use sidecars_persist::{Coalescer, Database, Target};
-use sqlx::Connection;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::sqlite::SqliteConnection;
+use testkit::dump::Source;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::Lsn;
 
-use crate::dump::QUERIES;
-
 /// Every row of every table as text, in the order of their keys.
 pub(crate) async fn dump(target: &Target) -> Vec<String> {
-    let mut all = Vec::new();
-    for query in QUERIES {
-        all.extend(texts(target, query).await);
-    }
-    all
+    source(target).rows().await
 }
 
 /// What a query says that gives one text a row.
 pub(crate) async fn texts(target: &Target, query: &'static str) -> Vec<String> {
+    source(target).texts(query).await
+}
+
+fn source(target: &Target) -> Source<'_> {
     match target {
-        Target::Sqlite(file) => {
-            let url = format!("sqlite:{}", file.display());
-            let mut connection = SqliteConnection::connect(&url).await.expect("the file is there");
-            let found = sqlx::query_scalar(query).fetch_all(&mut connection).await;
-            found.expect("the tables are there")
-        }
-        Target::MySql(target) => {
-            let options = MySqlConnectOptions::new()
-                .host(&target.host)
-                .port(target.port)
-                .username(&target.user)
-                .password(&target.password)
-                .database(&target.database)
-                .ssl_mode(MySqlSslMode::Disabled);
-            let connection = MySqlConnection::connect_with(&options).await;
-            let mut connection = connection.expect("the server is there");
-            let found = sqlx::query_scalar(query).fetch_all(&mut connection).await;
-            found.expect("the tables are there")
-        }
+        Target::Sqlite(file) => Source::File(file),
+        Target::MySql(target) => Source::Server {
+            port: target.port,
+            database: &target.database,
+        },
     }
 }
 

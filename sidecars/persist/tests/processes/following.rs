@@ -11,9 +11,9 @@ use client::protocol::template::{Retry, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, Follow, SubmitOptions};
 use sidecars_persist::{MySqlTarget, Target, Tls};
+use testkit::sql::{self, MariaDb};
 
 use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};
-use crate::mariadb::{self, MariaDb};
 
 /// Works that take no time.
 fn null() -> WorkTemplate {
@@ -171,8 +171,8 @@ async fn of_server(server: &MariaDb) -> Target {
     Target::MySql(Box::new(MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
-        user: mariadb::USER.to_owned(),
-        password: mariadb::PASSWORD.to_owned(),
+        user: sql::USER.to_owned(),
+        password: sql::PASSWORD.to_owned(),
         database: server.database().await,
         tls: Tls::Prefer,
         ca: None,

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use sidecars_persist::{MySqlTarget, Target, Tls};
+use testkit::sql::MariaDb;
 
 use crate::kit::{Engine, Sidecar, position, until};
-use crate::mariadb::MariaDb;
 
 /// Where it is unless one says otherwise.
 fn beside(engine: &Engine) -> Target {
@@ -129,8 +129,7 @@ fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
 
 fn sqlite(file: &Path, statement: &'static str) {
     use sqlx::Connection;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    testkit::runtime().block_on(async {
         let url = format!("sqlite:{}", file.display());
         let mut connection = sqlx::SqliteConnection::connect(&url)
             .await

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use testkit::story::feed_record;
 use wire_feed::{FeedServer, FeedWaker, ReadError, RecordSource};
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::{Lsn, Shard};
-
-use crate::coalescer::tests::feed_record;
 
 /// A running one. Dropped, it ends.
 pub(super) struct Feed {

@@ -14,16 +14,14 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 
+use super::{PASSWORD, USER};
+
 /// How long a start may take; it takes a quarter of a second.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
-/// The account of the sidecar.
-pub(crate) const USER: &str = "pool";
-/// Its password, with everything in it that wants quoting.
-pub(crate) const PASSWORD: &str = "se'same \"\\ \u{1f980}";
-
 /// A server. Dropped, it is killed.
-pub(crate) struct MariaDb {
+#[derive(Debug)]
+pub struct MariaDb {
     folder: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
@@ -31,7 +29,12 @@ pub(crate) struct MariaDb {
 }
 
 impl MariaDb {
-    pub(crate) fn start() -> Self {
+    /// A new one with nothing in it.
+    ///
+    /// # Panics
+    /// It does not start, or is not installed; the message says which, and what to do.
+    #[must_use]
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         bootstrap(folder.path());
         let mut server = Self {
@@ -45,7 +48,10 @@ impl MariaDb {
     }
 
     /// Starts it, on the port of before if it had one.
-    pub(crate) fn start_again(&mut self) {
+    ///
+    /// # Panics
+    /// It does not start within a minute.
+    pub fn start_again(&mut self) {
         let deadline = Instant::now() + START_WITHIN;
         loop {
             if self.port == 0 {
@@ -105,18 +111,26 @@ impl MariaDb {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("our child");
         child.wait().expect("our child");
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Its TCP port, at 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes an empty database whose account may do everything in it; its name.
-    pub(crate) async fn database(&self) -> String {
+    /// Makes an empty database in which [`USER`] may do everything; its name.
+    ///
+    /// # Panics
+    /// The server is not there.
+    pub async fn database(&self) -> String {
         let name = format!("pool_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "''");
         self.run(&format!(
@@ -129,14 +143,21 @@ impl MariaDb {
     }
 
     /// Runs statements as root.
-    pub(crate) async fn run(&self, statements: &str) {
+    ///
+    /// # Panics
+    /// One of them fails.
+    pub async fn run(&self, statements: &str) {
         let mut root = self.root().await;
         let text = sqlx::AssertSqlSafe(statements.to_owned());
         let done = sqlx::raw_sql(text).execute(&mut root).await;
         done.unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
-    pub(crate) async fn root(&self) -> MySqlConnection {
+    /// A connection of root.
+    ///
+    /// # Panics
+    /// The server is not there for a minute.
+    pub async fn root(&self) -> MySqlConnection {
         let options = MySqlConnectOptions::new()
             .socket(self.socket())
             .username("root")

@@ -1,0 +1,24 @@
+//! What the tests of several crates share. Only tests depend on it, and `cargo xtask arrows` sees to that.
+//!
+//! - [`sql`]: a database server of a test's own.
+//! - [`story`]: the records of a journal that an engine could have written, from a story that chance tells.
+//! - [`dump`]: every row of the tables as text.
+//!
+//! It knows the vocabulary and what the tables are called, not the crates under test: a model of one stays with that
+//! one's tests. What goes wrong in here is a failed test, so that everything panics and says why.
+
+pub mod dump;
+pub mod sql;
+pub mod story;
+
+/// A runtime for a test that is not asynchronous itself, on the thread of whoever uses it.
+///
+/// # Panics
+/// The operating system gives none.
+#[must_use]
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a thread")
+}
