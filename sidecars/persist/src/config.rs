@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use daemon::log::LogConfig;
-use daemon::secret;
-
-use crate::database::{MySqlTarget, Target, Tls};
+use sidecars_tables::{DatabaseOptions, Target};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -44,32 +42,8 @@ pub struct Options {
         value_name = "DIR"
     )]
     data: PathBuf,
-    /// File of the SQLite database [default: pool.sqlite in the data folder]
-    #[arg(long, env = "POOL_DATABASE_FILE", value_name = "FILE")]
-    database: Option<PathBuf>,
-    /// Host of a MySQL or MariaDB server: host, host:port (default port 3306), or the path of its unix socket. Empty: the
-    /// SQLite file
-    #[arg(long, env = "DBHOST", default_value = "", value_name = "HOST[:PORT]")]
-    db_host: String,
-    /// Name of the database there
-    #[arg(long, env = "MYSQL_DB_NAME", default_value = "iexec", value_name = "NAME")]
-    db_name: String,
-    /// Account there. It may create tables the first time and after an update; else to select, insert, update and delete
-    /// is enough
-    #[arg(long, env = "MYSQL_USER_LOGIN", default_value = "pool", value_name = "NAME")]
-    db_user: String,
-    /// Password of the account; only as a variable, because other users see arguments
-    #[arg(skip = std::env::var("MYSQL_USER_PASSWORD").ok())]
-    db_password: Option<String>,
-    /// File with the password of the account; or MYSQL_USER_PASSWORD, which is no argument because other users see those
-    #[arg(long, env = "MYSQL_USER_PASSWORD_FILE", value_name = "FILE")]
-    db_password_file: Option<PathBuf>,
-    /// How the connection to the server is protected
-    #[arg(long, env = "POOL_DB_TLS", default_value = "prefer", value_name = "HOW")]
-    db_tls: Tls,
-    /// PEM file of the CA that the server's certificate is under
-    #[arg(long, env = "POOL_DB_CA", value_name = "FILE")]
-    db_ca: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseOptions,
 
     /// TCP address for /livez, /readyz, /healthz and /metrics; `none` serves nothing
     #[arg(
@@ -118,24 +92,8 @@ impl Options {
                 address.ok()
             }
         };
-        let target = if self.db_host.is_empty() {
-            let file = self.database.unwrap_or_else(|| self.data.join("pool.sqlite"));
-            Ok(Target::Sqlite(file))
-        } else {
-            let (host, port) = host_and_port(&self.db_host);
-            secret("MYSQL_USER_PASSWORD", self.db_password, self.db_password_file).map(|password| {
-                Target::MySql(Box::new(MySqlTarget {
-                    host,
-                    port,
-                    user: self.db_user,
-                    password,
-                    database: self.db_name,
-                    tls: self.db_tls,
-                    ca: self.db_ca,
-                }))
-            })
-        };
-        let target = target.map_err(|problem| problems.push(problem));
+        let target = self.database.into_target(&self.data);
+        let target = target.map_err(|found| problems.extend(found));
         let (Ok(target), true) = (target, problems.is_empty()) else {
             return Err(problems);
         };
@@ -147,21 +105,6 @@ impl Options {
             log: self.log,
         })
     }
-}
-
-/// `host`, `host:port`, `[::1]:port` or the path of a socket.
-fn host_and_port(text: &str) -> (String, u16) {
-    const PORT: u16 = 3306;
-    let whole = || (text.to_owned(), PORT);
-    if text.starts_with('/') || text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return whole();
-    }
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return whole();
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    port.parse()
-        .map_or_else(|_| whole(), |port| (host.to_owned(), port))
 }
 
 #[cfg(test)]
@@ -181,36 +124,6 @@ mod tests {
         assert_eq!(config.feed, PathBuf::from("/pool/feed.sock"));
         let config = parse(&["--database", "/elsewhere/x.sqlite"]).expect("nothing else is needed");
         assert_eq!(config.target.to_string(), "/elsewhere/x.sqlite");
-    }
-
-    #[test]
-    fn a_host_needs_a_password_and_may_have_a_port() {
-        let problems = parse(&["--db-host", "db"]).expect_err("no password");
-        assert!(problems[0].contains("MYSQL_USER_PASSWORD_FILE"), "{problems:?}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("secret");
-        std::fs::write(&file, "open sesame\n").expect("a file");
-        let file = file.to_str().expect("a name");
-        let config = parse(&["--db-host", "db:3307", "--db-password-file", file]).expect("all is given");
-        assert_eq!(config.target.to_string(), "mysql://db:3307/iexec");
-        assert!(
-            !format!("{config:?}").contains("sesame"),
-            "secrets are not printed"
-        );
-    }
-
-    #[test]
-    fn hosts_are_names_addresses_or_sockets() {
-        for (text, host, port) in [
-            ("db", "db", 3306),
-            ("db:3307", "db", 3307),
-            ("10.0.0.1:1", "10.0.0.1", 1),
-            ("::1", "::1", 3306),
-            ("[::1]:3307", "::1", 3307),
-            ("/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock", 3306),
-        ] {
-            assert_eq!(host_and_port(text), (host.to_owned(), port), "{text}");
-        }
     }
 
     #[test]

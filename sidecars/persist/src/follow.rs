@@ -20,12 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sidecars_tables::{DatabaseError, RecordError, Target};
 use thiserror::Error;
 use wire_feed::SubscriptionError;
 use wire_protocol::ids::Lsn;
 
-use crate::coalescer::RecordError;
-use crate::database::{DatabaseError, Target};
 use crate::status::Status;
 
 /// The first and the longest wait before another session; each is twice the one before, less up to half by chance, so

@@ -17,9 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use daemon::http::Answer;
+use sidecars_tables::Batch;
 use wire_protocol::ids::Lsn;
-
-use crate::change::Batch;
 
 /// How often its progress is logged while it catches up.
 const SAY_EVERY: Duration = Duration::from_secs(10);

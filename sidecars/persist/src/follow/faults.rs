@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sidecars_tables::{Coalescer, Database, MySqlTarget, Target, Tls};
+use testkit::dump::Source;
 use testkit::runtime;
-use testkit::sql::MariaDb;
-use testkit::story::{Happening, tell};
+use testkit::sql::{self, MariaDb};
+use testkit::story::{Engine, Happening, feed_record, tell};
 use wire_protocol::ids::Lsn;
 use wire_protocol::outcome::Outcome;
 
 use super::{FollowError, Follower};
-use crate::coalescer::tests::tables;
-use crate::database::tests::{model_rows, mysql_target, rows};
-use crate::database::{Database, MySqlTarget, Target};
 use crate::status::Status;
 use feed::Feed;
 use proxy::{Cut, Proxy};
@@ -52,6 +51,37 @@ fn story() -> Vec<Happening> {
     ]
 }
 
+/// An empty database of this server.
+fn mysql_target(server: &MariaDb) -> MySqlTarget {
+    MySqlTarget {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        user: sql::USER.to_owned(),
+        password: sql::PASSWORD.to_owned(),
+        database: runtime().block_on(server.database()),
+        tls: Tls::Off,
+        ca: None,
+    }
+}
+
+/// Every row of a run that nobody disturbs: all records as one batch, in a file of its own.
+fn undisturbed(engine: &Engine) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("undisturbed.sqlite");
+    let mut coalescer = Coalescer::new(Lsn(0), []);
+    for (index, record) in engine.records.iter().enumerate() {
+        let taken = coalescer.take(&feed_record(index, record));
+        taken.expect("the engine wrote it");
+    }
+    runtime().block_on(async {
+        let opened = Database::open(&Target::Sqlite(file.clone())).await;
+        let mut database = opened.expect("a new file");
+        database.apply(&coalescer.batch()).await.expect("it follows");
+        database.close().await;
+        Source::File(&file).rows().await
+    })
+}
+
 /// A follower on a thread of its own, and the feed that it follows.
 struct Run {
     feed: Feed,
@@ -66,7 +96,7 @@ impl Run {
     fn start(target: Target) -> Self {
         let (engine, mut cuts) = tell(&story());
         cuts.push(engine.records.len());
-        let wanted = model_rows(&tables(&engine.records, &[]));
+        let wanted = undisturbed(&engine);
         let feed = Feed::start(engine.records);
         let (status, stop) = (Arc::new(Status::default()), Arc::new(AtomicBool::new(false)));
         let follower = Follower {
@@ -109,14 +139,15 @@ impl Run {
     }
 
     /// Ends it, and compares every row.
-    fn check(self, what: &str, target: &Target) {
+    fn check(self, what: &str, target: &MySqlTarget) {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.join().expect("no panic");
         ended.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        let found = runtime().block_on(async {
-            let mut database = Database::open(target).await.expect("it is there");
-            rows(&mut database).await
-        });
+        let source = Source::Server {
+            port: target.port,
+            database: &target.database,
+        };
+        let found = runtime().block_on(source.rows());
         assert_eq!(found, self.wanted, "{what}");
     }
 }
@@ -148,7 +179,7 @@ fn messages_of_a_run(server: &MariaDb, target: &MySqlTarget) -> u64 {
     let run = Run::start(through(&proxy, target));
     run.reach_all();
     let counted = proxy.counted();
-    run.check("undisturbed", &Target::MySql(Box::new(target.clone())));
+    run.check("undisturbed", target);
     counted
 }
 
@@ -166,15 +197,14 @@ fn a_connection_that_is_cut_at_any_message_costs_nothing_and_repeats_nothing() {
         .chain((0..messages).step_by(4).map(Cut::Within));
     side_by_side(cuts, |cuts| {
         let target = mysql_target(&server);
-        let direct = Target::MySql(Box::new(target.clone()));
-        let made = runtime().block_on(Database::open(&direct));
+        let made = runtime().block_on(Database::open(&Target::MySql(Box::new(target.clone()))));
         drop(made.expect("the tables are made"));
         for cut in cuts {
             empty(&server, &target);
             let proxy = Proxy::start(server.port(), cut);
             let run = Run::start(through(&proxy, &target));
             run.reach_all();
-            run.check(&format!("{cut:?} of {messages}"), &direct);
+            run.check(&format!("{cut:?} of {messages}"), &target);
         }
     });
 }
@@ -205,7 +235,7 @@ fn a_migration_that_is_cut_at_any_message_is_finished_by_the_next() {
             let proxy = Proxy::start(server.port(), Cut::Before(at));
             let run = Run::start(through(&proxy, &target));
             run.reach_all();
-            run.check(&format!("cut at {at}"), &Target::MySql(Box::new(target)));
+            run.check(&format!("cut at {at}"), &target);
         }
     });
 }
@@ -214,8 +244,7 @@ fn a_migration_that_is_cut_at_any_message_is_finished_by_the_next() {
 fn a_deadlock_is_tried_again() {
     let server = MariaDb::start();
     let target = mysql_target(&server);
-    let direct = Target::MySql(Box::new(target.clone()));
-    let run = Run::start(direct.clone());
+    let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(0);
     let name = &target.database;
     runtime().block_on(async {
@@ -254,15 +283,14 @@ fn a_deadlock_is_tried_again() {
         !failures.contains("\npool_persist_failures_total 0\n"),
         "{failures}"
     );
-    run.check("after a deadlock", &direct);
+    run.check("after a deadlock", &target);
 }
 
 #[test]
 fn a_slow_commit_is_waited_for() {
     let server = MariaDb::start();
     let target = mysql_target(&server);
-    let direct = Target::MySql(Box::new(target));
-    let run = Run::start(direct.clone());
+    let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(0);
     runtime().block_on(async {
         use sqlx::Executor;
@@ -279,15 +307,14 @@ fn a_slow_commit_is_waited_for() {
         failures.contains("\npool_persist_failures_total 0\n"),
         "{failures}"
     );
-    run.check("after a slow commit", &direct);
+    run.check("after a slow commit", &target);
 }
 
 #[test]
 fn a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
     let server = MariaDb::start();
     let target = mysql_target(&server);
-    let direct = Target::MySql(Box::new(target.clone()));
-    let run = Run::start(direct.clone());
+    let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(1);
     let tables = [
         "works",
@@ -309,5 +336,5 @@ fn a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
     run.reach(2);
     runtime().block_on(server.run(&format!("BEGIN; {} COMMIT", back.concat())));
     run.reach_all();
-    run.check("after an older copy", &direct);
+    run.check("after an older copy", &target);
 }

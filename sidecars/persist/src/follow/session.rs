@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use sidecars_tables::{Batch, Coalescer, Database, DatabaseError, Resume};
 use tokio::runtime::Runtime;
 use wire_feed::{Subscription, SubscriptionError};
 use wire_protocol::ids::Lsn;
 
 use super::{FollowError, Follower, Memory, PATIENCE};
-use crate::change::Batch;
-use crate::coalescer::Coalescer;
-use crate::database::{Database, DatabaseError, Resume};
 
 /// Its name at the engine.
 const NAME: &str = "persist";

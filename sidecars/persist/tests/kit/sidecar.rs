@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use sidecars_persist::Target;
+use sidecars_tables::Target;
 
 use super::engine::appended;
 use super::{signal, until, wait_for};

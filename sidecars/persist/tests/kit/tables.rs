@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use engine_journal::{OsStorage, export};
-use sidecars_persist::{Coalescer, Database, Target};
+use sidecars_tables::{Coalescer, Database, Target};
 use testkit::dump::Source;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::Lsn;

@@ -10,7 +10,7 @@ use client::protocol::ids::WorkId;
 use client::protocol::template::{Retry, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, Follow, SubmitOptions};
-use sidecars_persist::{MySqlTarget, Target, Tls};
+use sidecars_tables::{MySqlTarget, Target, Tls};
 use testkit::sql::{self, MariaDb};
 
 use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};

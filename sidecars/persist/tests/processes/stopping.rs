@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sidecars_persist::{MySqlTarget, Target, Tls};
+use sidecars_tables::{MySqlTarget, Target, Tls};
 use testkit::sql::MariaDb;
 
 use crate::kit::{Engine, Sidecar, position, until};

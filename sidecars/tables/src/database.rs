@@ -219,4 +219,4 @@ async fn position(session: &mut Session) -> Result<Lsn, DatabaseError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,0 +1,88 @@
+//! What is true of the tables in every database.
+
+mod schema;
+mod stories;
+mod writing;
+
+use testkit::sql::{self, MariaDb};
+use testkit::story::{Happening, feed_record, tell};
+use testkit::{dump, runtime};
+
+use super::*;
+use crate::Coalescer;
+
+/// One database of each kind, as often as one likes.
+struct Databases {
+    folder: tempfile::TempDir,
+    files: std::cell::Cell<u32>,
+    server: MariaDb,
+}
+
+impl Databases {
+    fn start() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            files: std::cell::Cell::new(0),
+            server: MariaDb::start(),
+        }
+    }
+
+    /// Empty ones.
+    fn fresh(&self) -> [Target; 2] {
+        let number = self.files.replace(self.files.get() + 1);
+        let file = self.folder.path().join(format!("pool-{number}.sqlite"));
+        let target = mysql_target(&self.server);
+        [Target::Sqlite(file), Target::MySql(Box::new(target))]
+    }
+}
+
+/// An empty database of this server.
+fn mysql_target(server: &MariaDb) -> MySqlTarget {
+    MySqlTarget {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        user: sql::USER.to_owned(),
+        password: sql::PASSWORD.to_owned(),
+        database: runtime().block_on(server.database()),
+        tls: Tls::Off,
+        ca: None,
+    }
+}
+
+async fn open(target: &Target) -> Database {
+    Database::open(target).await.expect("it opens")
+}
+
+/// What a query that gives one text a row says.
+async fn texts(database: &mut Database, query: &'static str) -> Vec<String> {
+    let found = match &mut database.session {
+        Session::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
+        Session::MySql(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
+    };
+    found.expect("the tables are there")
+}
+
+/// Every row of works, attempts and events as text, in the order of their keys.
+async fn rows(database: &mut Database) -> Vec<String> {
+    let mut all = Vec::new();
+    for query in &dump::QUERIES[..3] {
+        all.extend(texts(database, query).await);
+    }
+    all
+}
+
+/// A batch that makes one work in an empty database.
+fn one_batch() -> Batch {
+    let (engine, _) = tell(&[Happening::Rows(1)]);
+    let mut coalescer = Coalescer::new(Lsn(0), []);
+    for (index, record) in engine.records.iter().enumerate() {
+        coalescer
+            .take(&feed_record(index, record))
+            .expect("the engine wrote it");
+    }
+    coalescer.batch()
+}
+
+fn blob(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}

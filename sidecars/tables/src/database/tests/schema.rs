@@ -1,0 +1,94 @@
+//! How the tables come to be, and which ones are left alone.
+
+use super::*;
+
+#[test]
+fn a_database_of_a_later_version_is_refused() {
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut database = open(target).await;
+            let text = fixed("INSERT INTO schema_versions (version) VALUES (99)");
+            database.session.run(text).await.expect("the table is there");
+            let refused = Database::open(target).await.expect_err("99 is unknown");
+            assert!(
+                matches!(refused, DatabaseError::NewerSchema { found: 99, .. }),
+                "{refused}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_database_with_tables_of_another_program_is_refused_and_left_alone() {
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut database = open(target).await;
+            let text = fixed("DROP TABLE schema_versions");
+            database.session.run(text).await.expect("the table is there");
+            let refused = Database::open(target).await.expect_err("not ours");
+            assert!(matches!(refused, DatabaseError::Foreign), "{refused}");
+            let text = fixed("SELECT version FROM schema_versions");
+            let made = database.session.run(text).await;
+            made.expect_err("what is not ours gets no table of ours");
+        });
+    }
+}
+
+#[test]
+fn those_that_open_a_new_database_at_once_make_one_schema() {
+    for target in &Databases::start().fresh() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let resume = runtime().block_on(async { open(target).await.resume().await });
+                    assert_eq!(resume.expect("it has a position").after, Lsn(0));
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn after_the_migration_an_account_that_may_only_change_rows_is_enough() {
+    let databases = Databases::start();
+    let target = Box::new(mysql_target(&databases.server));
+    runtime().block_on(async {
+        open(&Target::MySql(target.clone())).await;
+        let (name, user) = (&target.database, &target.user);
+        databases
+            .server
+            .run(&format!(
+                "REVOKE ALL ON {name}.* FROM {user}@'%'; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {user}@'%'"
+            ))
+            .await;
+        let mut database = open(&Target::MySql(target.clone())).await;
+        database.apply(&one_batch()).await.expect("it may");
+    });
+}
+
+#[test]
+fn a_migration_that_died_anywhere_is_finished_by_the_next() {
+    let databases = Databases::start();
+    let statements = migrations::first_file();
+    for done in 1..=statements.len() {
+        let target = Target::MySql(Box::new(mysql_target(&databases.server)));
+        let Target::MySql(server) = &target else {
+            unreachable!()
+        };
+        runtime().block_on(async {
+            let mut half = Session::MySql(mysql::open(server).await.expect("it is there"));
+            for statement in &statements[..done] {
+                half.run(fixed(statement)).await.expect("it is valid");
+            }
+            half.close().await;
+            let mut database = open(&target).await;
+            database
+                .apply(&one_batch())
+                .await
+                .expect("the tables are all there");
+            let resume = database.resume().await.expect("it has a position");
+            assert_eq!(resume.after, Lsn(2), "after {done} statements");
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! The tables: what the engine's journal says, in SQL, for whoever writes or reads them.
+//!
+//! ```text
+//!  records ──► Coalescer ──Batch──► Database: rows, events and position in one transaction
+//!              (pure)
+//! ```
+//!
+//! [`Coalescer`] is the core: no clock, no socket, no SQL. A work that was queued, leased, started and settled
+//! within one batch becomes one row; each of those changes is still an [`Event`]. What it cannot know, because it
+//! does not hold the works, is which works of a cancelled or revived run it concerns; that is left to the tables as a
+//! [`RunChange`], in its place among the others.
+//!
+//! [`Database`] is the tables in a file of SQLite or in a MySQL or MariaDB server, with one schema, `migrations/`, for all.
+//! [`DatabaseOptions`] are the options of a command line that say which.
+//!
+//! Where the records come from, and what is done when something fails, is not known here: that is the sidecar's.
+
+mod change;
+mod coalescer;
+mod database;
+mod options;
+
+pub use change::{
+    AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
+    WorkNow,
+};
+pub use coalescer::{Coalescer, RecordError};
+pub use database::{Database, DatabaseError, MySqlTarget, Resume, Target, Tls};
+pub use options::DatabaseOptions;
