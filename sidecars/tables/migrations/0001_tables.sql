@@ -1,34 +1,35 @@
 -- What the journal says, as tables. Times (…_us) are UTC, microseconds since 1970, and
 -- reasons are the numbers of the protocol. No statement here is of one
--- database only. Tables that grow have primary keys that rise with time, so that rows are appended, and no foreign keys.
+-- database only. All names begin with `pool_`, so that those of the predecessor's tables are free for views. Tables that
+-- grow have primary keys that rise with time, so that rows are appended, and no foreign keys.
 -- pool-persist runs this file by itself. It may also be run before, by the image of a database server.
 
 -- The files of this folder that were run.
-CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT NOT NULL PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS pool_schema_versions (version BIGINT NOT NULL PRIMARY KEY);
 
 -- How far the tables are: one row a shard, changed in the same transaction as the rows.
-CREATE TABLE positions (
+CREATE TABLE pool_positions (
     shard INT NOT NULL PRIMARY KEY,
     lsn BIGINT NOT NULL
 );
-INSERT INTO positions (shard, lsn) VALUES (0, 0);
+INSERT INTO pool_positions (shard, lsn) VALUES (0, 0);
 
 -- Starts of an engine.
-CREATE TABLE epochs (
+CREATE TABLE pool_epochs (
     epoch BIGINT NOT NULL PRIMARY KEY,
     started_us BIGINT NOT NULL,
     version VARCHAR(256) NOT NULL
 );
 
 -- The engine calls them tenants.
-CREATE TABLE users (
+CREATE TABLE pool_users (
     user_id BIGINT NOT NULL PRIMARY KEY,
     name VARCHAR(256) NOT NULL,
     weight BIGINT NOT NULL
 );
 
 -- The engine calls them bags. `template` is the encoded template of the wire.
-CREATE TABLE batches (
+CREATE TABLE pool_batches (
     batch_id BIGINT NOT NULL PRIMARY KEY,
     first_work_id BIGINT NOT NULL,
     works_total BIGINT NOT NULL,
@@ -41,9 +42,9 @@ CREATE TABLE batches (
     closed_us BIGINT,
     forgotten SMALLINT NOT NULL DEFAULT 0
 );
-CREATE INDEX batches_by_user ON batches (user_id, batch_id);
+CREATE INDEX pool_batches_by_user ON pool_batches (user_id, batch_id);
 
-CREATE TABLE workers (
+CREATE TABLE pool_workers (
     worker_id BIGINT NOT NULL PRIMARY KEY,
     uid VARCHAR(256) NOT NULL,
     name VARCHAR(256) NOT NULL,
@@ -61,7 +62,7 @@ CREATE TABLE workers (
     forgotten SMALLINT NOT NULL DEFAULT 0
 );
 
-CREATE TABLE works (
+CREATE TABLE pool_works (
     work_id BIGINT NOT NULL PRIMARY KEY,
     batch_id BIGINT NOT NULL,
     user_id BIGINT NOT NULL,
@@ -77,10 +78,10 @@ CREATE TABLE works (
     changed_us BIGINT NOT NULL,
     lsn BIGINT NOT NULL
 );
-CREATE INDEX works_by_state ON works (state, work_id);
-CREATE INDEX works_by_user ON works (user_id, work_id);
+CREATE INDEX pool_works_by_state ON pool_works (state, work_id);
+CREATE INDEX pool_works_by_user ON pool_works (user_id, work_id);
 
-CREATE TABLE attempts (
+CREATE TABLE pool_attempts (
     work_id BIGINT NOT NULL,
     attempt INT NOT NULL,
     worker_id BIGINT NOT NULL,
@@ -92,11 +93,11 @@ CREATE TABLE attempts (
     reason SMALLINT,
     PRIMARY KEY (work_id, attempt)
 );
-CREATE INDEX attempts_by_worker ON attempts (worker_id, work_id);
+CREATE INDEX pool_attempts_by_worker ON pool_attempts (worker_id, work_id);
 
 -- Each change of a work's state. One row stands for as many works as `works` says, from `work_id` on, which went the same
--- way in the same record. `history` has a row for each.
-CREATE TABLE events (
+-- way in the same record. `pool_history` has a row for each.
+CREATE TABLE pool_events (
     lsn BIGINT NOT NULL,
     work_id BIGINT NOT NULL,
     works INT NOT NULL,
@@ -107,13 +108,13 @@ CREATE TABLE events (
     worker_id BIGINT,
     PRIMARY KEY (lsn, work_id)
 );
-CREATE INDEX events_by_work ON events (work_id, lsn);
+CREATE INDEX pool_events_by_work ON pool_events (work_id, lsn);
 
 -- A row stands for 1024 works at most, so that those of one work are found by its number.
-CREATE VIEW history AS
+CREATE VIEW pool_history AS
 SELECT works.work_id, events.lsn, events.at_us, events.state, events.reason, events.attempt, events.worker_id
-FROM works JOIN events
+FROM pool_works AS works JOIN pool_events AS events
 ON events.work_id <= works.work_id AND events.work_id > works.work_id - 1024
 AND events.work_id + events.works > works.work_id;
 
-INSERT INTO schema_versions (version) VALUES (1);
+INSERT INTO pool_schema_versions (version) VALUES (1);

@@ -78,9 +78,14 @@ pub enum DatabaseError {
         /// The last one known here.
         known: i64,
     },
-    /// It has tables of these names already, which are another program's.
-    #[error("the database has a table `works` that this program did not make; give it a database of its own")]
-    Foreign,
+    /// It has tables of another program, with names that are needed.
+    #[error(
+        "the database has a table `{table}` that this program did not make; give it a database of its own"
+    )]
+    Foreign {
+        /// One of them.
+        table: String,
+    },
     /// Another program brings the schema up to date and is not done.
     #[error("another program migrates the database")]
     Migrating,
@@ -108,7 +113,7 @@ impl DatabaseError {
             Self::Sql { source, .. } => source,
             // Who brought it there is found out by whoever remembers what was begun.
             Self::Elsewhere { .. } | Self::Migrating => return true,
-            Self::NewerSchema { .. } | Self::Foreign | Self::Missing { .. } => return false,
+            Self::NewerSchema { .. } | Self::Foreign { .. } | Self::Missing { .. } => return false,
         };
         let sqlx::Error::Database(error) = source else {
             return !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. });
@@ -142,10 +147,7 @@ impl Database {
     /// # Errors
     /// It cannot be opened, is of a later version, or is another program's.
     pub async fn open(target: &Target) -> Result<Self, DatabaseError> {
-        let mut session = match target {
-            Target::Sqlite(file) => Session::Sqlite(sqlite::open(file).await?),
-            Target::MySql(target) => Session::MySql(mysql::open(target).await?),
-        };
+        let mut session = connect(target).await?;
         migrations::run(&mut session).await?;
         Ok(Self {
             session,
@@ -164,7 +166,7 @@ impl Database {
         let after = position(session).await?;
         let bags = session
             .integers(
-                fixed("SELECT batch_id, first_work_id, user_id FROM batches WHERE forgotten = 0"),
+                fixed("SELECT batch_id, first_work_id, user_id FROM pool_batches WHERE forgotten = 0"),
                 session.arguments(),
             )
             .await
@@ -202,12 +204,19 @@ impl Database {
     }
 }
 
+async fn connect(target: &Target) -> Result<Session, DatabaseError> {
+    Ok(match target {
+        Target::Sqlite(file) => Session::Sqlite(sqlite::open(file).await?),
+        Target::MySql(target) => Session::MySql(mysql::open(target).await?),
+    })
+}
+
 /// The last record that is in the tables.
 async fn position(session: &mut Session) -> Result<Lsn, DatabaseError> {
     let step = "read the position of";
     let rows = session
         .integers(
-            fixed("SELECT lsn FROM positions WHERE shard = 0"),
+            fixed("SELECT lsn FROM pool_positions WHERE shard = 0"),
             session.arguments(),
         )
         .await

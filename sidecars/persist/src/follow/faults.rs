@@ -163,13 +163,19 @@ fn through(proxy: &Proxy, target: &MySqlTarget) -> Target {
 /// Makes the tables as they are at the beginning.
 fn empty(server: &MariaDb, target: &MySqlTarget) {
     let tables = [
-        "works", "attempts", "events", "batches", "workers", "users", "epochs",
+        "pool_works",
+        "pool_attempts",
+        "pool_events",
+        "pool_batches",
+        "pool_workers",
+        "pool_users",
+        "pool_epochs",
     ];
     let name = &target.database;
     let mut statements: String = tables
         .map(|table| format!("DELETE FROM {name}.{table}; "))
         .concat();
-    statements += &format!("UPDATE {name}.positions SET lsn = 0");
+    statements += &format!("UPDATE {name}.pool_positions SET lsn = 0");
     runtime().block_on(server.run(&statements));
 }
 
@@ -257,7 +263,7 @@ fn a_deadlock_is_tried_again() {
         // It has changed more than the sidecar will have, so that it is not the one to give up; then it holds a work that
         // the sidecar wants, and wants the position that the sidecar holds.
         let holds = format!(
-            "BEGIN; UPDATE {name}.ballast SET seq = seq + 1; UPDATE {name}.works SET reason = 99 WHERE work_id = 101"
+            "BEGIN; UPDATE {name}.ballast SET seq = seq + 1; UPDATE {name}.pool_works SET reason = 99 WHERE work_id = 101"
         );
         root.execute(sqlx::raw_sql(text(holds))).await.expect("nobody is in its way");
         run.feed.let_be_durable(run.batches[1]);
@@ -273,7 +279,7 @@ fn a_deadlock_is_tried_again() {
             // Asked more often than every 0.1 s, the server repeats what it said before.
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
-        let wants = format!("UPDATE {name}.positions SET shard = shard");
+        let wants = format!("UPDATE {name}.pool_positions SET shard = shard");
         root.execute(sqlx::raw_sql(text(wants))).await.expect("the other gives up");
         root.execute(sqlx::raw_sql("ROLLBACK")).await.expect("it is open");
     });
@@ -317,14 +323,14 @@ fn a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
     let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(1);
     let tables = [
-        "works",
-        "attempts",
-        "events",
-        "batches",
-        "workers",
-        "users",
-        "epochs",
-        "positions",
+        "pool_works",
+        "pool_attempts",
+        "pool_events",
+        "pool_batches",
+        "pool_workers",
+        "pool_users",
+        "pool_epochs",
+        "pool_positions",
     ];
     let name = &target.database;
     let copy =

@@ -30,7 +30,7 @@ fn source(target: &Target) -> Source<'_> {
 
 /// The last record that is in the tables.
 pub(crate) async fn position(target: &Target) -> u64 {
-    let found = texts(target, "SELECT CONCAT(lsn) FROM positions WHERE shard = 0").await;
+    let found = texts(target, "SELECT CONCAT(lsn) FROM pool_positions WHERE shard = 0").await;
     found[0].parse().expect("a number")
 }
 

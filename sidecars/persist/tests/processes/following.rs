@@ -143,7 +143,7 @@ async fn check_works(target: &Target, heard: &Heard) {
     let rows = texts(
         target,
         "SELECT CONCAT(work_id, ' ', state, ' ', COALESCE(CAST(exit_code AS CHAR), '0'), ' ', COALESCE(HEX(result), '')) \
-         FROM works ORDER BY work_id",
+         FROM pool_works ORDER BY work_id",
     )
     .await;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
@@ -157,10 +157,10 @@ async fn check_works(target: &Target, heard: &Heard) {
     assert_eq!(rows, wanted);
     let without_history = texts(
         target,
-        "SELECT CONCAT(work_id) FROM works WHERE NOT EXISTS \
-         (SELECT 1 FROM history WHERE history.work_id = works.work_id AND history.state = 'queued') \
-         OR NOT EXISTS (SELECT 1 FROM history WHERE history.work_id = works.work_id AND history.lsn = works.lsn \
-         AND history.state = works.state)",
+        "SELECT CONCAT(work_id) FROM pool_works AS works WHERE NOT EXISTS \
+         (SELECT 1 FROM pool_history AS history WHERE history.work_id = works.work_id AND history.state = 'queued') \
+         OR NOT EXISTS (SELECT 1 FROM pool_history AS history WHERE history.work_id = works.work_id \
+         AND history.lsn = works.lsn AND history.state = works.state)",
     )
     .await;
     assert_eq!(without_history, [""; 0], "every work has a beginning and an end");

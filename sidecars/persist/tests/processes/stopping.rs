@@ -95,7 +95,7 @@ fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
     until("it follows", || sidecar.metric("pool_persist_lsn") >= Some(1.0));
     sidecar.stop();
     let file = engine.data().join("pool.sqlite");
-    sqlite(&file, "UPDATE positions SET lsn = 1000000");
+    sqlite(&file, "UPDATE pool_positions SET lsn = 1000000");
     let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &beside(&engine));
     sidecar.start();
     let status = sidecar.wait();
@@ -107,7 +107,7 @@ fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
         "{}",
         sidecar.log()
     );
-    sqlite(&file, "UPDATE positions SET lsn = 0");
+    sqlite(&file, "UPDATE pool_positions SET lsn = 0");
     sidecar.start();
     let status = sidecar.wait();
     assert_eq!(
@@ -116,7 +116,7 @@ fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
         "the rows are there already: {}",
         sidecar.log()
     );
-    sqlite(&file, "INSERT INTO schema_versions (version) VALUES (99)");
+    sqlite(&file, "INSERT INTO pool_schema_versions (version) VALUES (99)");
     sidecar.start();
     let status = sidecar.wait();
     assert_eq!(status.code(), Some(5), "{}", sidecar.log());

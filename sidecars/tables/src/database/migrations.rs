@@ -1,11 +1,12 @@
 //! The schema: numbered files, embedded here and usable as they lie in `migrations/`.
 //!
-//! Each ends with a row in `schema_versions` that says that it was run, so that a database that was made by the files
-//! is as good as one that was made here. A file that was released is never edited.
+//! Each ends with a row in `pool_schema_versions` that says that it was run, so that a database that was made by the
+//! files is as good as one that was made here. A file that was released is never edited.
 
+use sqlx::SqlStr;
 use sqlx::mysql::MySqlDatabaseError;
 
-use super::session::{Session, fixed};
+use super::session::{Session, fixed, made};
 use super::{DatabaseError, sql};
 
 /// The files in the order of their numbers, the first is 1.
@@ -13,9 +14,22 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_tables.sql")];
 
 const STEP: &str = "migrate";
 
+/// Tables of the predecessor. Their names are kept free for views with its columns, so that a database in which they are
+/// tables is not for us.
+const PREDECESSOR: [&str; 8] = [
+    "works",
+    "users",
+    "hosts",
+    "tasks",
+    "apps",
+    "datas",
+    "marketorders",
+    "categories",
+];
+
 /// Runs what is missing; a database that is up to date is only read.
 pub(super) async fn run(session: &mut Session) -> Result<(), DatabaseError> {
-    if missing(session).await?.is_empty() {
+    if version(session).await? == Some(MIGRATIONS.len()) {
         return Ok(());
     }
     match session {
@@ -24,40 +38,68 @@ pub(super) async fn run(session: &mut Session) -> Result<(), DatabaseError> {
     }
 }
 
-/// The files that were not run yet.
-async fn missing(session: &mut Session) -> Result<&'static [&'static str], DatabaseError> {
-    let has = |count: Vec<Vec<i64>>| count.first().is_some_and(|row| row[0] > 0);
-    let table = |session: &Session, name: &str| {
-        let mut arguments = session.arguments();
-        arguments.text(name);
-        (tables_named(session), arguments)
-    };
-    let (text, arguments) = table(session, "schema_versions");
-    let found = if has(session.integers(text, arguments).await.map_err(sql(STEP))?) {
-        let text = fixed("SELECT COALESCE(MAX(version), 0) FROM schema_versions");
-        let rows = session.integers(text, session.arguments()).await;
-        rows.map_err(sql(STEP))?.first().map_or(0, |row| row[0])
-    } else {
-        let (text, arguments) = table(session, "works");
-        if has(session.integers(text, arguments).await.map_err(sql(STEP))?) {
-            return Err(DatabaseError::Foreign);
+/// How many files were run; `None`: there is not even the table that says so, with which the first file begins.
+async fn version(session: &mut Session) -> Result<Option<usize>, DatabaseError> {
+    let table = fixed(match session {
+        Session::Sqlite(_) => {
+            "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'pool_schema_versions'"
         }
-        0
-    };
-    let known = MIGRATIONS.len() as i64;
-    if found > known {
-        return Err(DatabaseError::NewerSchema { found, known });
+        Session::MySql(_) => {
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() \
+             AND table_name = 'pool_schema_versions'"
+        }
+    });
+    if integer(session, table).await? == 0 {
+        return Ok(None);
     }
-    Ok(&MIGRATIONS[found as usize..])
+    let newest = fixed("SELECT COALESCE(MAX(version), 0) FROM pool_schema_versions");
+    let (found, known) = (integer(session, newest).await?, MIGRATIONS.len());
+    match usize::try_from(found) {
+        Ok(found) if found <= known => Ok(Some(found)),
+        _ => Err(DatabaseError::NewerSchema {
+            found,
+            known: known as i64,
+        }),
+    }
 }
 
-fn tables_named(session: &Session) -> sqlx::SqlStr {
-    match session {
-        Session::Sqlite(_) => fixed("SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"),
-        Session::MySql(_) => fixed(
-            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
-        ),
+/// The files that were not run yet. Only with the lock: who has it may have made some of the tables.
+async fn missing(session: &mut Session) -> Result<&'static [&'static str], DatabaseError> {
+    if let Some(version) = version(session).await? {
+        return Ok(&MIGRATIONS[version..]);
     }
+    match foreign(session).await? {
+        Some(table) => Err(DatabaseError::Foreign { table }),
+        None => Ok(MIGRATIONS),
+    }
+}
+
+/// A table that has a name which we need.
+async fn foreign(session: &mut Session) -> Result<Option<String>, DatabaseError> {
+    let mut arguments = session.arguments();
+    let mut count = 0;
+    for name in MIGRATIONS.iter().flat_map(|file| tables(file)).chain(PREDECESSOR) {
+        arguments.text(name);
+        count += 1;
+    }
+    let names = vec!["?"; count].join(", ");
+    let text = match session {
+        Session::Sqlite(_) => format!(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND LOWER(name) IN ({names}) ORDER BY name"
+        ),
+        Session::MySql(_) => format!(
+            "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE() \
+             AND table_type <> 'VIEW' AND LOWER(table_name) IN ({names}) ORDER BY table_name"
+        ),
+    };
+    let found = session.texts(made(text.into()), arguments).await;
+    Ok(found.map_err(sql(STEP))?.into_iter().next())
+}
+
+/// The number that this asks for.
+async fn integer(session: &mut Session, text: SqlStr) -> Result<i64, DatabaseError> {
+    let rows = session.integers(text, session.arguments()).await;
+    Ok(rows.map_err(sql(STEP))?.first().map_or(0, |row| row[0]))
 }
 
 /// The transaction is also the lock.
@@ -77,13 +119,10 @@ async fn in_one_transaction(session: &mut Session) -> Result<(), DatabaseError> 
 async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
     // Names of locks are the server's, at most 64 characters.
     let text = fixed("SELECT COALESCE(GET_LOCK(CONCAT('pool-', SHA1(DATABASE())), 60), 0)");
-    let locked = session
-        .integers(text, session.arguments())
-        .await
-        .map_err(sql(STEP))?;
-    if locked.first().is_none_or(|row| row[0] != 1) {
+    if integer(session, text).await? != 1 {
         return Err(DatabaseError::Migrating);
     }
+    let missing = missing(session).await?;
     // What is made from here on holds every character, and tells `a` from `A`. Who may not say so has a database that
     // somebody else made, and knows how.
     let text = fixed("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
@@ -93,7 +132,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
             "the character set stays as it is"
         );
     }
-    for file in missing(session).await? {
+    for file in missing {
         for statement in statements(file) {
             match session.run(fixed(statement)).await {
                 Err(error) if is_done_already(&error) => {}
@@ -102,11 +141,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
         }
     }
     let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA1(DATABASE()))), 0)");
-    session
-        .integers(text, session.arguments())
-        .await
-        .map(drop)
-        .map_err(sql(STEP))
+    integer(session, text).await.map(drop)
 }
 
 /// A table (1050), an index (1061) or a row (1062) is there already.
@@ -124,10 +159,18 @@ fn statements(file: &'static str) -> impl Iterator<Item = &'static str> {
     })
 }
 
+/// Names of the tables that a file makes.
+fn tables(file: &'static str) -> impl Iterator<Item = &'static str> {
+    file.lines()
+        .filter_map(|line| line.strip_prefix("CREATE TABLE "))
+        .map(|line| line.strip_prefix("IF NOT EXISTS ").unwrap_or(line))
+        .filter_map(|line| line.split(' ').next())
+}
+
 /// SQLite keeps a table in the order of its key, as the others do, if the type of that is called `INTEGER`.
 fn for_sqlite(statement: &str) -> sqlx::SqlStr {
     let text = statement.replace("BIGINT NOT NULL PRIMARY KEY", "INTEGER NOT NULL PRIMARY KEY");
-    super::session::made(text.into())
+    made(text.into())
 }
 
 /// The statements of the first file, for tests that run some of them.
@@ -146,13 +189,28 @@ mod tests {
             let last = statements(file).last().expect("a file has statements");
             assert!(
                 last.ends_with(&format!(
-                    "INSERT INTO schema_versions (version) VALUES ({number})"
+                    "INSERT INTO pool_schema_versions (version) VALUES ({number})"
                 )),
                 "{last}"
             );
             for line in file.lines().filter(|line| line.contains(';')) {
                 assert!(line.ends_with(';') && line.matches(';').count() == 1, "{line}");
                 assert!(!line.starts_with("--"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_and_indexes_have_names_that_the_predecessor_has_not() {
+        for file in MIGRATIONS {
+            assert_eq!(tables(file).count(), file.matches("CREATE TABLE").count());
+            for line in file.lines().filter(|line| line.starts_with("CREATE ")) {
+                let line = line.replace("IF NOT EXISTS ", "");
+                let is_ours = line
+                    .split(' ')
+                    .nth(2)
+                    .is_some_and(|name| name.starts_with("pool_"));
+                assert!(is_ours || line.starts_with("CREATE VIEW "), "{line}");
             }
         }
     }

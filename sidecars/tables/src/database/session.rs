@@ -119,6 +119,23 @@ impl Session {
         text: SqlStr,
         arguments: Arguments,
     ) -> Result<Vec<Vec<i64>>, sqlx::Error> {
+        self.rows(text, arguments).await
+    }
+
+    /// The same of texts, all rows one after the other.
+    pub(crate) async fn texts(
+        &mut self,
+        text: SqlStr,
+        arguments: Arguments,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        Ok(self.rows(text, arguments).await?.concat())
+    }
+
+    async fn rows<T>(&mut self, text: SqlStr, arguments: Arguments) -> Result<Vec<Vec<T>>, sqlx::Error>
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+        T: for<'r> sqlx::Decode<'r, sqlx::MySql> + sqlx::Type<sqlx::MySql>,
+    {
         match (self, arguments) {
             (Self::Sqlite(connection), Arguments::Sqlite(arguments)) => {
                 let rows = sqlx::query_with(text, arguments).fetch_all(connection).await?;

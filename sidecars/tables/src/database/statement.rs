@@ -69,7 +69,7 @@ impl Rows {
     fn shape(self) -> Shape {
         match self {
             Self::NewWorks => Shape {
-                table: "works",
+                table: "pool_works",
                 key: &["work_id"],
                 columns: &[
                     "state",
@@ -96,7 +96,7 @@ impl Rows {
                 ..Self::NewWorks.shape()
             },
             Self::NewAttempts => Shape {
-                table: "attempts",
+                table: "pool_attempts",
                 key: &["work_id", "attempt"],
                 columns: &[
                     "started_us",
@@ -117,7 +117,7 @@ impl Rows {
                 ..Self::NewAttempts.shape()
             },
             Self::Events => Shape {
-                table: "events",
+                table: "pool_events",
                 key: &["lsn", "work_id"],
                 columns: &["works", "at_us", "state", "reason", "attempt", "worker_id"],
                 others: &[],

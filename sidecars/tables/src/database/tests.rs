@@ -55,10 +55,8 @@ async fn open(target: &Target) -> Database {
 
 /// What a query that gives one text a row says.
 async fn texts(database: &mut Database, query: &'static str) -> Vec<String> {
-    let found = match &mut database.session {
-        Session::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
-        Session::MySql(connection) => sqlx::query_scalar(query).fetch_all(connection).await,
-    };
+    let arguments = database.session.arguments();
+    let found = database.session.texts(fixed(query), arguments).await;
     found.expect("the tables are there")
 }
 

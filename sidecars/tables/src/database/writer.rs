@@ -45,7 +45,7 @@ pub(super) async fn write(
     .await
 }
 
-/// Works of one row of `events` at most; the view `history` knows it too.
+/// Works of one row of `pool_events` at most; the view `pool_history` knows it too.
 const RUN_MAX: u32 = 1_024;
 
 /// Consecutive works that went the same way in the same record. An array is accepted, leased and settled in such
@@ -85,7 +85,7 @@ async fn advance(session: &mut Session, batch: &Batch) -> Result<(), DatabaseErr
     let mut arguments = session.arguments();
     arguments.int(int(batch.upto.0));
     arguments.int(int(batch.after.0));
-    let text = fixed("UPDATE positions SET lsn = ? WHERE shard = 0 AND lsn = ?");
+    let text = fixed("UPDATE pool_positions SET lsn = ? WHERE shard = 0 AND lsn = ?");
     let moved = session.execute(text, arguments).await;
     if moved.map_err(sql("move the position of"))? == 1 {
         return Ok(());
@@ -180,7 +180,7 @@ impl Row for WorkChange {
 
     fn look(&self, arguments: &mut Arguments) -> &'static str {
         arguments.int(int(self.work.0));
-        "SELECT work_id FROM works WHERE work_id = ? AND batch_id <> 0"
+        "SELECT work_id FROM pool_works WHERE work_id = ? AND batch_id <> 0"
     }
 }
 
@@ -211,7 +211,7 @@ impl Row for AttemptChange {
     fn look(&self, arguments: &mut Arguments) -> &'static str {
         arguments.int(int(self.work.0));
         arguments.int(self.attempt.0.into());
-        "SELECT work_id FROM attempts WHERE work_id = ? AND attempt = ? AND worker_id <> 0"
+        "SELECT work_id FROM pool_attempts WHERE work_id = ? AND attempt = ? AND worker_id <> 0"
     }
 }
 
@@ -239,7 +239,7 @@ impl Row for Run {
     fn look(&self, arguments: &mut Arguments) -> &'static str {
         arguments.int(int(self.first.lsn.0));
         arguments.int(int(self.first.work.0));
-        "SELECT work_id FROM events WHERE lsn = ? AND work_id = ?"
+        "SELECT work_id FROM pool_events WHERE lsn = ? AND work_id = ?"
     }
 }
 
@@ -248,18 +248,18 @@ impl Row for Run {
 async fn write_run(session: &mut Session, run: &RunChange) -> Result<(), sqlx::Error> {
     let [events, works] = match run.outcome {
         Some(_) => [
-            "INSERT INTO events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
-             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM works \
+            "INSERT INTO pool_events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
+             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM pool_works \
              WHERE work_id >= ? AND work_id < ? AND state IN ('queued', 'leased', 'running')",
-            "UPDATE works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
+            "UPDATE pool_works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
              elapsed_us = NULL, result = NULL \
              WHERE work_id >= ? AND work_id < ? AND state IN ('queued', 'leased', 'running')",
         ],
         None => [
-            "INSERT INTO events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
-             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM works WHERE work_id >= ? AND work_id < ? \
+            "INSERT INTO pool_events (lsn, at_us, state, reason, work_id, works, attempt, worker_id) \
+             SELECT ?, ?, ?, ?, work_id, 1, attempt, NULL FROM pool_works WHERE work_id >= ? AND work_id < ? \
              AND state IN ('failed', 'cancelled', 'expired') AND attempt < 65535",
-            "UPDATE works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
+            "UPDATE pool_works SET lsn = ?, changed_us = ?, state = ?, reason = ?, worker_id = NULL, exit_code = NULL, \
              elapsed_us = NULL, result = NULL WHERE work_id >= ? AND work_id < ? \
              AND state IN ('failed', 'cancelled', 'expired') AND attempt < 65535",
         ],
@@ -282,7 +282,7 @@ async fn write_run(session: &mut Session, run: &RunChange) -> Result<(), sqlx::E
         arguments.int(run.reason as i64);
         arguments.int(from);
         arguments.int(until);
-        let text = "UPDATE attempts SET ended_us = ?, reason = ? \
+        let text = "UPDATE pool_attempts SET ended_us = ?, reason = ? \
                     WHERE work_id >= ? AND work_id < ? AND ended_us IS NULL";
         session.execute(fixed(text), arguments).await?;
     }
@@ -298,18 +298,18 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             let mut at = session.arguments();
             at.int(micros(started.at));
             let text =
-                "UPDATE workers SET state = 'lost', changed_us = ? WHERE state NOT IN ('lost', 'gone')";
+                "UPDATE pool_workers SET state = 'lost', changed_us = ? WHERE state NOT IN ('lost', 'gone')";
             session.execute(fixed(text), at).await?;
             to.int(started.epoch.0.into());
             to.int(micros(started.at));
             to.text(&started.version);
-            "INSERT INTO epochs (epoch, started_us, version) VALUES (?, ?, ?)"
+            "INSERT INTO pool_epochs (epoch, started_us, version) VALUES (?, ?, ?)"
         }
         Bookkeeping::TenantAdded(added) => {
             to.int(added.tenant.0.into());
             to.text(&added.name);
             to.int(added.weight.into());
-            "INSERT INTO users (user_id, name, weight) VALUES (?, ?, ?)"
+            "INSERT INTO pool_users (user_id, name, weight) VALUES (?, ?, ?)"
         }
         Bookkeeping::BagOpened(opened) => {
             let mut template = Vec::new();
@@ -323,22 +323,22 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             to.int(opened.template.priority.0.into());
             to.bytes(&template);
             to.int(micros(opened.at));
-            "INSERT INTO batches (batch_id, first_work_id, works_total, user_id, app, label, priority, template, \
+            "INSERT INTO pool_batches (batch_id, first_work_id, works_total, user_id, app, label, priority, template, \
              opened_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         }
         Bookkeeping::BagPrioritised { bag, priority } => {
             to.int(priority.0.into());
             to.int(int(bag.0));
-            "UPDATE batches SET priority = ? WHERE batch_id = ?"
+            "UPDATE pool_batches SET priority = ? WHERE batch_id = ?"
         }
         Bookkeeping::BagClosed { bag, at } => {
             to.int(micros(*at));
             to.int(int(bag.0));
-            "UPDATE batches SET closed_us = COALESCE(closed_us, ?) WHERE batch_id = ?"
+            "UPDATE pool_batches SET closed_us = COALESCE(closed_us, ?) WHERE batch_id = ?"
         }
         Bookkeeping::BagForgotten(bag) => {
             to.int(int(bag.0));
-            "UPDATE batches SET forgotten = 1 WHERE batch_id = ?"
+            "UPDATE pool_batches SET forgotten = 1 WHERE batch_id = ?"
         }
         Bookkeeping::WorkerJoined(joined) => {
             for value in [&joined.uid, &joined.name, &joined.version] {
@@ -363,12 +363,12 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             to.int(changed.reason as i64);
             to.int(micros(changed.at));
             to.int(changed.worker.0.into());
-            "UPDATE workers SET state = CASE WHEN ? = 'cordoned' AND state IN ('lost', 'gone') THEN state ELSE ? END, \
+            "UPDATE pool_workers SET state = CASE WHEN ? = 'cordoned' AND state IN ('lost', 'gone') THEN state ELSE ? END, \
              cordoned = COALESCE(?, cordoned), reason = ?, changed_us = ? WHERE worker_id = ?"
         }
         Bookkeeping::WorkerForgotten(worker) => {
             to.int(worker.0.into());
-            "UPDATE workers SET forgotten = 1 WHERE worker_id = ?"
+            "UPDATE pool_workers SET forgotten = 1 WHERE worker_id = ?"
         }
     };
     session.execute(fixed(text), arguments).await.map(drop)
@@ -379,13 +379,16 @@ async fn join(session: &mut Session, arguments: Arguments, worker: WorkerId) -> 
     let mut id = session.arguments();
     id.int(worker.0.into());
     let known = session
-        .integers(fixed("SELECT worker_id FROM workers WHERE worker_id = ?"), id)
+        .integers(
+            fixed("SELECT worker_id FROM pool_workers WHERE worker_id = ?"),
+            id,
+        )
         .await?;
     let text = if known.is_empty() {
-        "INSERT INTO workers (uid, name, version, os, arch, cores, memory_bytes, slots, joined_us, changed_us, \
+        "INSERT INTO pool_workers (uid, name, version, os, arch, cores, memory_bytes, slots, joined_us, changed_us, \
          worker_id, state, cordoned, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready', 0, 0)"
     } else {
-        "UPDATE workers SET uid = ?, name = ?, version = ?, os = ?, arch = ?, cores = ?, memory_bytes = ?, slots = ?, \
+        "UPDATE pool_workers SET uid = ?, name = ?, version = ?, os = ?, arch = ?, cores = ?, memory_bytes = ?, slots = ?, \
          joined_us = ?, changed_us = ?, reason = 0, forgotten = 0, \
          state = CASE WHEN cordoned = 1 THEN 'cordoned' ELSE 'ready' END WHERE worker_id = ?"
     };

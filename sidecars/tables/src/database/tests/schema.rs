@@ -7,7 +7,7 @@ fn a_database_of_a_later_version_is_refused() {
     for target in &Databases::start().fresh() {
         runtime().block_on(async {
             let mut database = open(target).await;
-            let text = fixed("INSERT INTO schema_versions (version) VALUES (99)");
+            let text = fixed("INSERT INTO pool_schema_versions (version) VALUES (99)");
             database.session.run(text).await.expect("the table is there");
             let refused = Database::open(target).await.expect_err("99 is unknown");
             assert!(
@@ -23,15 +23,62 @@ fn a_database_with_tables_of_another_program_is_refused_and_left_alone() {
     for target in &Databases::start().fresh() {
         runtime().block_on(async {
             let mut database = open(target).await;
-            let text = fixed("DROP TABLE schema_versions");
+            let text = fixed("DROP TABLE pool_schema_versions");
             database.session.run(text).await.expect("the table is there");
-            let refused = Database::open(target).await.expect_err("not ours");
-            assert!(matches!(refused, DatabaseError::Foreign), "{refused}");
-            let text = fixed("SELECT version FROM schema_versions");
+            refused_for(target, "pool_attempts").await;
+            let text = fixed("SELECT version FROM pool_schema_versions");
             let made = database.session.run(text).await;
             made.expect_err("what is not ours gets no table of ours");
         });
     }
+}
+
+#[test]
+fn a_database_of_the_predecessor_is_refused_and_left_alone() {
+    let databases = Databases::start();
+    for (made, named) in [
+        ("CREATE TABLE marketorders (id INT)", "marketorders"),
+        ("CREATE TABLE Works (id INT)", "Works"),
+    ] {
+        for target in &databases.fresh() {
+            runtime().block_on(async {
+                let mut empty = connect(target).await.expect("it is there");
+                empty.run(fixed(made)).await.expect("it is valid");
+                refused_for(target, named).await;
+                let ours = empty.run(fixed("SELECT version FROM pool_schema_versions")).await;
+                ours.expect_err("what is not ours gets no table of ours");
+            });
+        }
+    }
+}
+
+#[test]
+fn tables_of_other_names_and_views_of_the_predecessors_names_are_in_nobodys_way() {
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut empty = connect(target).await.expect("it is there");
+            for made in [
+                "CREATE TABLE notes (id INT)",
+                "CREATE VIEW works AS SELECT id FROM notes",
+            ] {
+                empty.run(fixed(made)).await.expect("it is valid");
+            }
+            open(target)
+                .await
+                .apply(&one_batch())
+                .await
+                .expect("the tables are there");
+        });
+    }
+}
+
+/// It says which table is in the way and what to do.
+async fn refused_for(target: &Target, table: &str) {
+    let refused = Database::open(target).await.expect_err("not ours");
+    let said = refused.to_string();
+    assert!(said.contains(&format!("a table `{table}`")), "{said}");
+    assert!(said.ends_with("give it a database of its own"), "{said}");
+    assert!(!refused.is_passing(), "{refused:?}");
 }
 
 #[test]

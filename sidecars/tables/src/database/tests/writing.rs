@@ -134,10 +134,14 @@ fn a_cordon_outlasts_links_and_engines_as_it_does_in_the_engine() {
                     .take(&feed_record(index, record))
                     .expect("the engine wrote it");
                 database.apply(&coalescer.batch()).await.expect("it follows");
-                let found = texts(&mut database, "SELECT CONCAT(state, ' ', cordoned) FROM workers").await;
+                let found = texts(
+                    &mut database,
+                    "SELECT CONCAT(state, ' ', cordoned) FROM pool_workers",
+                )
+                .await;
                 assert_eq!(found, [*wanted], "after record {} in {}", index + 1, target);
             }
-            let names = texts(&mut database, "SELECT name FROM workers").await;
+            let names = texts(&mut database, "SELECT name FROM pool_workers").await;
             assert_eq!(names, ["ant's \u{1f980}"], "in {}", target);
         });
     }
@@ -194,10 +198,10 @@ fn texts_and_bytes_at_their_bounds_come_back_as_they_went() {
         runtime().block_on(async {
             let mut database = open(target).await;
             database.apply(&batch).await.expect("all is within bounds");
-            let found = texts(&mut database, "SELECT name FROM workers ORDER BY worker_id").await;
+            let found = texts(&mut database, "SELECT name FROM pool_workers ORDER BY worker_id").await;
             assert_eq!(found, names, "in {target}");
             let query = "SELECT CONCAT(HEX(parameters), ' ', HEX(result), ' ', exit_code, ' ', elapsed_us, ' ', \
-                         changed_us) FROM works";
+                         changed_us) FROM pool_works";
             assert_eq!(texts(&mut database, query).await, [&wanted[..]], "in {target}");
         });
     }
