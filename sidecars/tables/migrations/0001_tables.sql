@@ -1,7 +1,6 @@
--- What the journal says, as tables. Times (…_us) are UTC, microseconds since 1970, and
--- reasons are the numbers of the protocol. No statement here is of one
--- database only. All names begin with `pool_`, so that those of the predecessor's tables are free for views. Tables that
--- grow have primary keys that rise with time, so that rows are appended, and no foreign keys.
+-- What the journal says, as tables. Times (…_us) are UTC, microseconds since 1970. No statement here is of one database
+-- only. All names begin with `pool_`, so that those of the predecessor's tables are free for views. Tables that grow have
+-- primary keys that rise with time, so that rows are appended, and no foreign keys.
 -- pool-persist runs this file by itself. It may also be run before, by the image of a database server.
 
 -- The files of this folder that were run.
@@ -13,6 +12,34 @@ CREATE TABLE pool_positions (
     lsn BIGINT NOT NULL
 );
 INSERT INTO pool_positions (shard, lsn) VALUES (0, 0);
+
+-- Why something is in its state, in words.
+CREATE TABLE pool_reasons (
+    reason SMALLINT NOT NULL PRIMARY KEY,
+    meaning VARCHAR(256) NOT NULL
+);
+INSERT INTO pool_reasons (reason, meaning) VALUES
+    (0, 'none'),
+    (1, 'the command ended with a non-zero exit code'),
+    (2, 'the command was ended by a signal'),
+    (3, 'it ran longer than its wall-clock limit'),
+    (4, 'the worker''s operator does not allow this command'),
+    (5, 'the command could not be started'),
+    (6, 'the worker has no such executor'),
+    (7, 'the row of parameters does not fit the template'),
+    (8, 'an input could not be fetched'),
+    (9, 'the worker has no room for it now'),
+    (10, 'the worker is draining'),
+    (11, 'the worker was lost'),
+    (12, 'the worker came back without this lease'),
+    (13, 'taken back before it started, for an idle worker'),
+    (14, 'quarantined: its attempts ended several workers'),
+    (15, 'its time to live ran out'),
+    (16, 'cancelled by a user'),
+    (17, 'by an operator'),
+    (18, 'the worker''s report could not be accepted'),
+    (19, 'the executor failed'),
+    (20, 'the lease was superseded');
 
 -- Starts of an engine.
 CREATE TABLE pool_epochs (

@@ -10,12 +10,16 @@ use super::session::{Session, fixed, made};
 use super::{DatabaseError, sql};
 
 /// The files in the order of their numbers, the first is 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_tables.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_tables.sql"),
+    include_str!("../../migrations/0002_market.sql"),
+    include_str!("../../migrations/0003_accounts.sql"),
+    include_str!("../../migrations/0004_predecessor.sql"),
+];
 
 const STEP: &str = "migrate";
 
-/// Tables of the predecessor. Their names are kept free for views with its columns, so that a database in which they are
-/// tables is not for us.
+/// Tables of the predecessor, which are views here: a database in which there are others of these names is not for us.
 const PREDECESSOR: [&str; 8] = [
     "works",
     "users",
@@ -74,7 +78,7 @@ async fn missing(session: &mut Session) -> Result<&'static [&'static str], Datab
     }
 }
 
-/// A table that has a name which we need.
+/// A table or view that has a name which we need.
 async fn foreign(session: &mut Session) -> Result<Option<String>, DatabaseError> {
     let mut arguments = session.arguments();
     let mut count = 0;
@@ -85,11 +89,11 @@ async fn foreign(session: &mut Session) -> Result<Option<String>, DatabaseError>
     let names = vec!["?"; count].join(", ");
     let text = match session {
         Session::Sqlite(_) => format!(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND LOWER(name) IN ({names}) ORDER BY name"
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND LOWER(name) IN ({names}) ORDER BY name"
         ),
         Session::MySql(_) => format!(
             "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE() \
-             AND table_type <> 'VIEW' AND LOWER(table_name) IN ({names}) ORDER BY table_name"
+             AND LOWER(table_name) IN ({names}) ORDER BY table_name"
         ),
     };
     let found = session.texts(made(text.into()), arguments).await;
@@ -144,7 +148,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
     integer(session, text).await.map(drop)
 }
 
-/// A table (1050), an index (1061) or a row (1062) is there already.
+/// A table or view (1050), an index (1061) or a row (1062) is there already.
 fn is_done_already(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     let error = error.and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
@@ -167,21 +171,44 @@ fn tables(file: &'static str) -> impl Iterator<Item = &'static str> {
         .filter_map(|line| line.split(' ').next())
 }
 
-/// SQLite keeps a table in the order of its key, as the others do, if the type of that is called `INTEGER`.
+/// SQLite keeps a table in the order of its key, as the others do, if the type of that is called `INTEGER`; it has other
+/// functions of time, and divides whole numbers to whole numbers.
 fn for_sqlite(statement: &str) -> sqlx::SqlStr {
-    let text = statement.replace("BIGINT NOT NULL PRIMARY KEY", "INTEGER NOT NULL PRIMARY KEY");
+    const INSTEAD: [(&str, &str); 4] = [
+        ("BIGINT NOT NULL PRIMARY KEY", "INTEGER NOT NULL PRIMARY KEY"),
+        ("TIMESTAMPADD(SECOND, FLOOR(", "datetime(("),
+        (", TIMESTAMP'1970-01-01 00:00:00')", ", 'unixepoch')"),
+        ("FLOOR(", "("),
+    ];
+    let text = INSTEAD.iter().fold(statement.to_owned(), |text, (theirs, its)| {
+        text.replace(theirs, its)
+    });
     made(text.into())
 }
 
-/// The statements of the first file, for tests that run some of them.
+/// All statements, for tests that run some of them.
 #[cfg(test)]
-pub(super) fn first_file() -> Vec<&'static str> {
-    statements(MIGRATIONS[0]).collect()
+pub(super) fn all_statements() -> Vec<&'static str> {
+    MIGRATIONS.iter().flat_map(|file| statements(file)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use wire_protocol::outcome::Reason;
+
     use super::*;
+
+    #[test]
+    fn every_reason_has_its_meaning() {
+        for reason in Reason::ALL {
+            let row = format!(
+                "({}, '{}')",
+                *reason as u8,
+                reason.to_string().replace('\'', "''")
+            );
+            assert!(MIGRATIONS.iter().any(|file| file.contains(&row)), "{row}");
+        }
+    }
 
     #[test]
     fn every_file_says_its_number_at_its_end_and_hides_no_semicolon() {

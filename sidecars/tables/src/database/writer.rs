@@ -3,6 +3,7 @@
 use wire_protocol::codec;
 use wire_protocol::ids::WorkerId;
 use wire_protocol::outcome::Outcome;
+use wire_protocol::record::BagOpened;
 use wire_protocol::units::Instant;
 use wire_protocol::view::{WorkState, WorkerState};
 
@@ -312,6 +313,7 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             "INSERT INTO pool_users (user_id, name, weight) VALUES (?, ?, ?)"
         }
         Bookkeeping::BagOpened(opened) => {
+            know_app(session, opened).await?;
             let mut template = Vec::new();
             codec::put_control(&mut template, &opened.template);
             to.int(int(opened.bag.0));
@@ -371,6 +373,24 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             "UPDATE pool_workers SET forgotten = 1 WHERE worker_id = ?"
         }
     };
+    session.execute(fixed(text), arguments).await.map(drop)
+}
+
+/// An app is known once somebody wants it; what else there is to say of it may have been said before.
+async fn know_app(session: &mut Session, opened: &BagOpened) -> Result<(), sqlx::Error> {
+    let app = &*opened.template.app;
+    let (kind, image) = app
+        .split_once(':')
+        .map_or((app, None), |(kind, image)| (kind, Some(image)));
+    let mut arguments = session.arguments();
+    arguments.text(app);
+    arguments.text(kind);
+    arguments.text_or_null(image);
+    arguments.int(micros(opened.at));
+    arguments.text(app);
+    // What is selected from has one row: MySQL 5.7 takes no condition without a table.
+    let text = "INSERT INTO pool_apps (name, kind, image, created_us) SELECT ?, ?, ?, ? FROM pool_positions \
+                WHERE shard = 0 AND NOT EXISTS (SELECT 1 FROM pool_apps WHERE name = ?)";
     session.execute(fixed(text), arguments).await.map(drop)
 }
 
