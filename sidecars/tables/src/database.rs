@@ -6,8 +6,10 @@
 //!
 //! What a failed commit did is not known. [`Database::resume`] on a fresh connection says where the tables are.
 
+mod compare;
 mod migrations;
 mod mysql;
+mod schema;
 mod session;
 mod sqlite;
 mod statement;
@@ -19,6 +21,7 @@ use thiserror::Error;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
 use crate::change::Batch;
+pub use compare::{Comparison, Difference, Wrong};
 pub use mysql::{MySqlTarget, Tls};
 use session::{Session, fixed};
 use statement::Statements;

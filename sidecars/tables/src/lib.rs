@@ -25,5 +25,7 @@ pub use change::{
     WorkNow,
 };
 pub use coalescer::{Coalescer, RecordError};
-pub use database::{Database, DatabaseError, MySqlTarget, Resume, Target, Tls};
+pub use database::{
+    Comparison, Database, DatabaseError, Difference, MySqlTarget, Resume, Target, Tls, Wrong,
+};
 pub use options::DatabaseOptions;

@@ -1,11 +1,13 @@
 //! One connection to whichever database it is.
 //!
-//! It is what the databases have in common and this program needs: a statement with arguments, and numbers back. Texts
+//! It is what the databases have in common and this program needs: a statement with arguments, and values back. Texts
 //! of statements that they do not have in common are made in `statement`.
+
+use std::fmt;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments as _, Connection, Row};
+use sqlx::{Arguments as _, Connection, Row, TypeInfo, ValueRef};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// A connection.
@@ -13,6 +15,69 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 pub(crate) enum Session {
     Sqlite(SqliteConnection),
     MySql(MySqlConnection),
+}
+
+/// A value of a row, the same from every database.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// # Panics
+    /// If it is none: columns have types.
+    pub(crate) fn number(&self) -> i64 {
+        match self {
+            Self::Int(number) => *number,
+            other => panic!("{other} should be a number"),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// More of a value helps nobody.
+        const SHOWN_MAX: usize = 64;
+        match self {
+            Self::Null => f.write_str("NULL"),
+            Self::Int(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Bytes(bytes) => {
+                let shown = &bytes[..bytes.len().min(SHOWN_MAX)];
+                write!(f, "x'")?;
+                shown.iter().try_for_each(|byte| write!(f, "{byte:02X}"))?;
+                let more = if shown.len() < bytes.len() { "…" } else { "" };
+                write!(f, "'{more} ({} bytes)", bytes.len())
+            }
+        }
+    }
+}
+
+/// A value by the type that the database says it has.
+fn value<'r, R: Row>(row: &'r R, column: usize) -> Result<Value, sqlx::Error>
+where
+    usize: sqlx::ColumnIndex<R>,
+    i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Vec<u8>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    let raw = row.try_get_raw(column)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info();
+    let kind = kind.name();
+    if kind.contains("INT") {
+        row.try_get(column).map(Value::Int)
+    // VARCHAR that tells `a` from `A` is called VARBINARY here; our tables keep bytes in BLOBs only.
+    } else if kind.contains("BLOB") {
+        row.try_get(column).map(Value::Bytes)
+    } else {
+        row.try_get(column).map(Value::Text)
+    }
 }
 
 /// What a statement's question marks stand for, in order, in the encoding of its database.
@@ -129,6 +194,27 @@ impl Session {
         arguments: Arguments,
     ) -> Result<Vec<String>, sqlx::Error> {
         Ok(self.rows(text, arguments).await?.concat())
+    }
+
+    /// Rows of values of any type.
+    pub(crate) async fn values(
+        &mut self,
+        text: SqlStr,
+        arguments: Arguments,
+    ) -> Result<Vec<Vec<Value>>, sqlx::Error> {
+        match (self, arguments) {
+            (Self::Sqlite(connection), Arguments::Sqlite(arguments)) => {
+                let rows = sqlx::query_with(text, arguments).fetch_all(connection).await?;
+                let row = |row: &SqliteRow| (0..row.len()).map(|column| value(row, column)).collect();
+                rows.iter().map(row).collect()
+            }
+            (Self::MySql(connection), Arguments::MySql(arguments)) => {
+                let rows = sqlx::query_with(text, arguments).fetch_all(connection).await?;
+                let row = |row: &MySqlRow| (0..row.len()).map(|column| value(row, column)).collect();
+                rows.iter().map(row).collect()
+            }
+            _ => unreachable!("arguments are made for the session that they are used with"),
+        }
     }
 
     async fn rows<T>(&mut self, text: SqlStr, arguments: Arguments) -> Result<Vec<Vec<T>>, sqlx::Error>

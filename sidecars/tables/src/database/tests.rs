@@ -1,5 +1,6 @@
 //! What is true of the tables in every database.
 
+mod compare;
 mod predecessor;
 mod schema;
 mod stories;

@@ -1,0 +1,223 @@
+//! Two databases, row by row: what one has and what it should have.
+//!
+//! Both are read in the order of their keys, a page at a time, so that tables of any size are compared in little
+//! memory. Each is read in one transaction, so that rows and position belong together although somebody writes.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::schema::{TABLES, Table};
+use super::session::{Session, Value, made};
+use super::{Database, DatabaseError, position, sql};
+
+/// Rows read at once. One has 64 KiB of parameters and a result at most.
+const PAGE_ROWS: usize = 1_024;
+
+/// What two databases came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Comparison {
+    /// Rows of the first one, by table.
+    pub rows: Vec<(&'static str, u64)>,
+    /// Rows that are missing, should not be there, or say something else.
+    pub differences: u64,
+}
+
+/// A row that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// In which table.
+    pub table: &'static str,
+    /// Its key, in the order of the table's key columns.
+    pub key: Vec<i64>,
+    /// What is wrong.
+    pub what: Wrong,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wrong {
+    /// It is not there.
+    Missing,
+    /// It should not be there.
+    Extra,
+    /// A column says something else; the first such one.
+    Differs {
+        /// The column.
+        column: &'static str,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        expected: String,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key, what } = self;
+        let key: Vec<_> = key.iter().map(i64::to_string).collect();
+        let key = key.join(", ");
+        match what {
+            Wrong::Missing => write!(f, "{table} ({key}): missing"),
+            Wrong::Extra => write!(f, "{table} ({key}): should not be there"),
+            Wrong::Differs {
+                column,
+                found,
+                expected,
+            } => write!(f, "{table} ({key}): {column} is {found}, should be {expected}"),
+        }
+    }
+}
+
+impl Database {
+    /// Compares the tables of `self` with those of `expected`, both at the same record, and tells each difference.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or they are not at the same record.
+    pub async fn compare(
+        &mut self,
+        expected: &mut Self,
+        mut tell: impl FnMut(Difference),
+    ) -> Result<Comparison, DatabaseError> {
+        for database in [&mut *self, &mut *expected] {
+            database.session.begin_reading().await.map_err(sql("read"))?;
+        }
+        let (found, wanted) = (
+            position(&mut self.session).await?,
+            position(&mut expected.session).await?,
+        );
+        if found != wanted {
+            return Err(DatabaseError::Elsewhere {
+                expected: wanted,
+                found,
+            });
+        }
+        let mut comparison = Comparison::default();
+        for table in &TABLES {
+            let (mut here, mut there) = (
+                Pages::new(&mut self.session, table),
+                Pages::new(&mut expected.session, table),
+            );
+            let mut rows = 0;
+            loop {
+                let order = match (here.peek().await?, there.peek().await?) {
+                    (None, None) => break,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(here), Some(there)) => table.key_of(here).cmp(table.key_of(there)),
+                };
+                let wrong = match order {
+                    Ordering::Less => Some((here.take(), Wrong::Extra)),
+                    Ordering::Greater => Some((there.take(), Wrong::Missing)),
+                    Ordering::Equal => {
+                        let (row, other) = (here.take(), there.take());
+                        table.differs(&row, &other).map(|wrong| (row, wrong))
+                    }
+                };
+                rows += u64::from(order != Ordering::Greater);
+                if let Some((row, what)) = wrong {
+                    comparison.differences += 1;
+                    tell(Difference {
+                        table: table.name,
+                        key: row[..table.key.len()].iter().map(Value::number).collect(),
+                        what,
+                    });
+                }
+            }
+            comparison.rows.push((table.name, rows));
+        }
+        for database in [self, expected] {
+            database.session.commit().await.map_err(sql("read"))?;
+        }
+        Ok(comparison)
+    }
+}
+
+impl Table {
+    fn key_of<'r>(&self, row: &'r [Value]) -> &'r [Value] {
+        &row[..self.key.len()]
+    }
+
+    /// The first column in which they differ.
+    fn differs(&self, found: &[Value], expected: &[Value]) -> Option<Wrong> {
+        let values = found.iter().zip(expected).skip(self.key.len());
+        let (column, (found, expected)) = self
+            .columns
+            .iter()
+            .zip(values)
+            .find(|(_, (found, expected))| found != expected)?;
+        Some(Wrong::Differs {
+            column,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        })
+    }
+
+    /// A page: `{after}` is behind a key, in as many arguments as [`Pages::arguments`] gives.
+    fn page(&self, begins: bool) -> String {
+        let columns = [self.key, self.columns].concat().join(", ");
+        let behind = match self.key {
+            _ if begins => String::new(),
+            [key] => format!(" WHERE {key} > ?"),
+            // The first condition is what an index is good for.
+            [first, second] => format!(" WHERE {first} >= ? AND ({first} > ? OR {second} > ?)"),
+            _ => unreachable!("keys have one or two columns"),
+        };
+        format!(
+            "SELECT {columns} FROM {}{behind} ORDER BY {} LIMIT {PAGE_ROWS}",
+            self.name,
+            self.key.join(", ")
+        )
+    }
+}
+
+/// A table's rows in the order of its key.
+struct Pages<'a> {
+    session: &'a mut Session,
+    table: &'static Table,
+    page: std::vec::IntoIter<Vec<Value>>,
+    /// The key of the last row of the page.
+    last: Option<Vec<i64>>,
+    done: bool,
+}
+
+impl<'a> Pages<'a> {
+    fn new(session: &'a mut Session, table: &'static Table) -> Self {
+        Self {
+            session,
+            table,
+            page: Vec::new().into_iter(),
+            last: None,
+            done: false,
+        }
+    }
+
+    /// The next row.
+    async fn peek(&mut self) -> Result<Option<&[Value]>, DatabaseError> {
+        if self.page.as_slice().is_empty() && !self.done {
+            let mut arguments = self.session.arguments();
+            match self.last.as_deref() {
+                None => {}
+                Some(&[key]) => arguments.int(key),
+                Some(&[first, second]) => {
+                    arguments.int(first);
+                    arguments.int(first);
+                    arguments.int(second);
+                }
+                Some(_) => unreachable!("keys have one or two columns"),
+            }
+            let text = made(self.table.page(self.last.is_none()).into());
+            let rows = self.session.values(text, arguments).await.map_err(sql("read"))?;
+            self.done = rows.len() < PAGE_ROWS;
+            if let Some(row) = rows.last() {
+                self.last = Some(self.table.key_of(row).iter().map(Value::number).collect());
+            }
+            self.page = rows.into_iter();
+        }
+        Ok(self.page.as_slice().first().map(Vec::as_slice))
+    }
+
+    /// The row that was peeked at.
+    fn take(&mut self) -> Vec<Value> {
+        self.page.next().expect("it was peeked at")
+    }
+}
