@@ -66,8 +66,14 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ("engine-queue", &[], "queues do not know what they carry"),
     (
         "client",
-        &["engine-journal", "wire-protocol", "wire-link", "wire-feed"],
-        "a client knows the wire and can read a journal",
+        &[
+            "engine-journal",
+            "sidecars-tables",
+            "wire-protocol",
+            "wire-link",
+            "wire-feed",
+        ],
+        "a client knows the wire and can read a journal and the tables",
     ),
     (
         "bench",

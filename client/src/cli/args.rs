@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sidecars_tables::DatabaseOptions;
 
 use super::exit::EXIT_CODES;
 use super::quantity;
@@ -137,6 +138,9 @@ Examples:
     /// The engine's journal on disk: check, export, measure, repair; works without an engine
     #[command(subcommand, arg_required_else_help = true)]
     Journal(Journal),
+    /// The database that pool-persist fills: look, bring up to date, check, fill; works without an engine
+    #[command(subcommand, arg_required_else_help = true)]
+    Db(Db),
     /// Make the engine take a snapshot now, so that its next start is quick
     #[command(after_help = "\
 Examples:
@@ -387,6 +391,67 @@ Examples:
   pool queue list
 ")]
     List,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Db {
+    /// Print how far it is and what it holds
+    #[command(after_help = "\
+Examples:
+  pool db status
+  DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db status -o json
+")]
+    Status(DbPlace),
+    /// Make the tables, or bring them up to date; pool-persist does so by itself if its account may
+    #[command(after_help = "\
+The account needs to create tables, indexes and views, once. To select, insert, update and delete
+is enough for pool-persist afterwards.
+
+Examples:
+  DBHOST=db MYSQL_USER_LOGIN=root MYSQL_USER_PASSWORD_FILE=secrets/root pool db migrate
+")]
+    Migrate(DbPlace),
+    /// Compare it, row by row, with a replay of the journal; what differs is named
+    #[command(after_help = "\
+It may run beside the engine and pool-persist: the database is read as it is at one record, and
+the journal is replayed up to that one, into a file in the folder for temporary files (TMPDIR),
+which takes about as much room as the database.
+
+The journal has to go back to its first record. An engine keeps the records of works that it
+remembers (--retention-hours) and those that its sidecars do not have; of older ones keep copies.
+
+Exit code 0: equal; 1: it differs.
+
+Examples:
+  pool db verify
+  pool db verify --journal backup/engine --show 1000 -o json
+")]
+    Verify {
+        #[command(flatten)]
+        place: DbPlace,
+        /// Differences that are printed; all are counted
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        show: usize,
+    },
+    /// Fill an empty database from the journal, which has to go back to its first record
+    #[command(after_help = "\
+The engine may go on meanwhile. pool-persist, started afterwards, goes on where this ended, also
+where it was interrupted.
+
+Examples:
+  pool db rebuild --database new.sqlite
+  DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db rebuild
+")]
+    Rebuild(DbPlace),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DbPlace {
+    /// Folder of the engine's journal [default: `engine` in the folder of --data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseOptions,
 }
 
 #[derive(Subcommand, Debug)]

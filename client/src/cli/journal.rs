@@ -68,7 +68,7 @@ fn look_at(data: &Path, folder: &JournalFolder) -> Result<OsStorage, Failure> {
     OsStorage::open_read_only(&path).map_err(|error| cannot_open(&path, &error))
 }
 
-fn cannot_open(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn cannot_open(path: &Path, error: &io::Error) -> Failure {
     let exit = if error.kind() == io::ErrorKind::NotFound {
         Exit::NotFound
     } else {

@@ -6,6 +6,7 @@
 mod args;
 mod bag;
 mod connect;
+mod db;
 mod dev;
 mod exit;
 mod journal;
@@ -76,6 +77,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Command::Journal(command) => journal::run(&context.global.data, &context.output, &command),
+        Command::Db(command) => db::run(&context.global.data, &context.output, command),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime
@@ -89,7 +91,9 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
                         Command::Status => queue::status(&context).await,
                         Command::Snapshot => queue::snapshot(&context).await,
                         Command::Dev(command) => dev::run(&context, command).await,
-                        Command::Journal(_) | Command::Completion { .. } => unreachable!("done above"),
+                        Command::Journal(_) | Command::Db(_) | Command::Completion { .. } => {
+                            unreachable!("done above")
+                        }
                     };
                     if let Some(client) = context.client.get() {
                         client.clone().close().await;

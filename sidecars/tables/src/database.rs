@@ -21,7 +21,7 @@ use thiserror::Error;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
 use crate::change::Batch;
-pub use compare::{Comparison, Difference, Wrong};
+pub use compare::{Comparison, Difference, Frozen, Wrong};
 pub use mysql::{MySqlTarget, Tls};
 use session::{Session, fixed};
 use statement::Statements;
@@ -43,6 +43,9 @@ impl std::fmt::Display for Target {
         }
     }
 }
+
+/// The newest schema, which this program makes.
+pub const SCHEMA: usize = migrations::NEWEST;
 
 /// An open database with the schema of this program.
 #[derive(Debug)]
@@ -156,6 +159,17 @@ impl Database {
             session,
             statements: Statements::default(),
         })
+    }
+
+    /// The schema that a database has, without changing it; 0: none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is of a later version.
+    pub async fn schema(target: &Target) -> Result<usize, DatabaseError> {
+        let mut session = connect(target).await?;
+        let version = migrations::version(&mut session).await?;
+        session.close().await;
+        Ok(version.unwrap_or(0))
     }
 
     /// Where the tables are.

@@ -26,6 +26,6 @@ pub use change::{
 };
 pub use coalescer::{Coalescer, RecordError};
 pub use database::{
-    Comparison, Database, DatabaseError, Difference, MySqlTarget, Resume, Target, Tls, Wrong,
+    Comparison, Database, DatabaseError, Difference, Frozen, MySqlTarget, Resume, SCHEMA, Target, Tls, Wrong,
 };
 pub use options::DatabaseOptions;

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program of another package, beside the one of ours. Cargo builds it for the tests of its own package, not for
 /// ours; if it is not there, this builds it, once.
-fn program(name: &str, package: &str) -> PathBuf {
+pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     static BUILDS: OnceLock<()> = OnceLock::new();
     let path = PathBuf::from(env!("CARGO_BIN_EXE_pool-persist")).with_file_name(name);
     if !path.exists() {
@@ -33,6 +33,8 @@ fn program(name: &str, package: &str) -> PathBuf {
                 "engine-server",
                 "--package",
                 "worker-agent",
+                "--package",
+                "client",
             ]);
             if !cfg!(debug_assertions) {
                 build.arg("--release");

@@ -4,3 +4,4 @@ mod following;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod stopping;
+mod verifying;

@@ -9,6 +9,7 @@ use std::fmt;
 use super::schema::{TABLES, Table};
 use super::session::{Session, Value, made};
 use super::{Database, DatabaseError, position, sql};
+use wire_protocol::ids::Lsn;
 
 /// Rows read at once. One has 64 KiB of parameters and a result at most.
 const PAGE_ROWS: usize = 1_024;
@@ -68,35 +69,64 @@ impl fmt::Display for Difference {
     }
 }
 
+/// A database as it was at one record, whatever is written to it meanwhile.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    database: &'a mut Database,
+    /// The last record that is in it.
+    pub at: Lsn,
+}
+
 impl Database {
-    /// Compares the tables of `self` with those of `expected`, both at the same record, and tells each difference.
+    /// Begins to read one state of the tables; it ends with a comparison, or with the connection.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn freeze(&mut self) -> Result<Frozen<'_>, DatabaseError> {
+        self.session.begin_reading().await.map_err(sql("read"))?;
+        let at = position(&mut self.session).await?;
+        Ok(Frozen { database: self, at })
+    }
+}
+
+impl Frozen<'_> {
+    /// How many rows each table has. A server counts them one by one.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn count(self) -> Result<Vec<(&'static str, u64)>, DatabaseError> {
+        let session = &mut self.database.session;
+        let mut counts = Vec::new();
+        for table in &TABLES {
+            let text = made(format!("SELECT COUNT(*) FROM {}", table.name).into());
+            let rows = session.integers(text, session.arguments()).await;
+            let count = rows.map_err(sql("read"))?.first().map_or(0, |row| row[0] as u64);
+            counts.push((table.name, count));
+        }
+        session.commit().await.map_err(sql("read"))?;
+        Ok(counts)
+    }
+
+    /// Compares its tables with those of `expected`, which is at the same record, and tells each difference.
     ///
     /// # Errors
     /// One of them cannot be read, or they are not at the same record.
     pub async fn compare(
-        &mut self,
-        expected: &mut Self,
+        self,
+        expected: &mut Database,
         mut tell: impl FnMut(Difference),
     ) -> Result<Comparison, DatabaseError> {
-        for database in [&mut *self, &mut *expected] {
-            database.session.begin_reading().await.map_err(sql("read"))?;
-        }
-        let (found, wanted) = (
-            position(&mut self.session).await?,
-            position(&mut expected.session).await?,
-        );
-        if found != wanted {
+        let other = expected.freeze().await?;
+        if self.at != other.at {
             return Err(DatabaseError::Elsewhere {
-                expected: wanted,
-                found,
+                expected: other.at,
+                found: self.at,
             });
         }
         let mut comparison = Comparison::default();
         for table in &TABLES {
-            let (mut here, mut there) = (
-                Pages::new(&mut self.session, table),
-                Pages::new(&mut expected.session, table),
-            );
+            let mut here = Pages::new(&mut self.database.session, table);
+            let mut there = Pages::new(&mut other.database.session, table);
             let mut rows = 0;
             loop {
                 let order = match (here.peek().await?, there.peek().await?) {
@@ -125,8 +155,9 @@ impl Database {
             }
             comparison.rows.push((table.name, rows));
         }
-        for database in [self, expected] {
-            database.session.commit().await.map_err(sql("read"))?;
+        for frozen in [self, other] {
+            let ended = frozen.database.session.commit().await;
+            ended.map_err(sql("read"))?;
         }
         Ok(comparison)
     }

@@ -17,6 +17,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_predecessor.sql"),
 ];
 
+/// The number of the last one.
+pub(super) const NEWEST: usize = MIGRATIONS.len();
+
 const STEP: &str = "migrate";
 
 /// Tables of the predecessor, which are views here: a database in which there are others of these names is not for us.
@@ -43,7 +46,7 @@ pub(super) async fn run(session: &mut Session) -> Result<(), DatabaseError> {
 }
 
 /// How many files were run; `None`: there is not even the table that says so, with which the first file begins.
-async fn version(session: &mut Session) -> Result<Option<usize>, DatabaseError> {
+pub(super) async fn version(session: &mut Session) -> Result<Option<usize>, DatabaseError> {
     let table = fixed(match session {
         Session::Sqlite(_) => {
             "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'pool_schema_versions'"

@@ -1,0 +1,104 @@
+//! `pool db` beside a real engine and a real sidecar.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use client::SubmitOptions;
+use client::protocol::template::WorkTemplate;
+use serde_json::Value;
+use sidecars_tables::Target;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::kit::{Engine, Sidecar, program};
+
+/// `pool db <verb>` on this journal and this file; its exit code and the object that it prints.
+fn pool_db(verb: &[&str], journal: &Path, database: &Path) -> (i32, Value, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(program("pool", "client"))
+        .env_clear()
+        .args(["-o", "json", "db"])
+        .args(verb)
+        .arg("--journal")
+        .arg(journal)
+        .arg("--database")
+        .arg(database)
+        .output()
+        .expect("it runs");
+    let said = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
+    let problem = String::from_utf8_lossy(&stderr).into_owned();
+    (status.code().expect("it was not killed"), said, problem)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
+    let mut engine = Engine::start(&[]);
+    engine.add_worker("ant", 8);
+    let file = engine.data().join("pool.sqlite");
+    let (code, _, problem) = pool_db(&["status"], &engine.data(), &file);
+    assert_eq!(code, 5, "there is none yet: {problem}");
+    assert!(!file.exists(), "looking makes none");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &Target::Sqlite(file.clone()));
+    sidecar.start();
+    let client = engine.client().await;
+    let template = WorkTemplate {
+        app: "null".to_owned(),
+        ..WorkTemplate::default()
+    };
+    for round in 0..2 {
+        let rows: Vec<_> = (0..2_000).map(|row| format!("{round} {row}")).collect();
+        let submission = client.submit(template.clone(), rows, SubmitOptions::default());
+        let submission = submission.await.expect("accepted");
+        let mut follow = client.follow(submission.bag).await.expect("the bag is there");
+        while follow.recv(|_| {}).await.expect("outcomes come") > 0 {}
+        sidecar.kill();
+        sidecar.start();
+    }
+    let last = client.status().await.expect("an answer").lsn.0;
+    sidecar.wait_for_lsn(last);
+
+    // Engine and sidecar go on meanwhile.
+    let (code, said, problem) = pool_db(&["verify"], &engine.data(), &file);
+    assert_eq!(
+        (code, &said["equal"]),
+        (0, &Value::Bool(true)),
+        "{said} {problem}"
+    );
+    assert_eq!(said["rows"]["pool_works"], 4_000, "{said}");
+    let (code, said, _) = pool_db(&["status"], &engine.data(), &file);
+    assert_eq!(
+        (code, said["schema"] == said["schema_known"]),
+        (0, true),
+        "{said}"
+    );
+    assert!(said["lsn"].as_u64() >= Some(last), "{said}");
+
+    sidecar.stop();
+    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .expect("the file is there");
+    let spoilt = "UPDATE pool_works SET exit_code = 7 WHERE work_id = (SELECT MIN(work_id) FROM pool_works)";
+    sqlx::raw_sql(spoilt)
+        .execute(&mut connection)
+        .await
+        .expect("it is valid");
+    drop(connection);
+    let (code, said, _) = pool_db(&["verify"], &engine.data(), &file);
+    assert_eq!((code, &said["differences"]), (1, &Value::from(1)), "{said}");
+    let named = said["shown"][0].as_str().expect("it is named");
+    assert!(named.ends_with("exit_code is 7, should be 0"), "{named}");
+
+    let fresh = folder.path().join("fresh.sqlite");
+    let (code, said, problem) = pool_db(&["rebuild"], &engine.data(), &fresh);
+    assert_eq!(code, 0, "{problem}");
+    assert!(said["lsn"].as_u64() >= Some(last), "{said}");
+    let (code, said, _) = pool_db(&["verify"], &engine.data(), &fresh);
+    assert_eq!((code, &said["differences"]), (0, &Value::from(0)), "{said}");
+    let (code, _, problem) = pool_db(&["rebuild"], &engine.data(), &fresh);
+    assert_eq!(code, 6, "it is not empty any more: {problem}");
+}
