@@ -111,7 +111,8 @@ async fn a_busy_engine_is_waited_for() {
     let busy = events
         .iter()
         .filter(|event| matches!(event, SubmitEvent::Busy { limit, .. } if limit == "works"));
-    assert!(busy.count() >= 4, "{events:?}");
+    // Twice when it opens; refusals of rows that come together are waited for once.
+    assert!(busy.count() >= 3, "{events:?}");
 }
 
 #[tokio::test]
