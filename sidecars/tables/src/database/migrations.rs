@@ -124,8 +124,8 @@ async fn in_one_transaction(session: &mut Session) -> Result<(), DatabaseError> 
 /// MySQL ends a transaction at each `CREATE`, so that a lock of names keeps others away, and what one that died has done
 /// is done: it is there when the statement comes again.
 async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
-    // Names of locks are the server's, at most 64 characters.
-    let text = fixed("SELECT COALESCE(GET_LOCK(CONCAT('pool-', SHA1(DATABASE())), 60), 0)");
+    // Names of locks are the server's, at most 64 characters. MySQL 9.7 has no SHA1 and no MD5.
+    let text = fixed("SELECT COALESCE(GET_LOCK(CONCAT('pool-', SHA2(DATABASE(), 224)), 60), 0)");
     if integer(session, text).await? != 1 {
         return Err(DatabaseError::Migrating);
     }
@@ -147,7 +147,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
             }
         }
     }
-    let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA1(DATABASE()))), 0)");
+    let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA2(DATABASE(), 224))), 0)");
     integer(session, text).await.map(drop)
 }
 
