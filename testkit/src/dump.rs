@@ -53,7 +53,7 @@ impl Source<'_> {
                     .username(USER)
                     .password(PASSWORD)
                     .database(database)
-                    .ssl_mode(MySqlSslMode::Disabled);
+                    .ssl_mode(MySqlSslMode::Preferred);
                 let connection = MySqlConnection::connect_with(&options).await;
                 let mut connection = connection.expect("the server is there");
                 sqlx::query_scalar(query).fetch_all(&mut connection).await

@@ -1,6 +1,6 @@
 //! What the tests of several crates share. Only tests depend on it, and `cargo xtask arrows` sees to that.
 //!
-//! - [`sql`]: a database server of a test's own.
+//! - [`sql`]: a database server of a test's own, and [`on_every_server`] for tests that are the same on each.
 //! - [`story`]: the records of a journal that an engine could have written, from a story that chance tells.
 //! - [`dump`]: every row of the tables as text.
 //!
@@ -10,6 +10,19 @@
 pub mod dump;
 pub mod sql;
 pub mod story;
+
+/// Makes a test on each kind of server of each of these functions, which take a [`sql::SqlKind`].
+#[macro_export]
+macro_rules! on_every_server {
+    ($($test:ident),+ $(,)?) => {
+        mod on_mariadb {
+            $(#[test] fn $test() { super::$test($crate::sql::SqlKind::MariaDb); })+
+        }
+        mod on_mysql {
+            $(#[test] fn $test() { super::$test($crate::sql::SqlKind::MySql); })+
+        }
+    };
+}
 
 /// A runtime for a test that is not asynchronous itself, on the thread of whoever uses it.
 ///

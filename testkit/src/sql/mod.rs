@@ -1,8 +1,10 @@
 //! Servers of databases, real ones, each in a folder that goes with it and on a free port of loopback.
 
 mod mariadb;
+mod mysql;
+mod server;
 
-pub use mariadb::MariaDb;
+pub use server::{SqlKind, SqlServer};
 
 /// The account that a server makes for each of its databases.
 pub const USER: &str = "pool";

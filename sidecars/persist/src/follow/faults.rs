@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sidecars_tables::{Coalescer, Database, MySqlTarget, Target, Tls};
 use testkit::dump::Source;
 use testkit::runtime;
-use testkit::sql::{self, MariaDb};
+use testkit::sql::{self, SqlKind, SqlServer};
 use testkit::story::{Engine, Happening, feed_record, tell};
 use wire_protocol::ids::Lsn;
 use wire_protocol::outcome::Outcome;
@@ -51,15 +51,27 @@ fn story() -> Vec<Happening> {
     ]
 }
 
+testkit::on_every_server!(
+    a_connection_that_is_cut_at_any_message_costs_nothing_and_repeats_nothing,
+    a_migration_that_is_cut_is_finished_by_the_next,
+    a_deadlock_is_tried_again,
+    a_slow_commit_is_waited_for,
+    a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date,
+);
+
 /// An empty database of this server.
-fn mysql_target(server: &MariaDb) -> MySqlTarget {
+fn mysql_target(server: &SqlServer) -> MySqlTarget {
     MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: sql::USER.to_owned(),
         password: sql::PASSWORD.to_owned(),
         database: runtime().block_on(server.database()),
-        tls: Tls::Off,
+        tls: if server.kind().wants_tls() {
+            Tls::Require
+        } else {
+            Tls::Off
+        },
         ca: None,
     }
 }
@@ -161,7 +173,7 @@ fn through(proxy: &Proxy, target: &MySqlTarget) -> Target {
 }
 
 /// Makes the tables as they are at the beginning.
-fn empty(server: &MariaDb, target: &MySqlTarget) {
+fn empty(server: &SqlServer, target: &MySqlTarget) {
     let tables = [
         "pool_works",
         "pool_attempts",
@@ -180,8 +192,8 @@ fn empty(server: &MariaDb, target: &MySqlTarget) {
 }
 
 /// Messages of a run that nobody disturbs.
-fn messages_of_a_run(server: &MariaDb, target: &MySqlTarget) -> u64 {
-    let proxy = Proxy::start(server.port(), Cut::Never);
+fn messages_of_a_run(server: &SqlServer, target: &MySqlTarget) -> u64 {
+    let proxy = Proxy::start(server, Cut::Never);
     let run = Run::start(through(&proxy, target));
     run.reach_all();
     let counted = proxy.counted();
@@ -189,9 +201,8 @@ fn messages_of_a_run(server: &MariaDb, target: &MySqlTarget) -> u64 {
     counted
 }
 
-#[test]
-fn a_connection_that_is_cut_at_any_message_costs_nothing_and_repeats_nothing() {
-    let server = MariaDb::start();
+fn a_connection_that_is_cut_at_any_message_costs_nothing_and_repeats_nothing(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let target = mysql_target(&server);
     let made = runtime().block_on(Database::open(&Target::MySql(Box::new(target.clone()))));
     drop(made.expect("the tables are made"));
@@ -207,7 +218,7 @@ fn a_connection_that_is_cut_at_any_message_costs_nothing_and_repeats_nothing() {
         drop(made.expect("the tables are made"));
         for cut in cuts {
             empty(&server, &target);
-            let proxy = Proxy::start(server.port(), cut);
+            let proxy = Proxy::start(&server, cut);
             let run = Run::start(through(&proxy, &target));
             run.reach_all();
             run.check(&format!("{cut:?} of {messages}"), &target);
@@ -228,17 +239,17 @@ fn side_by_side<T: Send + Clone>(all: impl Iterator<Item = T>, work: impl Fn(Vec
     });
 }
 
-#[test]
-fn a_migration_that_is_cut_at_any_message_is_finished_by_the_next() {
-    let server = MariaDb::start();
+fn a_migration_that_is_cut_is_finished_by_the_next(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let target = mysql_target(&server);
-    let proxy = Proxy::start(server.port(), Cut::Never);
+    let proxy = Proxy::start(&server, Cut::Never);
     let opened = runtime().block_on(Database::open(&through(&proxy, &target)));
     drop(opened.expect("undisturbed"));
-    side_by_side(0..proxy.counted(), |cuts| {
+    // A statement is a message and its answer another, so that an odd step meets both.
+    side_by_side((0..proxy.counted()).step_by(5), |cuts| {
         for at in cuts {
             let target = mysql_target(&server);
-            let proxy = Proxy::start(server.port(), Cut::Before(at));
+            let proxy = Proxy::start(&server, Cut::Before(at));
             let run = Run::start(through(&proxy, &target));
             run.reach_all();
             run.check(&format!("cut at {at}"), &target);
@@ -246,9 +257,8 @@ fn a_migration_that_is_cut_at_any_message_is_finished_by_the_next() {
     });
 }
 
-#[test]
-fn a_deadlock_is_tried_again() {
-    let server = MariaDb::start();
+fn a_deadlock_is_tried_again(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let target = mysql_target(&server);
     let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(0);
@@ -257,7 +267,10 @@ fn a_deadlock_is_tried_again() {
         use sqlx::Executor;
         let text = |text: String| sqlx::AssertSqlSafe(text);
         server
-            .run(&format!("CREATE TABLE {name}.ballast AS SELECT seq FROM {name}.seq_1_to_5000"))
+            .run(&format!(
+                "CREATE TABLE {name}.ballast AS SELECT 0 AS seq \
+                 FROM information_schema.columns AS one, information_schema.columns AS other LIMIT 5000"
+            ))
             .await;
         let mut root = server.root().await;
         // It has changed more than the sidecar will have, so that it is not the one to give up; then it holds a work that
@@ -292,9 +305,8 @@ fn a_deadlock_is_tried_again() {
     run.check("after a deadlock", &target);
 }
 
-#[test]
-fn a_slow_commit_is_waited_for() {
-    let server = MariaDb::start();
+fn a_slow_commit_is_waited_for(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let target = mysql_target(&server);
     let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(0);
@@ -316,9 +328,8 @@ fn a_slow_commit_is_waited_for() {
     run.check("after a slow commit", &target);
 }
 
-#[test]
-fn a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date() {
-    let server = MariaDb::start();
+fn a_database_that_was_restored_from_an_older_copy_is_brought_up_to_date(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let target = mysql_target(&server);
     let run = Run::start(Target::MySql(Box::new(target.clone())));
     run.reach(1);

@@ -11,7 +11,7 @@ use client::protocol::template::{Retry, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, Follow, SubmitOptions};
 use sidecars_tables::{MySqlTarget, Target, Tls};
-use testkit::sql::{self, MariaDb};
+use testkit::sql::{self, SqlKind, SqlServer};
 
 use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};
 
@@ -167,7 +167,7 @@ async fn check_works(target: &Target, heard: &Heard) {
 }
 
 /// A database of this server for a sidecar.
-async fn of_server(server: &MariaDb) -> Target {
+async fn of_server(server: &SqlServer) -> Target {
     Target::MySql(Box::new(MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -239,14 +239,28 @@ async fn every_work_is_in_the_tables_once_in_its_last_state_whoever_was_killed()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_in_mariadb() {
-    let server = MariaDb::start();
+    let server = SqlServer::start(SqlKind::MariaDb);
     whoever_is_killed(&of_server(&server).await, Engine::start(&[]), 8).await;
 }
 
-/// kill -9 of the server, at random points, while batches are written one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_in_mysql() {
+    let server = SqlServer::start(SqlKind::MySql);
+    whoever_is_killed(&of_server(&server).await, Engine::start(&[]), 10).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_may_be_killed_at_any_point() {
-    let mut server = MariaDb::start();
+    the_server_is_killed(SqlServer::start(SqlKind::MariaDb), 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_may_be_killed_at_any_point() {
+    the_server_is_killed(SqlServer::start(SqlKind::MySql), 11).await;
+}
+
+/// kill -9 of the server, at random points, while batches are written one after the other.
+async fn the_server_is_killed(mut server: SqlServer, seed: u64) {
     let target = of_server(&server).await;
     let mut engine = Engine::start(&[]);
     engine.add_worker("ant", 16);
@@ -255,7 +269,7 @@ async fn mariadb_may_be_killed_at_any_point() {
     sidecar.start();
     let client = engine.client().await;
     let under_way = tokio::spawn(async move { load(&client).await });
-    let mut chance = fastrand::Rng::with_seed(9);
+    let mut chance = fastrand::Rng::with_seed(seed);
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_millis(chance.u64(20..300))).await;
         server.kill();

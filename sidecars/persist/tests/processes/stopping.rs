@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use sidecars_tables::{MySqlTarget, Target, Tls};
-use testkit::sql::MariaDb;
+use testkit::sql::{SqlKind, SqlServer};
 
 use crate::kit::{Engine, Sidecar, position, until};
 
@@ -139,10 +139,11 @@ fn sqlite(file: &Path, statement: &'static str) {
     });
 }
 
+testkit::on_every_server!(the_password_is_in_no_log_and_in_no_list_of_processes);
+
 /// A server that knows no such account says so with what it was told; what was told in secret must not be in it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_password_is_in_no_log_and_in_no_list_of_processes() {
-    let server = MariaDb::start();
+fn the_password_is_in_no_log_and_in_no_list_of_processes(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let folder = tempfile::tempdir().expect("a folder");
     let target = Target::MySql(Box::new(MySqlTarget {
         host: "127.0.0.1".to_owned(),

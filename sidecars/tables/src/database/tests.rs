@@ -6,7 +6,7 @@ mod schema;
 mod stories;
 mod writing;
 
-use testkit::sql::{self, MariaDb};
+use testkit::sql::{self, SqlServer};
 use testkit::story::{Happening, feed_record, tell};
 use testkit::{dump, runtime};
 
@@ -17,7 +17,7 @@ use crate::Coalescer;
 struct Databases {
     folder: tempfile::TempDir,
     files: std::cell::Cell<u32>,
-    server: MariaDb,
+    servers: [SqlServer; 2],
 }
 
 impl Databases {
@@ -25,28 +25,32 @@ impl Databases {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
             files: std::cell::Cell::new(0),
-            server: MariaDb::start(),
+            servers: SqlServer::start_each(),
         }
     }
 
     /// Empty ones.
-    fn fresh(&self) -> [Target; 2] {
+    fn fresh(&self) -> [Target; 3] {
         let number = self.files.replace(self.files.get() + 1);
         let file = self.folder.path().join(format!("pool-{number}.sqlite"));
-        let target = mysql_target(&self.server);
-        [Target::Sqlite(file), Target::MySql(Box::new(target))]
+        let [mariadb, mysql] = self.servers.each_ref().map(mysql_target).map(Box::new);
+        [Target::Sqlite(file), Target::MySql(mariadb), Target::MySql(mysql)]
     }
 }
 
 /// An empty database of this server.
-fn mysql_target(server: &MariaDb) -> MySqlTarget {
+fn mysql_target(server: &SqlServer) -> MySqlTarget {
     MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: sql::USER.to_owned(),
         password: sql::PASSWORD.to_owned(),
         database: runtime().block_on(server.database()),
-        tls: Tls::Off,
+        tls: if server.kind().wants_tls() {
+            Tls::Require
+        } else {
+            Tls::Off
+        },
         ca: None,
     }
 }

@@ -1,13 +1,19 @@
 //! A proxy before a MySQL or MariaDB server that counts messages and cuts a connection at one of them.
 //!
-//! A message is 3 bytes of length, a number and so many bytes; it does without TLS. Messages of both directions and all
-//! connections are counted together, from 0.
-//! See <https://mariadb.com/kb/en/0-packet/>.
+//! A message is 3 bytes of length, a number and so many bytes. Where a server wants TLS, each side sends one such message,
+//! the server its greeting and the client that it wants TLS too; what then counts as a message is a record of TLS, whose
+//! kind, version and length are not encrypted. A statement of a few rows and what is answered to it are a record each, so
+//! that cuts are in the same places; only what is in a record the proxy cannot tell. Messages of both directions
+//! and all connections are counted together, from 0.
+//!
+//! See <https://mariadb.com/kb/en/0-packet/> and RFC 8446, section 5.1.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use testkit::sql::SqlServer;
 
 /// Where it cuts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +33,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn start(server: u16, cut: Cut) -> Self {
+    pub(super) fn start(server: &SqlServer, cut: Cut) -> Self {
+        let (tls, server) = (server.kind().wants_tls(), server.port());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (counted, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -47,7 +54,7 @@ impl Proxy {
                     let counter = Arc::clone(&counter);
                     std::thread::spawn(move || {
                         // Either side may be gone; then both are.
-                        drop(pump(&from, &to, cut, &counter));
+                        drop(pump(&from, &to, tls, cut, &counter));
                         drop((from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both)));
                     });
                 }
@@ -78,13 +85,14 @@ impl Drop for Proxy {
     }
 }
 
-fn pump(mut from: &TcpStream, mut to: &TcpStream, cut: Cut, counter: &AtomicU64) -> io::Result<()> {
+/// One direction of a connection.
+fn pump(from: &TcpStream, mut to: &TcpStream, tls: bool, cut: Cut, counter: &AtomicU64) -> io::Result<()> {
+    let mut read = read_packet as fn(&TcpStream) -> io::Result<Vec<u8>>;
     loop {
-        let mut message = vec![0; 4];
-        from.read_exact(&mut message)?;
-        let length = u32::from_le_bytes([message[0], message[1], message[2], 0]) as usize;
-        message.resize(4 + length, 0);
-        from.read_exact(&mut message[4..])?;
+        let message = read(from)?;
+        if tls {
+            read = read_record;
+        }
         let number = counter.fetch_add(1, Ordering::SeqCst);
         match cut {
             Cut::Before(at) if at == number => return Ok(()),
@@ -92,4 +100,27 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, cut: Cut, counter: &AtomicU64)
             _ => to.write_all(&message)?,
         }
     }
+}
+
+fn read_packet(from: &TcpStream) -> io::Result<Vec<u8>> {
+    read(from, [0; 4], |head| {
+        u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize
+    })
+}
+
+fn read_record(from: &TcpStream) -> io::Result<Vec<u8>> {
+    read(from, [0; 5], |head| u16::from_be_bytes([head[3], head[4]]).into())
+}
+
+/// A head that says how long the rest is, and the rest.
+fn read<const HEAD: usize>(
+    mut from: &TcpStream,
+    mut head: [u8; HEAD],
+    length: impl Fn([u8; HEAD]) -> usize,
+) -> io::Result<Vec<u8>> {
+    from.read_exact(&mut head)?;
+    let mut message = head.to_vec();
+    message.resize(HEAD + length(head), 0);
+    from.read_exact(&mut message[HEAD..])?;
+    Ok(message)
 }

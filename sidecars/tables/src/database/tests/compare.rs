@@ -47,7 +47,7 @@ async fn differences(one: &mut Database, other: &mut Database) -> Vec<String> {
 fn each_difference_is_named_by_its_table_its_key_and_what_is_wrong() {
     let databases = Databases::start();
     for target in &databases.fresh() {
-        let [right, _] = databases.fresh();
+        let [right, ..] = databases.fresh();
         runtime().block_on(async {
             let mut right = told(&right, &story()).await;
             let mut database = told(target, &story()).await;
@@ -84,7 +84,7 @@ fn each_difference_is_named_by_its_table_its_key_and_what_is_wrong() {
 fn tables_of_more_than_a_page_are_compared_to_their_ends() {
     let databases = Databases::start();
     for target in databases.fresh() {
-        let [right, _] = databases.fresh();
+        let [right, ..] = databases.fresh();
         runtime().block_on(async {
             let (mut database, mut right) = (open(&target).await, open(&right).await);
             for one in [&mut database, &mut right] {
@@ -126,7 +126,7 @@ fn tables_of_more_than_a_page_are_compared_to_their_ends() {
 #[test]
 fn every_column_of_the_tables_that_the_journal_fills_is_compared() {
     let databases = Databases::start();
-    let [target, _] = databases.fresh();
+    let [target, ..] = databases.fresh();
     runtime().block_on(async {
         let mut database = open(&target).await;
         for table in &TABLES {

@@ -1,5 +1,7 @@
 //! How the tables come to be, and which ones are left alone.
 
+use testkit::sql::SqlKind;
+
 use super::*;
 
 #[test]
@@ -92,15 +94,18 @@ fn those_that_open_a_new_database_at_once_make_one_schema() {
     }
 }
 
-#[test]
-fn after_the_migration_an_account_that_may_only_change_rows_is_enough() {
-    let databases = Databases::start();
-    let target = Box::new(mysql_target(&databases.server));
+testkit::on_every_server!(
+    after_the_migration_an_account_that_may_only_change_rows_is_enough,
+    a_migration_that_died_anywhere_is_finished_by_the_next,
+);
+
+fn after_the_migration_an_account_that_may_only_change_rows_is_enough(kind: SqlKind) {
+    let server = SqlServer::start(kind);
+    let target = Box::new(mysql_target(&server));
     runtime().block_on(async {
         open(&Target::MySql(target.clone())).await;
         let (name, user) = (&target.database, &target.user);
-        databases
-            .server
+        server
             .run(&format!(
                 "REVOKE ALL ON {name}.* FROM {user}@'%'; \
                  GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {user}@'%'"
@@ -111,18 +116,15 @@ fn after_the_migration_an_account_that_may_only_change_rows_is_enough() {
     });
 }
 
-#[test]
-fn a_migration_that_died_anywhere_is_finished_by_the_next() {
-    let databases = Databases::start();
+fn a_migration_that_died_anywhere_is_finished_by_the_next(kind: SqlKind) {
+    let server = SqlServer::start(kind);
     let statements = migrations::all_statements();
     // Every third has tables, indexes, views and rows among those that are there already.
     for done in (1..=statements.len()).step_by(3) {
-        let target = Target::MySql(Box::new(mysql_target(&databases.server)));
-        let Target::MySql(server) = &target else {
-            unreachable!()
-        };
+        let at = mysql_target(&server);
+        let target = Target::MySql(Box::new(at.clone()));
         runtime().block_on(async {
-            let mut half = Session::MySql(mysql::open(server).await.expect("it is there"));
+            let mut half = Session::MySql(mysql::open(&at).await.expect("it is there"));
             for statement in &statements[..done] {
                 half.run(fixed(statement)).await.expect("it is valid");
             }
