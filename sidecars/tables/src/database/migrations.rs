@@ -130,6 +130,16 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
         return Err(DatabaseError::Migrating);
     }
     let missing = missing(session).await?;
+    // Another may have done it, and reads its tables by now: to alter the database under it would be a deadlock.
+    if !missing.is_empty() {
+        one_by_one(session, missing).await?;
+    }
+    let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA2(DATABASE(), 224))), 0)");
+    integer(session, text).await.map(drop)
+}
+
+/// Runs files whose statements may be done already, in part.
+async fn one_by_one(session: &mut Session, files: &[&'static str]) -> Result<(), DatabaseError> {
     // What is made from here on holds every character, and tells `a` from `A`. Who may not say so has a database that
     // somebody else made, and knows how.
     let text = fixed("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
@@ -139,7 +149,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
             "the character set stays as it is"
         );
     }
-    for file in missing {
+    for file in files {
         for statement in statements(file) {
             match session.run(fixed(statement)).await {
                 Err(error) if is_done_already(&error) => {}
@@ -147,8 +157,7 @@ async fn under_a_lock(session: &mut Session) -> Result<(), DatabaseError> {
             }
         }
     }
-    let text = fixed("SELECT COALESCE(RELEASE_LOCK(CONCAT('pool-', SHA2(DATABASE(), 224))), 0)");
-    integer(session, text).await.map(drop)
+    Ok(())
 }
 
 /// A table or view (1050), an index (1061) or a row (1062) is there already.
