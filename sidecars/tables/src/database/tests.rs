@@ -10,6 +10,7 @@ use testkit::sql::{self, SqlServer};
 use testkit::story::{Happening, feed_record, tell};
 use testkit::{dump, runtime};
 
+use super::session::Value;
 use super::*;
 use crate::Coalescer;
 
@@ -62,8 +63,15 @@ async fn open(target: &Target) -> Database {
 /// What a query that gives one text a row says.
 async fn texts(database: &mut Database, query: &'static str) -> Vec<String> {
     let arguments = database.session.arguments();
-    let found = database.session.texts(fixed(query), arguments).await;
-    found.expect("the tables are there")
+    let found = database.session.values(fixed(query), arguments).await;
+    let found = found.expect("the tables are there").concat();
+    let text = |value| match value {
+        Value::Text(text) => text,
+        // A long one.
+        Value::Bytes(bytes) => String::from_utf8(bytes).expect("text"),
+        other => panic!("{query}: {other} should be a text"),
+    };
+    found.into_iter().map(text).collect()
 }
 
 /// Every row of works, attempts and events as text, in the order of their keys.
