@@ -155,9 +155,10 @@ impl Database {
     pub async fn open(target: &Target) -> Result<Self, DatabaseError> {
         let mut session = connect(target).await?;
         migrations::run(&mut session).await?;
+        let tls = session.is_protected().await.map_err(sql("connect to"))?;
         Ok(Self {
             session,
-            statements: Statements::default(),
+            statements: Statements::new(tls),
         })
     }
 

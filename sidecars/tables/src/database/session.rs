@@ -156,6 +156,17 @@ impl Session {
         }
     }
 
+    /// It goes over TLS: the server says which cipher.
+    pub(crate) async fn is_protected(&mut self) -> Result<bool, sqlx::Error> {
+        let Self::MySql(connection) = self else {
+            return Ok(false);
+        };
+        let row = sqlx::query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+            .fetch_one(connection)
+            .await?;
+        Ok(row.try_get::<String, _>(1)? != "")
+    }
+
     /// Runs a statement, which the database keeps prepared; how many rows it concerned.
     pub(crate) async fn execute(&mut self, text: SqlStr, arguments: Arguments) -> Result<u64, sqlx::Error> {
         match (self, arguments) {

@@ -23,7 +23,12 @@ pub(super) const CACHED_MAX: usize = 128;
 pub(super) const ROWS_MAX: usize = 512;
 
 /// Bytes of arguments of one statement at most, unless one row alone has more: MySQL 5.7 takes packets of 4 MiB.
-pub(super) const BYTES_MAX: usize = 1024 * 1024;
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// The same over TLS: what fits one record of it (RFC 8446 §5.1), with the statement's own header. A second record is a
+/// second write, which the kernel holds back (Nagle) until the server acknowledges the first; the server waits for the
+/// rest before it does (delayed acknowledgement), 40 ms each time. sqlx gives no way to set `TCP_NODELAY`.
+const RECORD_BYTES_MAX: usize = 16 * 1024 - 64;
 
 /// What rows are written, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -127,33 +132,46 @@ impl Rows {
     }
 }
 
-/// The texts that were made already.
-#[derive(Debug, Default)]
-pub(crate) struct Statements(HashMap<(Rows, usize), Arc<str>>);
+/// The statements of one connection.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// Bytes of arguments of one at most, unless one row alone has more.
+    bytes_max: usize,
+    /// The texts that were made already.
+    texts: HashMap<(Rows, usize), Arc<str>>,
+}
 
 impl Statements {
+    /// Those for a connection; `tls`: it is protected by TLS.
+    pub(super) fn new(tls: bool) -> Self {
+        Self {
+            bytes_max: if tls { RECORD_BYTES_MAX } else { BYTES_MAX },
+            texts: HashMap::new(),
+        }
+    }
+
+    /// How many of these rows one statement writes; `bytes` are those of each row at most, in order.
+    pub(super) fn fitting(&self, bytes: impl Iterator<Item = usize>) -> usize {
+        let mut sum = 0;
+        let fit = bytes
+            .take(ROWS_MAX)
+            .take_while(|bytes| {
+                sum += bytes;
+                sum <= self.bytes_max
+            })
+            .count()
+            .max(1);
+        1 << fit.ilog2()
+    }
+
     /// The statement that writes `count` rows.
     pub(super) fn get(&mut self, session: &Session, rows: Rows, count: usize) -> SqlStr {
         let text = self
-            .0
+            .texts
             .entry((rows, count))
             .or_insert_with(|| text(session, &rows.shape(), count).into());
         made(Arc::clone(text))
     }
-}
-
-/// How many of these rows one statement writes; `bytes` are those of each row, in order.
-pub(super) fn fitting(bytes: impl Iterator<Item = usize>) -> usize {
-    let mut sum = 0;
-    let fit = bytes
-        .take(ROWS_MAX)
-        .take_while(|bytes| {
-            sum += bytes;
-            sum <= BYTES_MAX
-        })
-        .count()
-        .max(1);
-    1 << fit.ilog2()
 }
 
 fn text(session: &Session, shape: &Shape, count: usize) -> String {
@@ -234,9 +252,13 @@ mod tests {
 
     #[test]
     fn a_statement_takes_rows_up_to_its_bounds_and_never_none() {
-        assert_eq!(fitting(std::iter::repeat_n(10, 5)), 4);
-        assert_eq!(fitting(std::iter::repeat_n(10, 5_000)), ROWS_MAX);
-        assert_eq!(fitting(std::iter::repeat_n(BYTES_MAX / 3, 9)), 2);
-        assert_eq!(fitting(std::iter::once(2 * BYTES_MAX)), 1);
+        let plain = Statements::new(false);
+        assert_eq!(plain.fitting(std::iter::repeat_n(10, 5)), 4);
+        assert_eq!(plain.fitting(std::iter::repeat_n(10, 5_000)), ROWS_MAX);
+        assert_eq!(plain.fitting(std::iter::repeat_n(BYTES_MAX / 3, 9)), 2);
+        assert_eq!(plain.fitting(std::iter::once(2 * BYTES_MAX)), 1);
+        let protected = Statements::new(true);
+        assert_eq!(protected.fitting(std::iter::repeat_n(100, 5_000)), 128);
+        assert_eq!(protected.fitting(std::iter::once(BYTES_MAX)), 1);
     }
 }

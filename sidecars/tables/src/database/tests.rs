@@ -4,6 +4,7 @@ mod compare;
 mod predecessor;
 mod schema;
 mod stories;
+mod tls;
 mod writing;
 
 use testkit::sql::{self, SqlServer};

@@ -8,7 +8,7 @@ use wire_protocol::units::Instant;
 use wire_protocol::view::{WorkState, WorkerState};
 
 use super::session::{Arguments, Session, fixed};
-use super::statement::{self, Rows, Statements};
+use super::statement::{Rows, Statements};
 use super::{DatabaseError, position, sql};
 use crate::change::{AttemptChange, Batch, Bookkeeping, Event, RunChange, Step, WorkChange, WorkNow};
 
@@ -102,7 +102,7 @@ trait Row {
     /// Its key and then its columns, in the order of its [`Rows`].
     fn push(&self, arguments: &mut Arguments);
 
-    /// Bytes of its arguments, about.
+    /// Bytes of its arguments at most, as MySQL has them: 8 a number, 2 a type, texts and bytes with their length.
     fn bytes(&self) -> usize;
 
     /// For people.
@@ -119,7 +119,7 @@ async fn put<R: Row>(
     mut all: &[&R],
 ) -> Result<(), DatabaseError> {
     while !all.is_empty() {
-        let (now, later) = all.split_at(statement::fitting(all.iter().map(|row| row.bytes())));
+        let (now, later) = all.split_at(statements.fitting(all.iter().map(|row| row.bytes())));
         let mut arguments = session.arguments();
         for row in now {
             row.push(&mut arguments);
@@ -171,7 +171,7 @@ impl Row for WorkChange {
 
     fn bytes(&self) -> usize {
         let WorkNow { decided, .. } = &self.now;
-        100 + self.new.as_ref().map_or(0, |new| new.parameters.len())
+        160 + self.new.as_ref().map_or(0, |new| new.parameters.len())
             + decided.as_ref().map_or(0, |decided| decided.result.len())
     }
 
@@ -202,7 +202,7 @@ impl Row for AttemptChange {
     }
 
     fn bytes(&self) -> usize {
-        80
+        100
     }
 
     fn name(&self) -> String {
@@ -230,7 +230,7 @@ impl Row for Run {
     }
 
     fn bytes(&self) -> usize {
-        60
+        90
     }
 
     fn name(&self) -> String {
