@@ -7,8 +7,11 @@
 //! What a failed commit did is not known. [`Database::resume`] on a fresh connection says where the tables are.
 
 mod compare;
+mod decode;
+mod listing;
 mod migrations;
 mod mysql;
+mod reader;
 mod schema;
 mod session;
 mod sqlite;
@@ -23,6 +26,7 @@ use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 use crate::change::Batch;
 pub use compare::{Comparison, Difference, Frozen, Wrong};
 pub use mysql::{MySqlTarget, Tls};
+pub use reader::Reader;
 use session::{Session, fixed};
 use statement::Statements;
 
@@ -84,6 +88,25 @@ pub enum DatabaseError {
         /// The last one known here.
         known: i64,
     },
+    /// It was not brought to the schema that this program reads.
+    #[error(
+        "the schema of the database is {found} (0: none), this program reads {known}; `pool db migrate` of its version \
+         brings it there, and so does the start of `pool-persist`"
+    )]
+    OlderSchema {
+        /// Its schema.
+        found: usize,
+        /// The one that is needed.
+        known: usize,
+    },
+    /// A row says something that this program never wrote.
+    #[error(
+        "{what} in the database makes no sense; `pool db verify` finds all such rows, `pool db rebuild` makes them anew"
+    )]
+    Malformed {
+        /// Where, and what.
+        what: String,
+    },
     /// It has tables of another program, with names that are needed.
     #[error(
         "the database has a table `{table}` that this program did not make; give it a database of its own"
@@ -119,7 +142,11 @@ impl DatabaseError {
             Self::Sql { source, .. } => source,
             // Who brought it there is found out by whoever remembers what was begun.
             Self::Elsewhere { .. } | Self::Migrating => return true,
-            Self::NewerSchema { .. } | Self::Foreign { .. } | Self::Missing { .. } => return false,
+            Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::Malformed { .. }
+            | Self::Foreign { .. }
+            | Self::Missing { .. } => return false,
         };
         let sqlx::Error::Database(error) = source else {
             return !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. });

@@ -13,12 +13,16 @@
 //! [`Database`] is the tables in a file of SQLite or in a MySQL or MariaDB server, with one schema, `migrations/`, for all.
 //! [`DatabaseOptions`] are the options of a command line that say which.
 //!
+//! [`Reader`] answers questions about works from them and changes nothing; [`merge`] joins its answer to what the engine
+//! has in memory.
+//!
 //! Where the records come from, and what is done when something fails, is not known here: that is the sidecar's.
 
 mod change;
 mod coalescer;
 mod database;
 mod options;
+mod query;
 
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
@@ -26,6 +30,11 @@ pub use change::{
 };
 pub use coalescer::{Coalescer, RecordError};
 pub use database::{
-    Comparison, Database, DatabaseError, Difference, Frozen, MySqlTarget, Resume, SCHEMA, Target, Tls, Wrong,
+    Comparison, Database, DatabaseError, Difference, Frozen, MySqlTarget, Reader, Resume, SCHEMA, Target,
+    Tls, Wrong,
 };
 pub use options::DatabaseOptions;
+pub use query::{
+    AttemptRow, Live, LiveWork, Merged, Order, PAGE_WORKS_MAX, WorkCounts, WorkFilter, WorkHistory, WorkPage,
+    WorkQuery, WorkRow, merge,
+};

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_market.sql"),
     include_str!("../../migrations/0003_accounts.sql"),
     include_str!("../../migrations/0004_predecessor.sql"),
+    include_str!("../../migrations/0005_listing.sql"),
 ];
 
 /// The number of the last one.

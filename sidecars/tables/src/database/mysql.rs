@@ -99,6 +99,16 @@ pub(super) async fn open(target: &MySqlTarget) -> Result<MySqlConnection, Databa
     Ok(connection)
 }
 
+/// The same, and the server refuses whatever would change something.
+pub(super) async fn open_read_only(target: &MySqlTarget) -> Result<MySqlConnection, DatabaseError> {
+    let mut connection = open(target).await?;
+    sqlx::raw_sql("SET SESSION TRANSACTION READ ONLY")
+        .execute(&mut connection)
+        .await
+        .map_err(sql("connect to"))?;
+    Ok(connection)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

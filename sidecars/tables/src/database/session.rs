@@ -98,6 +98,15 @@ pub(super) fn made(text: std::sync::Arc<str>) -> SqlStr {
 }
 
 impl Arguments {
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Int(number) => self.int(*number),
+            Value::Text(text) => self.text(text),
+            Value::Bytes(bytes) => self.bytes(bytes),
+        }
+    }
+
     fn add<'q, T>(&mut self, value: T)
     where
         T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,

@@ -32,3 +32,17 @@ pub(super) async fn open(file: &Path) -> Result<SqliteConnection, DatabaseError>
         .await
         .map_err(sql("open"))
 }
+
+/// One that is there, and whose journal is what it is: to read needs no more.
+pub(super) async fn open_read_only(file: &Path) -> Result<SqliteConnection, DatabaseError> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE_KIB)
+        .statement_cache_capacity(CACHED_MAX);
+    SqliteConnection::connect_with(&options)
+        .await
+        .map_err(sql("open"))
+}

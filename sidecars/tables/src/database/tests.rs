@@ -1,6 +1,7 @@
 //! What is true of the tables in every database.
 
 mod compare;
+mod listing;
 mod predecessor;
 mod schema;
 mod stories;

@@ -431,7 +431,7 @@ pub(super) fn number(worker: Option<WorkerId>) -> Option<i64> {
     worker.map(|worker| worker.0.into())
 }
 
-fn work_state(state: WorkState) -> &'static str {
+pub(super) fn work_state(state: WorkState) -> &'static str {
     match state {
         WorkState::Queued => "queued",
         WorkState::Leased => "leased",

@@ -31,7 +31,7 @@ async fn follow(target: &Target, engine: &Engine, cuts: &[usize]) -> Database {
     database
 }
 
-async fn empty(database: &mut Database) {
+pub(super) async fn empty(database: &mut Database) {
     let delete = |table: &Table| format!("DELETE FROM {}", table.name);
     let back = "UPDATE pool_positions SET lsn = 0".to_owned();
     for statement in TABLES.iter().map(delete).chain([back]) {
