@@ -138,7 +138,7 @@ Examples:
     /// The engine's journal on disk: check, export, measure, repair; works without an engine
     #[command(subcommand, arg_required_else_help = true)]
     Journal(Journal),
-    /// The database that pool-persist fills: look, bring up to date, check, fill; works without an engine
+    /// The database that pool-persist fills: look, bring up to date, check, fill, archive; works without an engine
     #[command(subcommand, arg_required_else_help = true)]
     Db(Db),
     /// Make the engine take a snapshot now, so that its next start is quick
@@ -443,6 +443,39 @@ Examples:
   DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db rebuild
 ")]
     Rebuild(DbPlace),
+    /// Move old events to compressed files, so that their table does not grow for ever
+    #[command(after_help = "\
+Events are the changes of works' states (pool_events, pool_history). Works, attempts and all else stay.
+
+A file events-<first record>-<last record>.jsonl.gz has one JSON object a row: lsn, work, works, at_us,
+at, state, reason, reason_text, attempt, worker. It has a million rows at most, and is safe on disk
+before they are deleted. The table pool_archives has its name and SHA-256; keep the files as long as
+you may be asked.
+
+It may run beside pool-persist, and again at any time: what an interrupted run left is finished. Give
+the same folder each time. `pool db verify` does not miss events that are archived.
+
+Examples:
+  pool db archive --older-than 30d --dry-run
+  pool db archive --older-than 90d --into /backup/events
+  DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db archive --older-than 30d -o json
+")]
+    Archive(Archive),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Archive {
+    #[command(flatten)]
+    pub(crate) place: DbPlace,
+    /// Events of at least this age go, as whole records, oldest first
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub(crate) older_than: Duration,
+    /// Folder of the files; it is made [default: `archive` in the folder of --data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -27,17 +27,18 @@ pub(crate) fn run(data: &Path, output: &Output, command: Db) -> Result<Exit, Fai
         Db::Migrate(place) => migrate(&runtime, &Place::of(data, place)?, output),
         Db::Verify { place, show } => verify(&runtime, &Place::of(data, place)?, show, output),
         Db::Rebuild(place) => rebuild(&runtime, &Place::of(data, place)?, output),
+        Db::Archive(archive) => super::archive::run(&runtime, data, archive, output),
     }
 }
 
 /// Which database, and the journal that it belongs to.
-struct Place {
+pub(super) struct Place {
     journal: PathBuf,
-    target: Target,
+    pub(super) target: Target,
 }
 
 impl Place {
-    fn of(data: &Path, place: DbPlace) -> Result<Self, Failure> {
+    pub(super) fn of(data: &Path, place: DbPlace) -> Result<Self, Failure> {
         let journal = place.journal.unwrap_or_else(|| data.join("engine"));
         let target = place
             .database
@@ -73,7 +74,7 @@ impl Place {
         Failure::new(Exit::NotFound, what).cure("give a copy of the journal from its beginning")
     }
 
-    fn failed(&self, error: &DatabaseError) -> Failure {
+    pub(super) fn failed(&self, error: &DatabaseError) -> Failure {
         let exit = match error {
             DatabaseError::Sql { .. } | DatabaseError::Migrating => Exit::Unavailable,
             _ => Exit::Conflict,
@@ -133,15 +134,7 @@ fn migrate(runtime: &Runtime, place: &Place, output: &Output) -> Result<Exit, Fa
 }
 
 fn verify(runtime: &Runtime, place: &Place, show: usize, output: &Output) -> Result<Exit, Failure> {
-    place.must_exist()?;
-    let schema = runtime
-        .block_on(Database::schema(&place.target))
-        .map_err(|error| place.failed(&error))?;
-    if schema != SCHEMA {
-        let old = format!("{} has schema {schema}, not {SCHEMA}", place.target);
-        return Err(Failure::new(Exit::Conflict, old).cure("pool db migrate"));
-    }
-    let mut database = opened(runtime, place)?;
+    let mut database = current(runtime, place)?;
     // What is written from here on is not seen.
     let frozen = runtime
         .block_on(database.freeze())
@@ -176,6 +169,7 @@ fn verify(runtime: &Runtime, place: &Place, show: usize, output: &Output) -> Res
         database: place.target.to_string(),
         at,
         rows: compared.rows,
+        archived: compared.archived,
         differences: compared.differences,
         shown: differences,
     })?;
@@ -198,6 +192,19 @@ fn rebuild(runtime: &Runtime, place: &Place, output: &Output) -> Result<Exit, Fa
         upto,
     })?;
     Ok(Exit::Ok)
+}
+
+/// A database that is there and has the newest schema, which is not changed by looking at it.
+pub(super) fn current(runtime: &Runtime, place: &Place) -> Result<Database, Failure> {
+    place.must_exist()?;
+    let schema = runtime
+        .block_on(Database::schema(&place.target))
+        .map_err(|error| place.failed(&error))?;
+    if schema != SCHEMA {
+        let old = format!("{} has schema {schema}, not {SCHEMA}", place.target);
+        return Err(Failure::new(Exit::Conflict, old).cure("pool db migrate"));
+    }
+    opened(runtime, place)
 }
 
 fn opened(runtime: &Runtime, place: &Place) -> Result<Database, Failure> {
@@ -364,6 +371,8 @@ struct Verified {
     database: String,
     at: Lsn,
     rows: Vec<(&'static str, u64)>,
+    /// Events up to this record are archived; 0: none.
+    archived: Lsn,
     differences: u64,
     shown: Vec<String>,
 }
@@ -379,6 +388,7 @@ impl Show for Verified {
             "equal": self.differences == 0,
             "lsn": self.at,
             "rows": counts(&self.rows),
+            "events_archived_upto_lsn": (self.archived > Lsn(0)).then_some(self.archived),
             "differences": self.differences,
             "shown": self.shown,
         })
@@ -398,6 +408,10 @@ impl Show for Verified {
             1 => "1 row is not what the journal says".to_owned(),
             more => format!("{more} rows are not what the journal says"),
         };
+        let archived = match self.archived {
+            Lsn(0) => String::new(),
+            Lsn(upto) => format!("events up to record {upto}, which were not compared"),
+        };
         let hidden = self.differences - self.shown.len() as u64;
         let mut shown = self.shown.clone();
         if hidden > 0 {
@@ -407,6 +421,7 @@ impl Show for Verified {
             ("database", self.database.clone()),
             ("at record", self.at.0.to_string()),
             ("verdict", verdict),
+            ("archived", archived),
             ("rows", listed(&self.rows)),
             ("differences", shown.join("\n")),
         ])

@@ -3,6 +3,7 @@
 //! `args` says what can be said, one module per noun does it, `output` prints what came of it, `exit` says how
 //! the program ends. Results go to standard output, everything else to standard error.
 
+mod archive;
 mod args;
 mod bag;
 mod connect;

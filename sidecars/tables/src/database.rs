@@ -6,6 +6,7 @@
 //!
 //! What a failed commit did is not known. [`Database::resume`] on a fresh connection says where the tables are.
 
+mod archive;
 mod compare;
 mod decode;
 mod listing;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
 use crate::change::Batch;
+pub use archive::{Archivable, ArchiveError, Archiving};
 pub use compare::{Comparison, Difference, Frozen, Wrong};
 pub use mysql::{MySqlTarget, Tls};
 pub use reader::Reader;

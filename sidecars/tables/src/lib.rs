@@ -18,20 +18,22 @@
 //!
 //! Where the records come from, and what is done when something fails, is not known here: that is the sidecar's.
 
+mod archive;
 mod change;
 mod coalescer;
 mod database;
 mod options;
 mod query;
 
+pub use archive::{ArchiveFile, ArchivedEvent, FileError};
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,
 };
 pub use coalescer::{Coalescer, RecordError};
 pub use database::{
-    Comparison, Database, DatabaseError, Difference, Frozen, MySqlTarget, Reader, Resume, SCHEMA, Target,
-    Tls, Wrong,
+    Archivable, ArchiveError, Archiving, Comparison, Database, DatabaseError, Difference, Frozen,
+    MySqlTarget, Reader, Resume, SCHEMA, Target, Tls, Wrong,
 };
 pub use options::DatabaseOptions;
 pub use query::{

@@ -93,6 +93,36 @@ async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
     let named = said["shown"][0].as_str().expect("it is named");
     assert!(named.ends_with("exit_code is 7, should be 0"), "{named}");
 
+    let archive = folder.path().join("archive");
+    let into = archive.to_str().expect("it is UTF-8");
+    let verb = ["archive", "--older-than", "0", "--into", into];
+    let dry = [verb.as_slice(), &["--dry-run"]].concat();
+    let (code, would, problem) = pool_db(&dry, &engine.data(), &file);
+    assert_eq!(code, 0, "{problem}");
+    assert!(!archive.exists(), "looking makes none");
+    let (code, said, problem) = pool_db(&verb, &engine.data(), &file);
+    assert_eq!((code, &said["rows"]), (0, &would["rows"]), "{said} {problem}");
+    assert!(said["rows"].as_u64() > Some(0), "{said}");
+    let name = said["files"][0]["file"].as_str().expect("it is named");
+    let bytes = std::fs::metadata(archive.join(name)).expect("it is there").len();
+    assert_eq!(said["bytes"], bytes, "{said}");
+    let (code, again, _) = pool_db(&verb, &engine.data(), &file);
+    assert_eq!((code, &again["rows"]), (0, &Value::from(0)), "{again}");
+    let (_, status, _) = pool_db(&["status"], &engine.data(), &file);
+    let rows = (&status["rows"]["pool_events"], &status["rows"]["pool_archives"]);
+    assert_eq!(rows, (&Value::from(0), &Value::from(1)), "{status}");
+    // The row that was spoilt is still the only one.
+    let (code, verified, _) = pool_db(&["verify"], &engine.data(), &file);
+    assert_eq!(
+        (code, &verified["differences"]),
+        (1, &Value::from(1)),
+        "{verified}"
+    );
+    assert_eq!(
+        verified["events_archived_upto_lsn"], said["upto_lsn"],
+        "{verified}"
+    );
+
     let fresh = folder.path().join("fresh.sqlite");
     let (code, said, problem) = pool_db(&["rebuild"], &engine.data(), &fresh);
     assert_eq!(code, 0, "{problem}");

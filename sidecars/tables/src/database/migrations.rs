@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0003_accounts.sql"),
     include_str!("../../migrations/0004_predecessor.sql"),
     include_str!("../../migrations/0005_listing.sql"),
+    include_str!("../../migrations/0006_archive.sql"),
 ];
 
 /// The number of the last one.

@@ -173,7 +173,7 @@ impl Session {
         let row = sqlx::query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
             .fetch_one(connection)
             .await?;
-        Ok(row.try_get::<String, _>(1)? != "")
+        Ok(!row.try_get::<String, _>(1)?.is_empty())
     }
 
     /// Runs a statement, which the database keeps prepared; how many rows it concerned.

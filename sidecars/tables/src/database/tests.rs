@@ -1,5 +1,6 @@
 //! What is true of the tables in every database.
 
+mod archive;
 mod compare;
 mod listing;
 mod predecessor;
