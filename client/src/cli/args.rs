@@ -443,6 +443,18 @@ Examples:
   DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db rebuild
 ")]
     Rebuild(DbPlace),
+    /// List works, also those that the engine has forgotten
+    #[command(after_help = "\
+The tables have every work that was ever accepted, a little later than the engine (`pool db status`
+says how much); the engine has those that it still remembers, see `pool work list`. The database is
+only read.
+
+Examples:
+  pool db works --user anna --state failed --within 7d
+  pool db works --label nightly --all -o jsonl
+  pool db works --app docker:alpine --count
+")]
+    Works(Box<History>),
     /// Move old events to compressed files, so that their table does not grow for ever
     #[command(after_help = "\
 Events are the changes of works' states (pool_events, pool_history). Works, attempts and all else stay.
@@ -461,6 +473,48 @@ Examples:
   DBHOST=db MYSQL_USER_PASSWORD_FILE=secrets/db pool db archive --older-than 30d -o json
 ")]
     Archive(Archive),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) place: DbPlace,
+    /// Only works in these states
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATE")]
+    pub(crate) state: Vec<StateArg>,
+    /// Only works of this user, by name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only works for this app, the whole of its name
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// Only works of this bag: 3 or b3
+    #[arg(long, value_name = "BAG")]
+    pub(crate) bag: Option<BagRef>,
+    /// Only works that this worker had last: 2 or k2
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: Option<WorkerRef>,
+    /// Only works of bags with this label, the whole of it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
+    /// Only works that were accepted this long ago or later
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub(crate) within: Option<Duration>,
+    /// The oldest first, not the newest
+    #[arg(long)]
+    pub(crate) oldest_first: bool,
+    /// Start behind this work: 12 or w12
+    #[arg(long, value_name = "WORK")]
+    pub(crate) after: Option<WorkRef>,
+    /// Print at most this many
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// Print all
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Count them by state, and list none
+    #[arg(long, conflicts_with_all = ["after", "limit", "all", "oldest_first"])]
+    pub(crate) count: bool,
 }
 
 #[derive(Args, Debug)]

@@ -27,6 +27,7 @@ pub(crate) fn run(data: &Path, output: &Output, command: Db) -> Result<Exit, Fai
         Db::Migrate(place) => migrate(&runtime, &Place::of(data, place)?, output),
         Db::Verify { place, show } => verify(&runtime, &Place::of(data, place)?, show, output),
         Db::Rebuild(place) => rebuild(&runtime, &Place::of(data, place)?, output),
+        Db::Works(asked) => super::history::run(&runtime, data, *asked, output),
         Db::Archive(archive) => super::archive::run(&runtime, data, archive, output),
     }
 }
@@ -48,7 +49,7 @@ impl Place {
     }
 
     /// Nothing is made that was only to be looked at.
-    fn must_exist(&self) -> Result<(), Failure> {
+    pub(super) fn must_exist(&self) -> Result<(), Failure> {
         match &self.target {
             Target::Sqlite(file) if !file.exists() => {
                 let missing =

@@ -10,6 +10,7 @@ mod connect;
 mod db;
 mod dev;
 mod exit;
+mod history;
 mod journal;
 mod output;
 mod progress;

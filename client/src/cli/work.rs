@@ -146,7 +146,7 @@ async fn list(context: &Context, args: WorkList) -> Result<Exit, Failure> {
     }
 }
 
-fn state(arg: StateArg) -> WorkState {
+pub(super) fn state(arg: StateArg) -> WorkState {
     match arg {
         StateArg::Queued => WorkState::Queued,
         StateArg::Leased => WorkState::Leased,

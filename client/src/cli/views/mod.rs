@@ -8,4 +8,4 @@ mod work;
 mod tests;
 
 pub(crate) use told::{Changed, Explained, Submitted, Summary};
-pub(crate) use work::output_of;
+pub(crate) use work::{output_of, reason};

@@ -33,7 +33,7 @@ fn joined(pairs: &[(String, String)]) -> String {
 }
 
 /// The reason, where there is one.
-fn reason(reason: Reason) -> Option<Reason> {
+pub(crate) fn reason(reason: Reason) -> Option<Reason> {
     (reason != Reason::None).then_some(reason)
 }
 

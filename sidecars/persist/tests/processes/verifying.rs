@@ -78,6 +78,26 @@ async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
     );
     assert!(said["lsn"].as_u64() >= Some(last), "{said}");
 
+    let works = |args: &[&str]| pool_db(&[&["works"], args].concat(), &engine.data(), &file);
+    let (code, said, problem) = works(&["--state", "succeeded", "--within", "1d", "--count"]);
+    assert_eq!(
+        (code, &said["states"]["succeeded"]),
+        (0, &Value::from(4_000)),
+        "{said} {problem}"
+    );
+    let (code, all, problem) = works(&["--oldest-first", "--all"]);
+    let all = all.as_array().expect("a list");
+    let ids: Vec<_> = all.iter().map(|row| row["work"].as_u64()).collect();
+    assert_eq!((code, ids.len(), ids.is_sorted()), (0, 4_000, true), "{problem}");
+    let (code, some, problem) = works(&["--limit", "3"]);
+    let newest: Vec<_> = all.iter().rev().take(3).cloned().collect();
+    assert_eq!((code, some), (0, Value::Array(newest)), "{problem}");
+    let (code, _, problem) = works(&["--user", "nobody"]);
+    assert_eq!(code, 5, "{problem}");
+    assert!(problem.contains("has no user `nobody`"), "{problem}");
+    let (code, _, problem) = works(&["--bag", "last"]);
+    assert_eq!(code, 2, "{problem}");
+
     sidecar.stop();
     let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
         .await

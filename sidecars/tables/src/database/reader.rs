@@ -2,10 +2,10 @@
 //!
 //! Each answer is of one state of the tables, whatever is written meanwhile, and says which.
 
-use super::session::Session;
+use super::session::{Session, fixed};
 use super::{DatabaseError, Target, listing, migrations, mysql, position, sql, sqlite};
 use crate::query::{WorkCounts, WorkFilter, WorkHistory, WorkPage, WorkQuery};
-use wire_protocol::ids::{Lsn, WorkId};
+use wire_protocol::ids::{Lsn, TenantId, WorkId};
 
 /// What was tried, for errors.
 const STEP: &str = "read";
@@ -77,6 +77,21 @@ impl Reader {
         self.begin().await?;
         let history = listing::history(&mut self.session, work).await;
         self.end(history).await
+    }
+
+    /// The user of this name; `None`: no user with works in the tables has it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn user(&mut self, name: &str) -> Result<Option<TenantId>, DatabaseError> {
+        let mut arguments = self.session.arguments();
+        arguments.text(name);
+        // A server takes spaces at the end for nothing.
+        arguments.int(name.len() as i64);
+        let text = "SELECT user_id FROM pool_users WHERE name = ? AND OCTET_LENGTH(name) = ?";
+        let rows = self.session.integers(fixed(text), arguments).await;
+        let rows = rows.map_err(sql(STEP))?;
+        Ok(rows.first().map(|row| TenantId(row[0] as u32)))
     }
 
     /// Leaves in good order.

@@ -114,6 +114,30 @@ fn a_reader_can_change_nothing() {
 }
 
 #[test]
+fn users_are_found_by_their_whole_names() {
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut database = open(target).await;
+            let anna = fixed("INSERT INTO pool_users (user_id, name, weight) VALUES (2, 'anna', 1)");
+            database.session.run(anna).await.expect("it is valid");
+            let mut reader = Reader::open(target).await.expect("it is there");
+            for (name, found) in [
+                ("anna", Some(TenantId(2))),
+                ("Anna", None),
+                ("anna ", None),
+                ("ann", None),
+            ] {
+                assert_eq!(
+                    reader.user(name).await.expect("it answers"),
+                    found,
+                    "{target}: {name:?}"
+                );
+            }
+        });
+    }
+}
+
+#[test]
 fn a_reader_makes_nothing_and_takes_only_its_schema() {
     let databases = Databases::start();
     for target in &databases.fresh() {
