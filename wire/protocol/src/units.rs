@@ -20,6 +20,31 @@ impl Instant {
     pub fn since(self, earlier: Self) -> Millis {
         Millis(self.0.saturating_sub(earlier.0) / 1_000_000)
     }
+
+    /// As RFC 3339 in UTC, with this many digits of a second's fraction, 1 to 9; what is finer is cut off.
+    #[must_use]
+    pub fn rfc3339(self, digits: usize) -> String {
+        let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let fraction = format!("{nanos:09}");
+        let fraction = &fraction[..digits.clamp(1, 9)];
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction}Z")
+    }
+}
+
+/// Year, month and day of a number of days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`, <https://howardhinnant.github.io/date_algorithms.html>).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
 impl Add<Millis> for Instant {
@@ -105,3 +130,20 @@ impl fmt::Display for Bytes {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slots(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_know_the_calendar() {
+        let at = |seconds: u64| Instant(seconds * 1_000_000_000).rfc3339(3);
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(1_709_164_799), "2024-02-28T23:59:59.000Z");
+        let late = Instant(4_102_444_800_123_456_789);
+        assert_eq!(late.rfc3339(3), "2100-01-01T00:00:00.123Z");
+        assert_eq!(late.rfc3339(6), "2100-01-01T00:00:00.123456Z");
+        assert_eq!(late.rfc3339(9), "2100-01-01T00:00:00.123456789Z");
+    }
+}
