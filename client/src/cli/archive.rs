@@ -13,7 +13,7 @@ use super::db::{Place, current};
 use super::exit::{Exit, Failure};
 use super::output::{Output, Show, fields};
 
-/// Rows of a file: some tens of MB, which every tool can open.
+/// Rows of a file, which every tool can open.
 const FILE_ROWS_MAX: u64 = 1_000_000;
 
 pub(super) fn run(

@@ -3,15 +3,17 @@
 //! A file is called by the records that it holds, `events-<first>-<last>.jsonl.gz`, and the same rows make the same
 //! bytes. So a file that a crash left behind is written again under its own name, and not beside it.
 //!
-//! It appears whole or not at all: it is written under another name, synced and renamed, and the folder is synced.
+//! It appears whole or not at all: it is written under another name, synced and renamed, and the folder is synced. One
+//! that is there is never replaced: it has the same bytes, or other events that are nowhere else, as those of another
+//! pool.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, Digest, SHA256};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wire_protocol::ids::Lsn;
@@ -26,19 +28,19 @@ pub struct ArchivedEvent {
     /// How many works, from that one on.
     pub works: u64,
     /// When: UTC, microseconds since 1970.
-    pub at_us: i64,
+    pub at_us: u64,
     /// The same in RFC 3339.
     pub at: String,
     /// The state from then on.
     pub state: String,
     /// Why, as a number of `pool_reasons`.
-    pub reason: i64,
+    pub reason: u16,
     /// The same in words; `None`: this database has none for it.
     pub reason_text: Option<String>,
     /// The attempt, 0: none yet.
-    pub attempt: i64,
+    pub attempt: u16,
     /// On which worker, if on one.
-    pub worker: Option<u64>,
+    pub worker: Option<u32>,
 }
 
 /// A file could not be made.
@@ -142,7 +144,7 @@ impl ArchiveWriter {
         written.map_err(failure("write", &self.temporary))
     }
 
-    /// Makes it durable under its name. One of that name that is there is replaced.
+    /// Makes it durable under its name. If a file of that name has other bytes, it stays, and this is an error.
     pub(crate) fn finish(self, first: Lsn, last: Lsn) -> Result<ArchiveFile, FileError> {
         let Self {
             folder,
@@ -157,11 +159,19 @@ impl ArchiveWriter {
         file.sync_data().map_err(failure("sync", &temporary))?;
         let name = name(first, last);
         let path = folder.join(&name);
-        temporary
-            .persist(&path)
-            .map_err(|error| failure("rename a file to", &path)(error.error))?;
-        sync_folder(&folder).map_err(failure("sync", &folder))?;
         let digest = digest.finish();
+        match temporary.persist_noclobber(&path) {
+            Ok(()) => {}
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = hash(&path).map_err(failure("read", &path))?;
+                if there.as_ref() != digest.as_ref() {
+                    let other = io::Error::other("it has other events: those of another database, or damage");
+                    return Err(failure("replace", &path)(other));
+                }
+            }
+            Err(error) => return Err(failure("rename a file to", &path)(error.error)),
+        }
+        sync_folder(&folder).map_err(failure("sync", &folder))?;
         Ok(ArchiveFile {
             name,
             first,
@@ -170,6 +180,17 @@ impl ArchiveWriter {
             bytes,
             sha256: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
         })
+    }
+}
+
+fn hash(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let (mut digest, mut bytes) = (Context::new(&SHA256), vec![0; 64 * 1_024]);
+    loop {
+        match file.read(&mut bytes)? {
+            0 => return Ok(digest.finish()),
+            count => digest.update(&bytes[..count]),
+        }
     }
 }
 
@@ -202,32 +223,8 @@ impl Write for Hashing {
     }
 }
 
-/// Microseconds since 1970 as RFC 3339 in UTC, all of them.
-pub(crate) fn rfc3339(us: i64) -> String {
-    let (days, of_day) = (us.div_euclid(86_400_000_000), us.rem_euclid(86_400_000_000));
-    let (year, month, day) = civil(days);
-    let (second, micros) = (of_day / 1_000_000, of_day % 1_000_000);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
-}
-
-/// Year, month and day of a number of days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`, <https://howardhinnant.github.io/date_algorithms.html>).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (era * 400 + year + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::io::Read;
-
     use super::*;
 
     /// What a file says.
@@ -245,7 +242,7 @@ pub(crate) mod tests {
             work: 100,
             works: 3,
             at_us: 1_709_164_799_000_250,
-            at: rfc3339(1_709_164_799_000_250),
+            at: "2024-02-28T23:59:59.000250Z".to_owned(),
             state: "failed".to_owned(),
             reason: 1,
             reason_text: Some("it \"ended\"".to_owned()),
@@ -261,14 +258,6 @@ pub(crate) mod tests {
             line,
             r#"{"lsn":7,"work":100,"works":3,"at_us":1709164799000250,"at":"2024-02-28T23:59:59.000250Z","state":"failed","reason":1,"reason_text":"it \"ended\"","attempt":2,"worker":null}"#
         );
-    }
-
-    #[test]
-    fn times_know_the_calendar() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999Z");
-        assert_eq!(rfc3339(951_782_400_000_001), "2000-02-29T00:00:00.000001Z");
-        assert_eq!(rfc3339(4_102_444_800_123_000), "2100-01-01T00:00:00.123000Z");
     }
 
     #[test]
@@ -293,6 +282,13 @@ pub(crate) mod tests {
         let hash = ring::digest::digest(&SHA256, &bytes);
         let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(first.sha256, hash);
+
+        let mut other = write();
+        other.write(&event()).expect("there is room");
+        let refused = other.finish(Lsn(7), Lsn(9)).expect_err("it has other events");
+        assert_eq!(refused.to_string(), format!("cannot replace {}", path.display()));
+        assert_eq!(fs::read(&path).expect("it is there"), bytes);
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
     }
 
     #[test]

@@ -20,14 +20,14 @@ use std::path::Path;
 use thiserror::Error;
 use wire_protocol::ids::Lsn;
 
-use super::session::{Session, Value, fixed};
-use super::{Database, DatabaseError, position, sql};
-use crate::archive::{ArchiveFile, ArchiveWriter, ArchivedEvent, FileError, left_behind, rfc3339};
+use super::session::{Session, fixed, made};
+use super::{Database, DatabaseError, decode, position, sql};
+use crate::archive::{ArchiveFile, ArchiveWriter, FileError, left_behind};
 
 /// Rows read at once: some hundred KiB.
 const PAGE_ROWS: usize = 4_096;
 
-/// Rows deleted in one transaction, unless one record has more. A server takes some tens of milliseconds for them.
+/// Rows deleted in one transaction, unless one record has more.
 const DELETED_ROWS_MAX: u64 = 10_000;
 
 const STEP: &str = "archive events of";
@@ -256,56 +256,34 @@ async fn write_range(
             arguments.int(number);
         }
         arguments.int(PAGE_ROWS as i64);
-        let text = fixed(
-            "SELECT lsn, work_id, works, at_us, state, reason, attempt, worker_id FROM pool_events \
+        let text = format!(
+            "SELECT {} FROM pool_events \
              WHERE lsn >= ? AND lsn <= ? AND (lsn > ? OR work_id > ?) ORDER BY lsn, work_id LIMIT ?",
+            decode::EVENT
         );
-        let rows = session.values(text, arguments).await.map_err(sql(STEP))?;
+        let rows = session
+            .values(made(text.into()), arguments)
+            .await
+            .map_err(sql(STEP))?;
         for row in &rows {
-            file.write(&event(row, &reasons))?;
+            let event = decode::event(row, &reasons)?;
+            (lsn, work) = (event.lsn as i64, event.work as i64);
+            file.write(&event)?;
         }
         tell(rows.len() as u64);
-        match rows.last() {
-            Some(row) if rows.len() == PAGE_ROWS => (lsn, work) = (row[0].number(), row[1].number()),
-            _ => break,
+        if rows.len() < PAGE_ROWS {
+            break;
         }
     }
     Ok(file.finish(first, last)?)
 }
 
 /// Reasons in words.
-async fn reasons(session: &mut Session) -> Result<BTreeMap<i64, String>, DatabaseError> {
+async fn reasons(session: &mut Session) -> Result<BTreeMap<u16, String>, DatabaseError> {
     let text = fixed("SELECT reason, meaning FROM pool_reasons");
     let rows = session.values(text, session.arguments()).await;
-    let rows = rows.map_err(sql(STEP))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row[0].number(), words(&row[1])))
-        .collect())
-}
-
-fn words(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn event(row: &[Value], reasons: &BTreeMap<i64, String>) -> ArchivedEvent {
-    let (at_us, reason) = (row[3].number(), row[5].number());
-    ArchivedEvent {
-        lsn: row[0].number() as u64,
-        work: row[1].number() as u64,
-        works: row[2].number() as u64,
-        at_us,
-        at: rfc3339(at_us),
-        state: words(&row[4]),
-        reason,
-        reason_text: reasons.get(&reason).cloned(),
-        attempt: row[6].number(),
-        worker: match &row[7] {
-            Value::Null => None,
-            worker => Some(worker.number() as u64),
-        },
-    }
+    rows.map_err(sql(STEP))?
+        .iter()
+        .map(|row| decode::reason_in_words(row))
+        .collect()
 }

@@ -1,5 +1,7 @@
 //! Rows of the tables as what they mean. Whoever can write to the tables may have written anything.
 
+use std::collections::BTreeMap;
+
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::units::Instant;
@@ -7,6 +9,7 @@ use wire_protocol::view::WorkState;
 
 use super::DatabaseError;
 use super::session::Value;
+use crate::archive::ArchivedEvent;
 use crate::query::{AttemptRow, WorkRow};
 
 /// Columns of [`work`], in its order; `w` is the work's row and `b` its batch's.
@@ -16,6 +19,9 @@ pub(super) const WORK: &str = "w.work_id, w.batch_id, w.user_id, b.app, b.label,
 /// Columns of [`attempt`], in its order.
 pub(super) const ATTEMPT: &str =
     "attempt, worker_id, epoch, leased_us, started_us, ended_us, outcome, reason";
+
+/// Columns of [`event`], in its order.
+pub(super) const EVENT: &str = "lsn, work_id, works, at_us, state, reason, attempt, worker_id";
 
 /// A row whose columns are taken one after the other.
 pub(super) struct Columns<'a> {
@@ -96,6 +102,37 @@ pub(super) fn attempt(of: WorkId, values: &[Value]) -> Result<AttemptRow, Databa
         outcome: row.next(or_null(|value| outcome(text(value)?)))?,
         reason: row.next(or_null(reason))?,
     })
+}
+
+/// The row of an event, with its reason in the words that this database has for it.
+pub(super) fn event(
+    values: &[Value],
+    reasons: &BTreeMap<u16, String>,
+) -> Result<ArchivedEvent, DatabaseError> {
+    let of = values.first().unwrap_or(&Value::Null);
+    let mut row = Columns::new(format!("an event of record {of}"), EVENT, values);
+    let (lsn, work, works) = (row.number()?, row.number()?, row.number()?);
+    let at = row.next(instant)?;
+    let state = row.state()?.to_string();
+    let reason = row.number()?;
+    Ok(ArchivedEvent {
+        lsn,
+        work,
+        works,
+        at_us: at.0 / 1_000,
+        at: at.rfc3339(6),
+        state,
+        reason,
+        reason_text: reasons.get(&reason).cloned(),
+        attempt: row.number()?,
+        worker: row.number_or_null()?,
+    })
+}
+
+/// A row of `pool_reasons`.
+pub(super) fn reason_in_words(values: &[Value]) -> Result<(u16, String), DatabaseError> {
+    let mut row = Columns::new("a reason".to_owned(), "reason, meaning", values);
+    Ok((row.number()?, row.text()?))
 }
 
 /// NULL is `None`, and no mistake.

@@ -63,7 +63,7 @@ fn holds(folder: &Path, files: &[&str], upto: u64) {
         .collect();
     assert_eq!(keys, expected);
     for event in found {
-        assert_eq!(event.at_us, event.lsn as i64 * 10);
+        assert_eq!(event.at_us, event.lsn * 10);
         assert_eq!((event.works, event.state.as_str()), (7, "failed"));
         assert_eq!((event.reason, event.attempt, event.worker), (1, 1, None));
         let reason = "the command ended with a non-zero exit code";
