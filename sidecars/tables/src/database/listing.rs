@@ -27,7 +27,7 @@ use select::text;
 use wire_protocol::ids::WorkId;
 
 /// Batches looked at for a page. Thousands of them may have the same label and one work each, none of which passes:
-/// the page is then short, in a few milliseconds, and says where to go on.
+/// the page is then short, and says where to go on.
 const BATCHES_MAX: usize = 256;
 
 /// Some of the works, in their order, and where to go on.

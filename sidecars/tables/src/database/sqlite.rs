@@ -20,29 +20,26 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHE_KIB: &str = "-65536";
 
 pub(super) async fn open(file: &Path) -> Result<SqliteConnection, DatabaseError> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
+    let options = options(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("cache_size", CACHE_KIB)
-        .statement_cache_capacity(CACHED_MAX);
-    SqliteConnection::connect_with(&options)
-        .await
-        .map_err(sql("open"))
+        .synchronous(SqliteSynchronous::Full);
+    connect(&options).await
 }
 
 /// One that is there, and whose journal is what it is: to read needs no more.
 pub(super) async fn open_read_only(file: &Path) -> Result<SqliteConnection, DatabaseError> {
-    let options = SqliteConnectOptions::new()
+    connect(&options(file).read_only(true)).await
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(file)
-        .create_if_missing(false)
-        .read_only(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("cache_size", CACHE_KIB)
-        .statement_cache_capacity(CACHED_MAX);
-    SqliteConnection::connect_with(&options)
-        .await
-        .map_err(sql("open"))
+        .statement_cache_capacity(CACHED_MAX)
+}
+
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, DatabaseError> {
+    SqliteConnection::connect_with(options).await.map_err(sql("open"))
 }

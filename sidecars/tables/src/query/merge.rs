@@ -116,32 +116,20 @@ fn nearer(query: &WorkQuery, one: Option<WorkId>, other: Option<WorkId>) -> Opti
 }
 
 /// The same work as both have it.
-fn newer(row: WorkRow, live: &LiveWork, since: Lsn) -> WorkRow {
-    let view = &live.view;
-    let is_of_before = row.lsn.is_none_or(|lsn| lsn <= since);
-    let stored = progress(row.attempt, row.state);
-    if row.state == view.state && row.attempt == view.attempt {
-        // The same, and the tables know more of it.
-        return row;
-    }
-    if !is_of_before && stored >= progress(view.attempt, view.state) {
-        return row;
-    }
-    WorkRow {
-        state: view.state,
-        reason: view.reason,
-        attempt: view.attempt,
-        worker: holder(view),
-        exit_code: None,
-        elapsed_us: None,
-        changed_at: None,
-        lsn: None,
-        ..row
+fn newer(stored: WorkRow, live: &LiveWork, since: Lsn) -> WorkRow {
+    let LiveWork { view, .. } = live;
+    let [there, here] = [(stored.attempt, stored.state), (view.attempt, view.state)];
+    let is_of_before = stored.lsn.is_none_or(|lsn| lsn <= since);
+    // Where both say the same, the tables know more of it.
+    if there == here || !is_of_before && progress(there) >= progress(here) {
+        stored
+    } else {
+        row(live)
     }
 }
 
 /// How far a work got. What is given back waits with the number of the attempt that it had, and so comes behind it.
-fn progress(attempt: Attempt, state: WorkState) -> (Attempt, u8) {
+fn progress((attempt, state): (Attempt, WorkState)) -> (Attempt, u8) {
     let state = match state {
         WorkState::Leased => 0,
         WorkState::Running => 1,

@@ -16,6 +16,14 @@ async fn plan(reader: &mut Reader, select: &Select) -> Vec<String> {
     rows.into_iter().map(text).collect()
 }
 
+/// Of an empty database, in a folder that goes with the test.
+async fn reader() -> (Reader, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = Target::Sqlite(folder.path().join("pool.sqlite"));
+    open(&target).await;
+    (Reader::open(&target).await.expect("it opens"), folder)
+}
+
 fn with(change: impl FnOnce(&mut WorkFilter)) -> WorkFilter {
     let mut filter = WorkFilter::default();
     change(&mut filter);
@@ -66,11 +74,8 @@ fn cases() -> Vec<(&'static str, WorkFilter)> {
 
 #[test]
 fn every_list_goes_by_an_index_and_sorts_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let target = Target::Sqlite(folder.path().join("pool.sqlite"));
     runtime().block_on(async {
-        open(&target).await;
-        let mut reader = Reader::open(&target).await.expect("it opens");
+        let (mut reader, _folder) = reader().await;
         for (name, filter) in cases() {
             for (order, after) in [
                 (Order::NewestFirst, None),
@@ -104,11 +109,8 @@ fn every_list_goes_by_an_index_and_sorts_nothing() {
 
 #[test]
 fn every_count_of_something_goes_by_an_index() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let target = Target::Sqlite(folder.path().join("pool.sqlite"));
     runtime().block_on(async {
-        open(&target).await;
-        let mut reader = Reader::open(&target).await.expect("it opens");
+        let (mut reader, _folder) = reader().await;
         for (name, filter) in cases() {
             let select = count(&filter);
             let plan = plan(&mut reader, &select).await;
