@@ -1,12 +1,11 @@
 //! `pool db works`: works as the tables have them, also those that the engine has forgotten.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use sidecars_tables::{Order, PAGE_WORKS_MAX, Reader, WorkCounts, WorkFilter, WorkQuery, WorkRow};
 use tokio::runtime::Runtime;
-use wire_protocol::ids::WorkId;
 use wire_protocol::units::Instant;
 
 use super::args::History;
@@ -18,10 +17,9 @@ use super::refs::{BagRef, WorkRef, WorkerRef};
 use super::views::reason;
 
 pub(super) fn run(runtime: &Runtime, data: &Path, asked: History, output: &Output) -> Result<Exit, Failure> {
-    let after = asked.after.map(id_of_work).transpose()?;
-    let (order, count) = (order(&asked), asked.count);
-    let mut left = if asked.all { u64::MAX } else { asked.limit };
-    let mut filter = filter(&asked)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut query = query(&asked, now)?;
+    let mut left = asked.pages.works_max();
     let place = Place::of(data, asked.place)?;
     place.must_exist()?;
     let failed = |error| place.failed(&error);
@@ -29,19 +27,13 @@ pub(super) fn run(runtime: &Runtime, data: &Path, asked: History, output: &Outpu
     if let Some(name) = asked.user {
         let user = runtime.block_on(reader.user(&name)).map_err(failed)?;
         let nobody = || Failure::new(Exit::NotFound, format!("{} has no user `{name}`", place.target));
-        filter.user = Some(user.ok_or_else(nobody)?);
+        query.filter.user = Some(user.ok_or_else(nobody)?);
     }
-    if count {
-        let counts = runtime.block_on(reader.counts(&filter)).map_err(failed)?;
+    if asked.count {
+        let counts = runtime.block_on(reader.counts(&query.filter)).map_err(failed)?;
         output.one(&Counted(counts))?;
         return Ok(Exit::Ok);
     }
-    let mut query = WorkQuery {
-        filter,
-        order,
-        after,
-        limit: 0,
-    };
     let mut list = output.list();
     loop {
         query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE_WORKS_MAX);
@@ -54,20 +46,13 @@ pub(super) fn run(runtime: &Runtime, data: &Path, asked: History, output: &Outpu
         }
     }
     list.end()?;
+    output.more(query.after)?;
     runtime.block_on(reader.close());
     Ok(Exit::Ok)
 }
 
-fn order(asked: &History) -> Order {
-    if asked.oldest_first {
-        Order::OldestFirst
-    } else {
-        Order::NewestFirst
-    }
-}
-
-/// All but the user, whose number the tables know.
-fn filter(asked: &History) -> Result<WorkFilter, Failure> {
+/// All but the user, whose number the tables know; `now` is the time since 1970.
+fn query(asked: &History, now: Duration) -> Result<WorkQuery, Failure> {
     let bag = |bag| match bag {
         BagRef::Id(bag) => Ok(bag),
         BagRef::Last => Err(engine_only("last", "3 or b3")),
@@ -76,11 +61,15 @@ fn filter(asked: &History) -> Result<WorkFilter, Failure> {
         WorkerRef::Id(worker) => Ok(*worker),
         WorkerRef::Name(name) => Err(engine_only(name, "2 or k2")),
     };
-    let since = |ago| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Instant(u64::try_from(now.saturating_sub(ago).as_nanos()).unwrap_or(u64::MAX))
+    let work = |work| match work {
+        WorkRef::Id(work) => Ok(work),
+        WorkRef::Last => Err(engine_only("last", "12 or w12")),
     };
-    Ok(WorkFilter {
+    let since = |ago| {
+        let since = now.saturating_sub(ago).as_nanos();
+        Instant(u64::try_from(since).unwrap_or(u64::MAX))
+    };
+    let filter = WorkFilter {
         states: asked.state.iter().copied().map(super::work::state).collect(),
         user: None,
         app: asked.app.clone(),
@@ -89,14 +78,16 @@ fn filter(asked: &History) -> Result<WorkFilter, Failure> {
         accepted_from: asked.within.map(since),
         accepted_until: None,
         label: asked.label.clone(),
+    };
+    Ok(WorkQuery {
+        order: if asked.oldest_first {
+            Order::OldestFirst
+        } else {
+            Order::NewestFirst
+        },
+        after: asked.pages.after.map(work).transpose()?,
+        ..WorkQuery::new(filter)
     })
-}
-
-fn id_of_work(work: WorkRef) -> Result<WorkId, Failure> {
-    match work {
-        WorkRef::Id(work) => Ok(work),
-        WorkRef::Last => Err(engine_only("last", "12 or w12")),
-    }
 }
 
 /// Names that only the engine resolves: another one may have them by now.
@@ -185,5 +176,57 @@ impl Show for Counted {
             .map(|(state, works)| format!("{works:>12} {state}"))
             .collect();
         fields(&[("works", self.cells().concat()), ("by state", states.join("\n"))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use wire_protocol::ids::{BagId, WorkId, WorkerId};
+    use wire_protocol::outcome::Outcome;
+    use wire_protocol::view::WorkState;
+
+    use super::super::args::{Cli, Command, Db};
+    use super::*;
+
+    fn asked(args: &str) -> Result<WorkQuery, Failure> {
+        let words = ["pool", "db", "works"].into_iter().chain(args.split_whitespace());
+        let cli = Cli::try_parse_from(words).expect("well-formed flags");
+        let Command::Db(Db::Works(asked)) = cli.command else {
+            panic!("{args}");
+        };
+        query(&asked, Duration::from_secs(1_000))
+    }
+
+    #[test]
+    fn each_flag_narrows_what_it_says() {
+        let all = WorkQuery::new(WorkFilter::default());
+        assert_eq!(asked("").expect("it is complete"), all);
+        let one = asked(
+            "--state failed,queued --app a --bag b3 --worker k2 --label l --within 1m --oldest-first --after w12",
+        );
+        let filter = WorkFilter {
+            states: vec![WorkState::Done(Outcome::Failed), WorkState::Queued],
+            user: None,
+            app: Some("a".to_owned()),
+            batch: Some(BagId(3)),
+            worker: Some(WorkerId(2)),
+            accepted_from: Some(Instant(940_000_000_000)),
+            accepted_until: None,
+            label: Some("l".to_owned()),
+        };
+        let expected = WorkQuery {
+            order: Order::OldestFirst,
+            after: Some(WorkId(12)),
+            ..WorkQuery::new(filter)
+        };
+        assert_eq!(one.expect("it is complete"), expected);
+    }
+
+    #[test]
+    fn names_that_only_the_engine_knows_are_refused() {
+        for args in ["--bag last", "--worker anna", "--after last"] {
+            asked(args).expect_err(args);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde::Serialize;
+use wire_protocol::ids::WorkId;
 
 use super::args::Format;
 
@@ -78,6 +79,16 @@ impl Output {
             output: self,
             empty: true,
             kind: std::marker::PhantomData,
+        }
+    }
+
+    /// Tells a person how to go on with a list that goes on behind `next`.
+    pub(crate) fn more(&self, next: Option<WorkId>) -> io::Result<()> {
+        match (next, self.format) {
+            (Some(next), Format::Table) => {
+                writeln!(io::stderr(), "there may be more: --after {next}, or --all")
+            }
+            _ => Ok(()),
         }
     }
 

@@ -122,11 +122,11 @@ async fn list(context: &Context, args: WorkList) -> Result<Exit, Failure> {
         },
         label: args.label,
     };
-    let mut after = match args.after {
+    let mut after = match args.pages.after {
         Some(work) => work.resolve(&client).await?,
         None => WorkId(0),
     };
-    let mut left = if args.all { u64::MAX } else { args.limit };
+    let mut left = args.pages.works_max();
     let mut list = context.output.list();
     loop {
         let limit = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_LEN_MAX);
@@ -137,9 +137,7 @@ async fn list(context: &Context, args: WorkList) -> Result<Exit, Failure> {
             Some(next) if left > 0 => after = next,
             next => {
                 list.end()?;
-                if let (Some(next), Format::Table) = (next, context.output.format) {
-                    writeln!(io::stderr(), "there may be more: --after {next}, or --all")?;
-                }
+                context.output.more(next)?;
                 return Ok(Exit::Ok);
             }
         }
