@@ -10,7 +10,7 @@ use client::protocol::ids::WorkId;
 use client::protocol::template::{Retry, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, Follow, SubmitOptions};
-use sidecars_tables::{MySqlTarget, Target, Tls};
+use sidecars_tables::{Database, MySqlTarget, Target, Tls};
 use testkit::sql::{self, SqlKind, SqlServer};
 
 use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};
@@ -250,7 +250,7 @@ async fn the_same_in_mysql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mariadb_may_be_killed_at_any_point() {
+async fn mariadb_may_be_killed_whenever_rows_are_written() {
     the_server_is_killed(SqlServer::start(SqlKind::MariaDb), 9).await;
 }
 
@@ -262,6 +262,11 @@ async fn mysql_may_be_killed_at_any_point() {
 /// kill -9 of the server, at random points, while batches are written one after the other.
 async fn the_server_is_killed(mut server: SqlServer, seed: u64) {
     let target = of_server(&server).await;
+    if server.kind() == SqlKind::MariaDb {
+        // Killed while it makes a table, MariaDB 10.11.14 may not start again: "Missing FILE_CREATE, FILE_DELETE or
+        // FILE_MODIFY before FILE_CHECKPOINT for tablespace 23". MySQL recovers; so it is killed then as well.
+        Database::open(&target).await.expect("the tables are made");
+    }
     let mut engine = Engine::start(&[]);
     engine.add_worker("ant", 16);
     let folder = tempfile::tempdir().expect("a folder");
