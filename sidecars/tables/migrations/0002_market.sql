@@ -2,11 +2,15 @@
 -- hexadecimal with 0x, small letters. Amounts are in nRLC. Where a number of the chain may be larger than 63 bits it
 -- is a decimal text.
 
+-- What a work of this category may use. NULL: nobody set a limit.
 CREATE TABLE pool_categories (
     category_id BIGINT NOT NULL PRIMARY KEY,
     name VARCHAR(256) NOT NULL,
     description VARCHAR(1024) NOT NULL,
     work_clock_s BIGINT NOT NULL,
+    memory_bytes BIGINT,
+    disk_bytes BIGINT,
+    file_bytes BIGINT,
     changed_us BIGINT NOT NULL
 );
 

@@ -102,8 +102,8 @@ FROM pool_market_orders m;
 CREATE VIEW categories AS
 SELECT c.category_id AS categoryId, CAST(c.category_id AS CHAR) AS uid, NULL AS ownerUID, NULL AS accessRights,
     NULL AS errorMsg, TIMESTAMPADD(SECOND, FLOOR(c.changed_us / 1000000), TIMESTAMP'1970-01-01 00:00:00') AS mtime,
-    c.name AS name, c.work_clock_s AS maxWallClockTime, NULL AS maxFreeMassStorage, NULL AS maxFileSize,
-    NULL AS maxMemory, NULL AS maxCpuSpeed
+    c.name AS name, c.work_clock_s AS maxWallClockTime, c.disk_bytes AS maxFreeMassStorage, c.file_bytes AS maxFileSize,
+    c.memory_bytes AS maxMemory, NULL AS maxCpuSpeed
 FROM pool_categories c;
 
 CREATE VIEW users AS

@@ -47,8 +47,8 @@ const QUERIES: &[(&str, &[&str])] = &[
         &[],
     ),
     (
-        "SELECT CONCAT(name, ' ', maxWallClockTime) FROM categories ORDER BY categoryId",
-        &["small 300"],
+        "SELECT CONCAT(name, ' ', maxWallClockTime, ' ', maxMemory) FROM categories ORDER BY categoryId",
+        &["small 300 512"],
     ),
     (
         "SELECT CONCAT(marketOrderIdx, ' ', status, ' ', price, ' ', remaining, ' ', nbWorkers) FROM marketorders",
@@ -67,7 +67,7 @@ const QUERIES: &[(&str, &[&str])] = &[
 
 /// Rows that the chain and the gateway write.
 const OTHERS: &[&str] = &[
-    "INSERT INTO pool_categories VALUES (4, 'small', 'five minutes', 300, 1000000)",
+    "INSERT INTO pool_categories VALUES (4, 'small', 'five minutes', 300, 512, NULL, NULL, 1000000)",
     "INSERT INTO pool_market_orders VALUES (9, 'ask', 4, '0', 1000, 4, 3, '0xbb', '0xdd', 1000000, NULL, 1)",
     "INSERT INTO pool_orders (woid, order_idx, batch_id, requester, beneficiary, app, params, state, bought_us, \
      timeout_us, block_number) VALUES ('0xaa', 9, 3, '0xcc', '0xcc', '0xee', '', 'active', 1000000, 2000000, 1)",
