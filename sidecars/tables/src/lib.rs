@@ -16,15 +16,20 @@
 //! [`Reader`] answers questions about works from them and changes nothing; [`merge`] joins its answer to what the engine
 //! has in memory.
 //!
+//! [`plan`] decides what of a database of XtremWeb-HEP ([`Predecessor`]) comes over into them.
+//!
 //! Where the records come from, and what is done when something fails, is not known here: that is the sidecar's.
 
+mod account;
 mod archive;
 mod change;
 mod coalescer;
 mod database;
+mod import;
 mod options;
 mod query;
 
+pub use account::{NO_PASSWORD, Role, hash_password, verify_password};
 pub use archive::{ArchiveFile, ArchivedEvent, FileError};
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
@@ -33,7 +38,11 @@ pub use change::{
 pub use coalescer::{Coalescer, RecordError};
 pub use database::{
     Archivable, ArchiveError, Archiving, Comparison, Database, DatabaseError, Difference, Frozen,
-    MySqlTarget, Reader, Resume, SCHEMA, Target, Tls, Wrong,
+    MySqlTarget, PredecessorError, Reader, Resume, SCHEMA, Target, Tls, Wrong,
+};
+pub use import::{
+    Category, Conflict, Fate, Import, ImportItem, ImportKind, NewAccount, NewApp, NewGroup, OldApp, OldGroup,
+    OldUser, Predecessor, Present, Secret, Skipped, plan,
 };
 pub use options::DatabaseOptions;
 pub use query::{

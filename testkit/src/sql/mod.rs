@@ -2,6 +2,7 @@
 
 mod mariadb;
 mod mysql;
+pub mod predecessor;
 mod server;
 
 pub use server::{SqlKind, SqlServer};

@@ -43,6 +43,48 @@ pub enum Tls {
     VerifyFull,
 }
 
+impl MySqlTarget {
+    /// The database that an address means: `mysql://user@host[:port]/database[?socket=/path]`, port 3306 unless it says
+    /// otherwise; what is special in a name is percent-encoded. Whatever else the address asks for is not done.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do, without what may be a password.
+    pub fn from_url(url: &str, password: String, tls: Tls, ca: Option<PathBuf>) -> Result<Self, String> {
+        const FORM: &str = "it must be mysql://user@host:3306/database";
+        let rest = url
+            .strip_prefix("mysql://")
+            .or_else(|| url.strip_prefix("mariadb://"))
+            .ok_or_else(|| format!("the address begins with neither mysql:// nor mariadb://; {FORM}"))?;
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let (user, _) = authority
+            .rsplit_once('@')
+            .filter(|(user, _)| !user.is_empty())
+            .ok_or_else(|| format!("the address names no account; {FORM}"))?;
+        if user.contains(':') {
+            return Err(format!(
+                "the address holds a password, which other users of this machine see; {FORM}, and the password given apart"
+            ));
+        }
+        let options: MySqlConnectOptions = url
+            .parse()
+            .map_err(|error| format!("the address cannot be read: {error}; {FORM}"))?;
+        let socket = options.get_socket().map(|path| path.display().to_string());
+        let host = options.get_host().trim_matches(['[', ']']).to_owned();
+        Ok(Self {
+            host: socket.unwrap_or(host),
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            password,
+            database: options
+                .get_database()
+                .ok_or_else(|| format!("the address names no database; {FORM}"))?
+                .to_owned(),
+            tls,
+            ca,
+        })
+    }
+}
+
 impl fmt::Display for MySqlTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.starts_with('/') {
@@ -126,5 +168,48 @@ mod tests {
         };
         assert_eq!(target.to_string(), "mysql://db:3306/iexec");
         assert!(!format!("{target:?}").contains("sesame"), "{target:?}");
+    }
+
+    fn from_url(url: &str) -> Result<MySqlTarget, String> {
+        MySqlTarget::from_url(url, "open sesame".to_owned(), Tls::Prefer, None)
+    }
+
+    #[test]
+    fn an_address_says_where_and_who() {
+        for (url, at, user) in [
+            ("mysql://root@db/xtremweb", "mysql://db:3306/xtremweb", "root"),
+            (
+                "mariadb://a%40b@10.0.0.1:3307/x",
+                "mysql://10.0.0.1:3307/x",
+                "a@b",
+            ),
+            ("mysql://root@[::1]:3307/x", "mysql://::1:3307/x", "root"),
+            (
+                "mysql://root@localhost/x?socket=/run/mysqld/mysqld.sock",
+                "mysql:/run/mysqld/mysqld.sock/x",
+                "root",
+            ),
+        ] {
+            let target = from_url(url).expect(url);
+            assert_eq!((target.to_string().as_str(), target.user.as_str()), (at, user));
+            assert_eq!(target.password, "open sesame");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_without_its_password() {
+        for (url, says) in [
+            ("postgres://root@db/x", "neither mysql:// nor mariadb://"),
+            ("mysql://db/x", "no account"),
+            ("mysql://@db/x", "no account"),
+            ("mysql://root@db", "no database"),
+            ("mysql://root@db:99999/x", "cannot be read"),
+            ("mysql://root:fish@db/x", "holds a password"),
+            ("mysql://root:fi@fish@db/x", "holds a password"),
+        ] {
+            let refused = from_url(url).expect_err(url);
+            assert!(refused.contains(says), "{url}: {refused}");
+            assert!(!refused.contains("fish"), "{refused}");
+        }
     }
 }

@@ -35,6 +35,25 @@ impl Value {
             other => panic!("{other} should be a number"),
         }
     }
+
+    /// `None`: it is none.
+    pub(crate) fn into_number(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// `None`: it is NULL.
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Int(number) => Some(number.to_string()),
+            Self::Text(text) => Some(text),
+            // A server may call a text so that it made itself.
+            Self::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
 }
 
 impl fmt::Display for Value {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod compare;
+mod import;
 mod listing;
 mod predecessor;
 mod schema;
@@ -44,12 +45,17 @@ impl Databases {
 
 /// An empty database of this server.
 fn mysql_target(server: &SqlServer) -> MySqlTarget {
+    at(server, runtime().block_on(server.database()))
+}
+
+/// This database of this server.
+fn at(server: &SqlServer, database: String) -> MySqlTarget {
     MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
         user: sql::USER.to_owned(),
         password: sql::PASSWORD.to_owned(),
-        database: runtime().block_on(server.database()),
+        database,
         tls: if server.kind().wants_tls() {
             Tls::Require
         } else {
