@@ -119,6 +119,14 @@ impl FollowError {
             Self::Refused { .. } | Self::Record(_) | Self::OtherWriter { .. } | Self::Runtime(_) => false,
         }
     }
+
+    /// What a person can do about what the database's server says; see [`DatabaseError::cure`].
+    fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::Database { source, .. } => source.cure(),
+            _ => None,
+        }
+    }
 }
 
 /// What outlives a session.
@@ -211,6 +219,7 @@ impl Follower {
             let wait = backoff.mul_f64(1.0 - chance.f64() / 2.0);
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
+                cure = error.cure(),
                 wait_ms = wait.as_millis() as u64,
                 "begins again"
             );

@@ -9,6 +9,7 @@
 mod archive;
 mod compare;
 mod decode;
+mod error;
 mod import;
 mod listing;
 mod migrations;
@@ -23,12 +24,13 @@ mod writer;
 
 use std::path::PathBuf;
 
-use thiserror::Error;
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
 use crate::change::Batch;
 pub use archive::{Archivable, ArchiveError, Archiving};
 pub use compare::{Comparison, Difference, Frozen, Wrong};
+pub use error::DatabaseError;
+use error::sql;
 pub use mysql::{MySqlTarget, Tls};
 pub use predecessor::PredecessorError;
 pub use reader::Reader;
@@ -70,113 +72,6 @@ pub struct Resume {
     pub after: Lsn,
     /// Bags that may still get rows, with their first work and their owner.
     pub bags: Vec<(BagId, (WorkId, TenantId))>,
-}
-
-/// Why the database was not changed, or may not have been.
-#[derive(Debug, Error)]
-pub enum DatabaseError {
-    /// Another writer is ahead, or the database went back to an older copy.
-    #[error("the database is at record {found}, not at {expected}")]
-    Elsewhere {
-        /// Where it should be.
-        expected: Lsn,
-        /// Where it is.
-        found: Lsn,
-    },
-    /// A later version of this program made it.
-    #[error(
-        "the schema of the database is {found}, this program knows up to {known}; use the version that made it"
-    )]
-    NewerSchema {
-        /// Its schema.
-        found: i64,
-        /// The last one known here.
-        known: i64,
-    },
-    /// It was not brought to the schema that this program reads.
-    #[error(
-        "the schema of the database is {found} (0: none), this program reads {known}; `pool db migrate` of its version \
-         brings it there, and so does the start of `pool-persist`"
-    )]
-    OlderSchema {
-        /// Its schema.
-        found: usize,
-        /// The one that is needed.
-        known: usize,
-    },
-    /// A row says something that this program never wrote.
-    #[error(
-        "{what} in the database makes no sense; `pool db verify` finds all such rows, `pool db rebuild` makes them anew"
-    )]
-    Malformed {
-        /// Where, and what.
-        what: String,
-    },
-    /// It has tables of another program, with names that are needed.
-    #[error(
-        "the database has a table `{table}` that this program did not make; give it a database of its own"
-    )]
-    Foreign {
-        /// One of them.
-        table: String,
-    },
-    /// Another program brings the schema up to date and is not done.
-    #[error("another program migrates the database")]
-    Migrating,
-    /// A change concerns a row that is not there.
-    #[error("{what} is not in the database, and a record changes it; does it belong to this journal?")]
-    Missing {
-        /// Which row.
-        what: String,
-    },
-    /// The database says no.
-    #[error("cannot {step} the database")]
-    Sql {
-        /// What was tried.
-        step: &'static str,
-        /// What it says.
-        source: sqlx::Error,
-    },
-}
-
-impl DatabaseError {
-    /// Waiting, or a new connection, may cure it. What breaks a rule of the tables breaks it again.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        let source = match self {
-            Self::Sql { source, .. } => source,
-            // Who brought it there is found out by whoever remembers what was begun.
-            Self::Elsewhere { .. } | Self::Migrating => return true,
-            Self::NewerSchema { .. }
-            | Self::OlderSchema { .. }
-            | Self::Malformed { .. }
-            | Self::Foreign { .. }
-            | Self::Missing { .. } => return false,
-        };
-        let sqlx::Error::Database(error) = source else {
-            return !matches!(source, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. });
-        };
-        let of_a_rule = error.is_unique_violation()
-            || error.is_foreign_key_violation()
-            || error.is_check_violation()
-            || matches!(error.kind(), sqlx::error::ErrorKind::NotNullViolation);
-        !(of_a_rule || error.code().is_some_and(|code| is_final(&code)))
-    }
-}
-
-/// Codes that come again however often it is tried.
-fn is_final(code: &str) -> bool {
-    match code {
-        // SQLite: a statement or table that is none, a damaged file, one that is no database.
-        "1" | "11" | "26" => true,
-        // SQLSTATE: 22 a value that its column cannot hold, 42S a table or column that is not there.
-        state => state.len() == 5 && (state.starts_with("22") || state.starts_with("42S")),
-    }
-}
-
-/// What was tried, around what the database says of it.
-fn sql(step: &'static str) -> impl FnOnce(sqlx::Error) -> DatabaseError {
-    move |source| DatabaseError::Sql { step, source }
 }
 
 impl Database {

@@ -441,7 +441,7 @@ fn account(user: &OldUser, role: Role) -> NewAccount {
 fn described(account: &NewAccount) -> String {
     let role = account.role.name();
     match account.password {
-        Some(_) => format!("as {role}; the password has to be changed at the first login"),
+        Some(_) => format!("as {role}"),
         None => format!("as {role}; it has no password there, so nobody can log in until it gets one"),
     }
 }
@@ -477,21 +477,33 @@ fn memberships(
     groups: &BTreeMap<&str, String>,
     import: &mut Import,
 ) {
+    // Who stays behind is called as there.
+    let users = theirs.users.iter().map(|user| (user.uid.as_str(), &user.login));
+    let labels = theirs
+        .groups
+        .iter()
+        .map(|group| (group.uid.as_str(), &group.label));
+    let (users, labels): (BTreeMap<_, _>, BTreeMap<_, _>) = (users.collect(), labels.collect());
     for (user, group) in &theirs.memberships {
         let (login, name) = (logins.get(user.as_str()), groups.get(group.as_str()));
-        let (Some(login), Some(name)) = (login, name) else {
-            let pair = format!("{} in {}", login.unwrap_or(user), name.unwrap_or(group));
-            import.note(ImportKind::Membership, &pair, Fate::Skipped(Skipped::Apart));
-            continue;
+        let fate = match (login, name) {
+            (Some(login), Some(name)) => {
+                let pair = (name.clone(), login.clone());
+                if ours.memberships.contains(&pair) {
+                    Fate::Known
+                } else {
+                    import.memberships.push(pair);
+                    Fate::Added(String::new())
+                }
+            }
+            _ => Fate::Skipped(Skipped::Apart),
         };
-        let pair = (name.clone(), login.clone());
-        let fate = if ours.memberships.contains(&pair) {
-            Fate::Known
-        } else {
-            import.memberships.push(pair);
-            Fate::Added(String::new())
-        };
-        import.note(ImportKind::Membership, &format!("{login} in {name}"), fate);
+        let called = format!(
+            "{} in {}",
+            login.or(users.get(user.as_str()).copied()).unwrap_or(user),
+            name.or(labels.get(group.as_str()).copied()).unwrap_or(group)
+        );
+        import.note(ImportKind::Membership, &called, fate);
     }
 }
 

@@ -44,7 +44,7 @@ pub use import::{
     Category, Conflict, Fate, Import, ImportItem, ImportKind, NewAccount, NewApp, NewGroup, OldApp, OldGroup,
     OldUser, Predecessor, Present, Secret, Skipped, plan,
 };
-pub use options::DatabaseOptions;
+pub use options::{DatabaseOptions, PredecessorOptions};
 pub use query::{
     AttemptRow, Live, LiveWork, Merged, Order, PAGE_WORKS_MAX, WorkCounts, WorkFilter, WorkHistory, WorkPage,
     WorkQuery, WorkRow, merge,

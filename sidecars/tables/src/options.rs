@@ -37,7 +37,7 @@ pub struct DatabaseOptions {
     /// How the connection to the server is protected
     #[arg(long, env = "POOL_DB_TLS", default_value = "prefer", value_name = "HOW")]
     db_tls: Tls,
-    /// PEM file of the CA that the server's certificate is under
+    /// PEM file of the CA that the server's certificate is under; with verify-ca and verify-full
     #[arg(long, env = "POOL_DB_CA", value_name = "FILE")]
     db_ca: Option<PathBuf>,
 }
@@ -65,20 +65,92 @@ impl DatabaseOptions {
             return Ok(Target::Sqlite(file));
         }
         let at = host_and_port(&self.db_host);
+        let ca = given(self.db_ca);
+        let unused = unused_ca("POOL_DB_CA", "POOL_DB_TLS", self.db_tls, ca.as_deref());
         let password = secret("MYSQL_USER_PASSWORD", self.db_password, self.db_password_file);
-        match (at, password) {
-            (Ok((host, port)), Ok(password)) => Ok(Target::MySql(Box::new(MySqlTarget {
+        match (at, password, unused) {
+            (Ok((host, port)), Ok(password), None) => Ok(Target::MySql(Box::new(MySqlTarget {
                 host,
                 port,
                 user: self.db_user,
                 password,
                 database: self.db_name,
                 tls: self.db_tls,
-                ca: self.db_ca,
+                ca,
             }))),
-            (at, password) => Err(at.err().into_iter().chain(password.err()).collect()),
+            (at, password, unused) => {
+                let problems = [at.err(), password.err(), unused];
+                Err(problems.into_iter().flatten().collect())
+            }
         }
     }
+}
+
+/// Which database of the predecessor, as a command line and the environment say it.
+#[derive(Args, Clone)]
+pub struct PredecessorOptions {
+    /// Its database: mysql://user@host:3306/database, or with ?socket=/path behind it; the password is given apart
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// Password of that account; only as a variable, because other users see arguments
+    #[arg(skip = std::env::var("POOL_IMPORT_PASSWORD").ok())]
+    from_password: Option<String>,
+    /// File with the password of that account; or POOL_IMPORT_PASSWORD, which is no argument because other users see those
+    #[arg(long, env = "POOL_IMPORT_PASSWORD_FILE", value_name = "FILE")]
+    from_password_file: Option<PathBuf>,
+    /// How the connection to that server is protected
+    #[arg(long, default_value = "prefer", value_name = "HOW")]
+    from_tls: Tls,
+    /// PEM file of the CA that the certificate of that server is under; with verify-ca and verify-full
+    #[arg(long, value_name = "FILE")]
+    from_ca: Option<PathBuf>,
+}
+
+/// Without the password, which may be in the address by mistake.
+impl std::fmt::Debug for PredecessorOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PredecessorOptions").finish_non_exhaustive()
+    }
+}
+
+impl PredecessorOptions {
+    /// The database that they mean.
+    ///
+    /// # Errors
+    /// All problems, each naming the option and the cure.
+    pub fn into_target(self) -> Result<MySqlTarget, Vec<String>> {
+        let password = secret(
+            "POOL_IMPORT_PASSWORD",
+            self.from_password,
+            self.from_password_file,
+        );
+        let ca = given(self.from_ca);
+        let unused = unused_ca("--from-ca", "--from-tls", self.from_tls, ca.as_deref());
+        let missing = password.as_ref().err().cloned();
+        let password = password.unwrap_or_default();
+        let target = MySqlTarget::from_url(&self.from, password, self.from_tls, ca);
+        match (target, missing, unused) {
+            (Ok(target), None, None) => Ok(target),
+            (target, missing, unused) => {
+                let wrong = target.err().map(|problem| format!("--from: {problem}"));
+                Err([wrong, missing, unused].into_iter().flatten().collect())
+            }
+        }
+    }
+}
+
+/// An empty variable says nothing, as compose passes those that are not set.
+fn given(file: Option<PathBuf>) -> Option<PathBuf> {
+    file.filter(|file| !file.as_os_str().is_empty())
+}
+
+/// Whoever gives a CA means that certificates are looked at.
+fn unused_ca(option: &str, how: &str, tls: Tls, ca: Option<&Path>) -> Option<String> {
+    let ca = ca.filter(|_| !matches!(tls, Tls::VerifyCa | Tls::VerifyFull))?;
+    Some(format!(
+        "{option} is {}, but no certificate is looked at: set {how} to verify-full or verify-ca, or leave {option} out",
+        ca.display()
+    ))
 }
 
 /// `host`, `host:port`, `::1`, `[::1]`, `[::1]:port` or the path of a socket.
@@ -145,6 +217,25 @@ mod tests {
             !format!("{target:?}").contains("sesame"),
             "secrets are not printed"
         );
+    }
+
+    #[test]
+    fn a_ca_that_nobody_looks_at_is_refused() {
+        let given = |tls: &str| {
+            let mut options = parse(&["--db-host", "db", "--db-ca", "ca.pem", "--db-tls", tls]);
+            options.db_password = Some("open sesame".to_owned());
+            options.into_target(Path::new("/pool"))
+        };
+        for tls in ["off", "prefer", "require"] {
+            let problems = given(tls).expect_err(tls);
+            assert!(
+                problems[0].starts_with("POOL_DB_CA is ca.pem, but no certificate is looked at"),
+                "{problems:?}"
+            );
+        }
+        for tls in ["verify-ca", "verify-full"] {
+            given(tls).expect(tls);
+        }
     }
 
     #[test]

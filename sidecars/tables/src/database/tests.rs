@@ -2,6 +2,7 @@
 
 mod archive;
 mod compare;
+mod denied;
 mod import;
 mod listing;
 mod predecessor;

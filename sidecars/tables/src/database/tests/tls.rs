@@ -84,6 +84,10 @@ fn a_certificate_is_believed_under_its_ca_and_for_its_host(kind: SqlKind) {
                 panic!("{error:?}");
             };
             assert!(source.to_string().contains("certificate"), "{source}");
+            assert!(
+                error.cure().is_some_and(|cure| cure.contains("POOL_DB_CA")),
+                "{error:?}"
+            );
         }
     });
 }
