@@ -1,7 +1,7 @@
 //! `pool db archive`: events that are old enough go from the tables to files.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use sidecars_tables::{Archivable, ArchiveError, ArchiveFile, Archiving};
 use tokio::runtime::Runtime;
 
 use super::args::Archive;
-use super::db::{Place, current};
+use super::db::{Place, current, micros};
 use super::exit::{Exit, Failure};
 use super::output::{Output, Show, fields};
 
@@ -58,10 +58,6 @@ pub(super) fn run(
         files,
     })?;
     Ok(Exit::Ok)
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 struct Archived {

@@ -3,6 +3,7 @@
 //! Every example in a help text is parsed by a test, so none goes stale.
 
 mod db;
+mod import;
 mod work;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use super::exit::EXIT_CODES;
 use super::quantity;
 use super::refs::{BagRef, WorkerRef};
 pub(crate) use db::{Archive, Db, DbPlace, History};
+pub(crate) use import::{Import, Xwhep};
 pub(crate) use work::{Pages, StateArg, Work, WorkList, Works};
 
 /// Submit works to a worker pool, watch them, and look after its workers.
@@ -144,6 +146,9 @@ Examples:
     /// The database that pool-persist fills: look, bring up to date, check, fill, archive; works without an engine
     #[command(subcommand, arg_required_else_help = true)]
     Db(Db),
+    /// Take over what another scheduler has; works without an engine
+    #[command(subcommand, arg_required_else_help = true)]
+    Import(Import),
     /// Make the engine take a snapshot now, so that its next start is quick
     #[command(after_help = "\
 Examples:

@@ -1,11 +1,12 @@
 //! `pool db …`: the tables that `pool-persist` fills, beside the journal that they are filled from.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine_journal::{JournalError, OsStorage};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use sidecars_tables::{Coalescer, Database, DatabaseError, Resume, SCHEMA, Target};
+use sidecars_tables::{Coalescer, Database, DatabaseError, DatabaseOptions, Resume, SCHEMA, Target};
 use tokio::runtime::Runtime;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::Lsn;
@@ -18,10 +19,7 @@ use super::output::{Output, Show, fields};
 const BATCH_CHANGES: usize = 100_000;
 
 pub(crate) fn run(data: &Path, output: &Output, command: Db) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::caused(Exit::Failed, "cannot start", &error))?;
+    let runtime = runtime()?;
     match command {
         Db::Status(place) => status(&runtime, &Place::of(data, place)?, output),
         Db::Migrate(place) => migrate(&runtime, &Place::of(data, place)?, output),
@@ -29,6 +27,33 @@ pub(crate) fn run(data: &Path, output: &Output, command: Db) -> Result<Exit, Fai
         Db::Rebuild(place) => rebuild(&runtime, &Place::of(data, place)?, output),
         Db::Works(asked) => super::history::run(&runtime, data, *asked, output),
         Db::Archive(archive) => super::archive::run(&runtime, data, archive, output),
+    }
+}
+
+/// Whoever asks a database waits for it, and does nothing else meanwhile.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused(Exit::Failed, "cannot start", &error))
+}
+
+/// As the tables have times.
+pub(super) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Why a database gave no answer, or not this one.
+pub(super) fn sql_failed(database: &str, error: &DatabaseError) -> Failure {
+    let exit = match error {
+        error if error.is_denied() => Exit::Credentials,
+        DatabaseError::Sql { .. } | DatabaseError::Migrating => Exit::Unavailable,
+        _ => Exit::Conflict,
+    };
+    let failure = Failure::caused(exit, database, error);
+    match error.cure() {
+        Some(cure) => failure.cure(cure),
+        None => failure,
     }
 }
 
@@ -46,6 +71,15 @@ impl Place {
             .into_target(&journal)
             .map_err(|problems| Failure::config(problems.join("\n")))?;
         Ok(Self { journal, target })
+    }
+
+    /// A database that is of the journal in the folder of --data.
+    pub(super) fn of_database(data: &Path, database: DatabaseOptions) -> Result<Self, Failure> {
+        let place = DbPlace {
+            journal: None,
+            database,
+        };
+        Self::of(data, place)
     }
 
     /// Nothing is made that was only to be looked at.
@@ -76,11 +110,7 @@ impl Place {
     }
 
     pub(super) fn failed(&self, error: &DatabaseError) -> Failure {
-        let exit = match error {
-            DatabaseError::Sql { .. } | DatabaseError::Migrating => Exit::Unavailable,
-            _ => Exit::Conflict,
-        };
-        Failure::caused(exit, self.target.to_string(), error)
+        sql_failed(&self.target.to_string(), error)
     }
 }
 
@@ -208,7 +238,7 @@ pub(super) fn current(runtime: &Runtime, place: &Place) -> Result<Database, Fail
     opened(runtime, place)
 }
 
-fn opened(runtime: &Runtime, place: &Place) -> Result<Database, Failure> {
+pub(super) fn opened(runtime: &Runtime, place: &Place) -> Result<Database, Failure> {
     runtime
         .block_on(Database::open(&place.target))
         .map_err(|error| place.failed(&error))

@@ -28,7 +28,7 @@ Exit codes:
   1  the operation failed, or some works that were waited for did not succeed
   2  usage: an option or a value is wrong, or the engine refuses a field
   3  configuration: a file or a setting is missing or wrong
-  4  credentials: login or password are wrong
+  4  credentials: login or password are wrong, or the account may not do this
   5  not found: there is no such work, bag or worker
   6  conflict: it does not fit the present state
   7  unavailable: no engine answers, or not in time

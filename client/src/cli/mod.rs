@@ -11,6 +11,7 @@ mod db;
 mod dev;
 mod exit;
 mod history;
+mod import;
 mod journal;
 mod output;
 mod progress;
@@ -80,6 +81,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Journal(command) => journal::run(&context.global.data, &context.output, &command),
         Command::Db(command) => db::run(&context.global.data, &context.output, command),
+        Command::Import(command) => import::run(&context.global, &context.output, command),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime
@@ -93,7 +95,10 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
                         Command::Status => queue::status(&context).await,
                         Command::Snapshot => queue::snapshot(&context).await,
                         Command::Dev(command) => dev::run(&context, command).await,
-                        Command::Journal(_) | Command::Db(_) | Command::Completion { .. } => {
+                        Command::Journal(_)
+                        | Command::Db(_)
+                        | Command::Import(_)
+                        | Command::Completion { .. } => {
                             unreachable!("done above")
                         }
                     };

@@ -47,6 +47,20 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     path
 }
 
+/// The command line of a pool; its exit code, the object that it prints and what it says beside it.
+pub(crate) fn pool(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, serde_json::Value, String) {
+    let ended = Command::new(program("pool", "client"))
+        .env_clear()
+        .envs(variables.iter().copied())
+        .args(["-o", "json"])
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let said = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+    let problem = String::from_utf8_lossy(&ended.stderr).into_owned();
+    (ended.status.code().expect("it was not killed"), said, problem)
+}
+
 /// Waits for the end of a process; `None`: it takes too long.
 pub(crate) fn wait_for(child: &mut Child) -> Option<ExitStatus> {
     let mut ended = None;

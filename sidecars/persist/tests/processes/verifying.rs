@@ -1,7 +1,6 @@
 //! `pool db` beside a real engine and a real sidecar.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use client::SubmitOptions;
 use client::protocol::template::WorkTemplate;
@@ -10,27 +9,13 @@ use sidecars_tables::Target;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::kit::{Engine, Sidecar, program};
+use crate::kit::{Engine, Sidecar, pool};
 
 /// `pool db <verb>` on this journal and this file; its exit code and the object that it prints.
 fn pool_db(verb: &[&str], journal: &Path, database: &Path) -> (i32, Value, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(program("pool", "client"))
-        .env_clear()
-        .args(["-o", "json", "db"])
-        .args(verb)
-        .arg("--journal")
-        .arg(journal)
-        .arg("--database")
-        .arg(database)
-        .output()
-        .expect("it runs");
-    let said = serde_json::from_slice(&stdout).unwrap_or(Value::Null);
-    let problem = String::from_utf8_lossy(&stderr).into_owned();
-    (status.code().expect("it was not killed"), said, problem)
+    let [journal, database] = [journal, database].map(|path| path.to_str().expect("it is UTF-8"));
+    let place = ["--journal", journal, "--database", database];
+    pool(&[&["db"], verb, &place].concat(), &[])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
