@@ -116,7 +116,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     picture.save(&arguments.out)?;
-    summarise(arguments, &client, works, &tally, took).await?;
+    let stored = pool.check_tables(works)?;
+    summarise(arguments, &client, works, &tally, took, stored).await?;
     client.close().await;
     pool.stop()
 }
@@ -205,6 +206,7 @@ async fn summarise(
     works: u32,
     tally: &Tally,
     took: Duration,
+    stored: u64,
 ) -> Result<()> {
     let status = client.status().await?;
     let ms = |quantile: f64| tally.run_us.value_at_quantile(quantile) as f64 / 1e3;
@@ -232,8 +234,10 @@ async fn summarise(
         "  engine      epoch {} (it rises with each start), {} records",
         status.epoch.0, status.lsn.0
     );
+    println!("  tables      equal to the journal, row by row, up to record {stored}");
     println!("\nWhere to look next:");
     println!("  target/release/pool journal verify {data}/engine    what the engine wrote down, checked");
+    println!("  target/release/pool --data {data} db works          its works, from the tables");
     println!(
         "  target/release/pool --data {data} dev               the same pool again, with all its results"
     );

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use client::protocol::ids::WorkId;
@@ -13,6 +14,9 @@ use serde::Deserialize;
 
 /// Says that the folder is a demo's, so that the next one may empty it.
 const MARK: &str = "made-by-pool-demo";
+
+/// How long the tables may take to have what the engine has. They are there at once, or a moment later.
+const TABLES_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Pool {
     child: Child,
@@ -98,6 +102,49 @@ impl Pool {
     /// Kills the engine as a crash would; `pool dev` starts it again.
     pub(crate) fn kill_engine(&self) -> Result<i32> {
         kill(self.dev.engine_pid)
+    }
+
+    /// Waits until the tables have all works, and compares them with the journal; how many records they are from.
+    pub(crate) fn check_tables(&self, works: u32) -> Result<u64> {
+        let deadline = Instant::now() + TABLES_WITHIN;
+        loop {
+            let counted = self.db(&["works", "--count"])?;
+            let succeeded = &counted["states"]["succeeded"];
+            if *succeeded == works {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the tables have {succeeded} of {works} works; see logs/persist.log in {}",
+                    self.data.display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let verified = self.db(&["verify"])?;
+        verified["lsn"]
+            .as_u64()
+            .context("`pool db verify` says up to which record")
+    }
+
+    /// What `pool db` says of the pool's tables.
+    fn db(&self, verb: &[&str]) -> Result<serde_json::Value> {
+        let output = Command::new(sibling("pool")?)
+            .arg("--data")
+            .arg(&self.data)
+            .args(["-o", "json", "db"])
+            .args(verb)
+            .output()?;
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            bail!(
+                "`pool db {}` ended with {}: {}",
+                verb.join(" "),
+                output.status,
+                String::from_utf8_lossy(&said)
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Stops everything in good order.

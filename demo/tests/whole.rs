@@ -9,7 +9,7 @@ use std::process::Command;
 fn the_picture_is_whole_although_a_worker_and_the_engine_are_killed() {
     // The demo starts the programs beside it; whoever runs this test alone may not have built them.
     let demo = Path::new(env!("CARGO_BIN_EXE_pool-demo"));
-    if ["pool", "pool-engine", "pool-worker"]
+    if ["pool", "pool-engine", "pool-worker", "pool-persist"]
         .iter()
         .any(|name| !demo.with_file_name(name).exists())
     {
@@ -46,6 +46,7 @@ fn the_picture_is_whole_although_a_worker_and_the_engine_are_killed() {
     );
     assert!(said.contains("256 tiles, each exactly once"), "{said}");
     assert!(said.contains("epoch 2"), "the engine was started again:\n{said}");
+    assert!(said.contains("tables      equal to the journal"), "{said}");
     let file = BufReader::new(File::open(&picture).expect("the picture is there"));
     let reader = png::Decoder::new(file).read_info().expect("a PNG");
     assert_eq!(reader.info().size(), (512, 512));

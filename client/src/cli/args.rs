@@ -329,8 +329,8 @@ pub(crate) struct JournalFolder {
 
 /// Run a whole pool on this machine until Ctrl-C.
 ///
-/// Starts an engine and workers in the folder --data, with passwords that are made there once and kept. After
-/// that every other command finds the pool by that folder.
+/// Starts an engine, workers and a database in a file (pool-persist) in the folder --data, with passwords that are made
+/// there once and kept. After that every other command finds the pool by that folder.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -349,8 +349,8 @@ pub(crate) struct Dev {
     /// Command that works may run, a name or a path; may be given several times [default: any]
     #[arg(long, value_name = "CMD")]
     pub(crate) allow: Vec<String>,
-    /// First of three ports: workers, clients, health; 0: any that are free
-    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65533))]
+    /// First of four ports: workers, clients, health of the engine, health of the tables; 0: any that are free
+    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65532))]
     pub(crate) ports: u16,
 }
 

@@ -1,4 +1,4 @@
-//! `pool dev`: an engine and workers on this machine, from nothing, until Ctrl-C.
+//! `pool dev`: an engine, its tables and workers on this machine, from nothing, until Ctrl-C.
 //!
 //! Everything is in one folder:
 //!
@@ -7,19 +7,19 @@
 //! | `connection.json` | how other commands find the pool |
 //! | `secrets/` | the passwords, made once |
 //! | `certs/` | the development CA and the engine's certificate |
-//! | `engine/`, `worker-N/` | what they keep |
+//! | `engine/`, `worker-N/` | what they keep; `engine/pool.sqlite` are the tables |
 //! | `logs/` | what they say |
 
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+mod programs;
+
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use client::Client;
-use ring::rand::{SecureRandom, SystemRandom};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -32,9 +32,8 @@ use super::connect::{Connection, connect};
 use super::exit::{Exit, Failure};
 use super::output::json_line;
 use super::supervise::{Event, Program, Service};
+use programs::{ADMIN, Programs};
 
-const ADMIN: &str = "admin";
-const WORKER: &str = "vworker";
 /// How long a start may take. It takes well under a second.
 const START_DEADLINE: Duration = Duration::from_secs(15);
 /// Between two looks at whether something is ready.
@@ -50,7 +49,20 @@ struct Ready {
     workers: SocketAddr,
     clients: SocketAddr,
     health: SocketAddr,
+}
+
+/// What a program writes when it is ready, and which process did.
+#[derive(Deserialize)]
+struct Started<T> {
     pid: u32,
+    #[serde(flatten)]
+    ready: T,
+}
+
+/// What the sidecar of the tables writes when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+struct PersistReady {
+    health: SocketAddr,
 }
 
 pub(crate) async fn run(context: &Context, args: Dev) -> Result<Exit, Failure> {
@@ -98,50 +110,20 @@ impl Signals {
 }
 
 struct Pool {
-    folder: PathBuf,
+    programs: Programs,
     /// As the user wrote it, for the commands to try.
     folder_arg: PathBuf,
-    args: Dev,
-    programs: Programs,
-    admin_password: String,
-    worker_password: String,
-    ready: Option<Ready>,
+    ready: Option<(Ready, PersistReady)>,
     engine: Option<Service>,
+    persist: Option<Service>,
     workers: Vec<Service>,
     events: mpsc::Sender<Event>,
     told: mpsc::Receiver<Event>,
     _lock: File,
 }
 
-struct Programs {
-    engine: PathBuf,
-    worker: PathBuf,
-}
-
-impl Programs {
-    /// The programs beside this one.
-    fn find() -> Result<Self, Failure> {
-        let here = std::env::current_exe()
-            .map_err(|error| Failure::caused(Exit::Config, "cannot tell where this program is", &error))?;
-        let beside = |name: &str| {
-            let path = here.with_file_name(name);
-            if path.is_file() {
-                return Ok(path);
-            }
-            Err(Failure::config(format!("there is no {}", path.display())).cure(
-                "install pool-engine and pool-worker beside pool, or build them: cargo build --release",
-            ))
-        };
-        Ok(Self {
-            engine: beside("pool-engine")?,
-            worker: beside("pool-worker")?,
-        })
-    }
-}
-
 impl Pool {
     fn prepare(folder_arg: &Path, args: Dev) -> Result<Self, Failure> {
-        let programs = Programs::find()?;
         let cannot = |error: io::Error| {
             Failure::caused(
                 Exit::Config,
@@ -157,27 +139,13 @@ impl Pool {
             Failure::new(Exit::Conflict, message)
                 .cure("use that one, stop it, or give another folder with --data")
         })?;
-        let secret = |name: &str| {
-            let path = folder.join("secrets").join(name);
-            secret(&path).map_err(|error| {
-                Failure::caused(
-                    Exit::Config,
-                    format!("cannot keep a password in {}", path.display()),
-                    &error,
-                )
-            })
-        };
-        let (admin_password, worker_password) = (secret(ADMIN)?, secret("worker")?);
         let (events, told) = mpsc::channel(EVENTS_MAX);
         Ok(Self {
-            folder,
+            programs: Programs::find(folder, args)?,
             folder_arg: folder_arg.to_owned(),
-            args,
-            programs,
-            admin_password,
-            worker_password,
             ready: None,
             engine: None,
+            persist: None,
             workers: Vec::new(),
             events,
             told,
@@ -186,26 +154,29 @@ impl Pool {
     }
 
     async fn start(&mut self, context: &Context) -> Result<(), Failure> {
-        let ports = match self.args.ports {
-            0 => [0; 3],
-            first => [first, first + 1, first + 2],
-        };
-        let listen = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let ready_file = self.ready_file();
-        // One that a killed engine left behind would be mistaken for that of the new one.
-        drop(fs::remove_file(&ready_file));
-        self.engine = Some(self.launch(self.engine_program(listen))?);
-        let ready = self.await_ready(&ready_file).await?;
-        // Started again, it is where its workers and clients know it to be.
-        if let Some(engine) = &self.engine {
-            engine.set_args(self.engine_args([ready.workers, ready.clients, ready.health]));
+        // Those that killed programs left behind would be mistaken for those of the new ones.
+        for name in ["engine", "persist"] {
+            drop(fs::remove_file(self.programs.ready_file(name)));
         }
+        let [workers, clients, health, persist_health] = self.programs.listen();
+        let engine = self.launch(self.programs.engine([workers, clients, health]))?;
+        let ready: Ready = self.await_ready(&engine, "engine").await?;
+        // Started again, it is where its workers and clients know it to be.
+        engine.set_args(
+            self.programs
+                .engine_args([ready.workers, ready.clients, ready.health]),
+        );
+        self.engine = Some(engine);
         self.write_connection(&ready)?;
-        for number in 1..=self.args.workers {
-            let worker = self.launch(self.worker_program(number, ready.workers))?;
+        let persist = self.launch(self.programs.persist(persist_health))?;
+        for number in 1..=self.programs.workers() {
+            let worker = self.launch(self.programs.worker(number, ready.workers))?;
             self.workers.push(worker);
         }
-        self.ready = Some(ready);
+        let tables: PersistReady = self.await_ready(&persist, "persist").await?;
+        persist.set_args(self.programs.persist_args(tables.health));
+        self.persist = Some(persist);
+        self.ready = Some((ready, tables));
         let mut global = context.global.clone();
         (global.engine, global.ca, global.login, global.password) = (None, None, None, None);
         (global.server_name, global.password_file) = (None, None);
@@ -222,110 +193,26 @@ impl Pool {
         })
     }
 
-    fn ready_file(&self) -> PathBuf {
-        self.folder.join("engine/ready.json")
-    }
-
-    fn engine_program(&self, listen: [SocketAddr; 3]) -> Program {
-        Program {
-            name: "engine".to_owned(),
-            path: self.programs.engine.clone(),
-            args: self.engine_args(listen),
-            env: vec![
-                ("ADMINLOGIN", ADMIN.to_owned()),
-                ("ADMINPASSWORD", self.admin_password.clone()),
-                ("WORKERLOGIN", WORKER.to_owned()),
-                ("WORKERPASSWORD", self.worker_password.clone()),
-            ],
-            log: self.log("engine"),
-        }
-    }
-
-    fn engine_args(&self, [workers, clients, health]: [SocketAddr; 3]) -> Vec<OsString> {
-        let args: [(&str, OsString); 6] = [
-            ("--data", self.folder.join("engine").into()),
-            ("--listen-workers", workers.to_string().into()),
-            ("--listen-clients", clients.to_string().into()),
-            ("--listen-health", health.to_string().into()),
-            ("--certs", self.folder.join("certs").into()),
-            ("--ready-file", self.ready_file().into()),
-        ];
-        args.into_iter()
-            .flat_map(|(option, value)| [option.into(), value])
-            .collect()
-    }
-
-    fn worker_program(&self, number: u32, engine: SocketAddr) -> Program {
-        let name = format!("worker-{number}");
-        let allowed = if self.args.allow.is_empty() {
-            &["*".to_owned()][..]
-        } else {
-            &self.args.allow
-        };
-        let mut args: Vec<OsString> = [
-            ("--engine", engine.to_string().into()),
-            ("--server-name", "localhost".into()),
-            ("--ca", self.folder.join("certs/ca.pem").into()),
-            ("--folder", self.folder.join(&name).into()),
-            ("--name", OsString::from(&name)),
-            ("--slots", self.slots().to_string().into()),
-        ]
-        .into_iter()
-        .flat_map(|(option, value): (&str, OsString)| [option.into(), value])
-        .collect();
-        args.extend(
-            allowed
-                .iter()
-                .flat_map(|command| ["--allow".into(), command.into()]),
-        );
-        let env = vec![
-            ("WORKERLOGIN", WORKER.to_owned()),
-            ("WORKERPASSWORD", self.worker_password.clone()),
-        ];
-        Program {
-            log: self.log(&name),
-            name,
-            path: self.programs.worker.clone(),
-            args,
-            env,
-        }
-    }
-
-    fn slots(&self) -> u32 {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        self.args
-            .slots
-            .unwrap_or((cores / self.args.workers.max(1)).max(1))
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.join("logs").join(format!("{name}.log"))
-    }
-
-    /// Waits for the engine's word that it listens and has read its journal.
-    async fn await_ready(&mut self, file: &Path) -> Result<Ready, Failure> {
+    /// Waits for a program's word that it listens; of the engine also that it has read its journal.
+    async fn await_ready<T: DeserializeOwned>(
+        &mut self,
+        service: &Service,
+        name: &str,
+    ) -> Result<T, Failure> {
+        let file = self.programs.ready_file(name);
         let deadline = Instant::now() + START_DEADLINE;
         loop {
-            let pid = self.engine.as_ref().and_then(Service::pid);
-            let ready: Option<Ready> = fs::read(file)
+            let started: Option<Started<T>> = fs::read(&file)
                 .ok()
                 .and_then(|text| serde_json::from_slice(&text).ok());
-            if let Some(ready) = ready.filter(|ready| Some(ready.pid) == pid) {
-                return Ok(ready);
+            if let Some(started) = started.filter(|started| Some(started.pid) == service.pid()) {
+                return Ok(started.ready);
             }
-            let log = self.log("engine");
-            if let Ok(Event::Ended { how, .. }) = self.told.try_recv() {
-                let message = format!(
-                    "the engine does not start ({how}); the end of {}:\n{}",
-                    log.display(),
-                    tail(&log)
-                );
-                return Err(Failure::new(Exit::Failed, message)
-                    .cure("if its ports are taken, choose others with --ports, or 0 for any"));
-            }
+            self.all_start()?;
             if Instant::now() > deadline {
+                let log = self.programs.log(name);
                 let message = format!(
-                    "the engine is not ready after {} s; see {}",
+                    "{name} is not ready after {} s; see {}",
                     START_DEADLINE.as_secs(),
                     log.display()
                 );
@@ -335,22 +222,29 @@ impl Pool {
         }
     }
 
+    /// None of those that were started has ended.
+    fn all_start(&mut self) -> Result<(), Failure> {
+        let Ok(Event::Ended { name, how, .. }) = self.told.try_recv() else {
+            return Ok(());
+        };
+        let log = self.programs.log(&name);
+        let message = format!(
+            "{name} does not start ({how}); the end of {}:\n{}",
+            log.display(),
+            tail(&log)
+        );
+        Err(Failure::new(Exit::Failed, message)
+            .cure("if a port is taken, choose others with --ports, or 0 for any"))
+    }
+
     async fn await_workers(&mut self, client: &Client) -> Result<(), Failure> {
         let deadline = Instant::now() + START_DEADLINE;
-        while client.status().await?.workers_connected < self.args.workers {
-            if let Ok(Event::Ended { name, how, .. }) = self.told.try_recv() {
-                let log = self.log(&name);
-                let message = format!(
-                    "{name} does not start ({how}); the end of {}:\n{}",
-                    log.display(),
-                    tail(&log)
-                );
-                return Err(Failure::new(Exit::Failed, message));
-            }
+        while client.status().await?.workers_connected < self.programs.workers() {
+            self.all_start()?;
             if Instant::now() > deadline {
                 let message = format!("not all workers have joined after {} s", START_DEADLINE.as_secs());
                 return Err(Failure::new(Exit::Unavailable, message)
-                    .cure(format!("see {}", self.folder.join("logs").display())));
+                    .cure(format!("see {}", self.programs.folder.join("logs").display())));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -368,7 +262,7 @@ impl Pool {
             workers: ready.workers.to_string(),
             health: ready.health.to_string(),
         };
-        let path = self.folder.join(Connection::FILE);
+        let path = self.programs.folder.join(Connection::FILE);
         let text = serde_json::to_vec_pretty(&connection).expect("plain fields");
         let written = path.with_extension("tmp");
         fs::write(&written, text)
@@ -379,39 +273,53 @@ impl Pool {
     }
 
     fn announce(&self, context: &Context, took: Duration) -> io::Result<()> {
-        let ready = self.ready.as_ref().expect("announced after the start");
+        let (ready, tables) = self.ready.as_ref().expect("announced after the start");
+        let folder = &self.programs.folder;
         let took = Millis(took.as_millis() as u64);
         let mut out = io::stdout().lock();
         let pid = |service: &Service| service.pid().unwrap_or_default();
+        let [engine_pid, persist_pid] =
+            [&self.engine, &self.persist].map(|service| service.as_ref().map_or(0, pid));
         if context.output.format != Format::Table {
             let workers: Vec<u32> = self.workers.iter().map(pid).collect();
             let fields = DevJson {
-                folder: &self.folder,
+                folder,
                 clients: ready.clients,
                 workers: ready.workers,
                 health: ready.health,
-                engine_pid: ready.pid,
+                engine_pid,
                 worker_pids: workers,
+                persist_pid,
+                persist_health: tables.health,
+                tables: &self.programs.tables(),
                 ready_ms: took.0,
             };
             return writeln!(out, "{}", json_line("dev", fields));
         }
-        writeln!(
-            out,
-            "The pool is ready after {took}, in {}",
-            self.folder.display()
-        )?;
+        writeln!(out, "The pool is ready after {took}, in {}", folder.display())?;
         writeln!(
             out,
             "  engine     pid {:<8} clients {}, workers {}",
-            ready.pid, ready.clients, ready.workers
+            engine_pid, ready.clients, ready.workers
         )?;
         writeln!(out, "             health and metrics http://{}", ready.health)?;
         for (index, worker) in self.workers.iter().enumerate() {
             let name = format!("worker-{}", index + 1);
-            writeln!(out, "  {name:<10} pid {:<8} {} slots", pid(worker), self.slots())?;
+            writeln!(
+                out,
+                "  {name:<10} pid {:<8} {} slots",
+                pid(worker),
+                self.programs.slots()
+            )?;
         }
-        writeln!(out, "  logs       {}", self.folder.join("logs").display())?;
+        writeln!(
+            out,
+            "  persist    pid {:<8} tables {}",
+            persist_pid,
+            self.programs.tables().display()
+        )?;
+        writeln!(out, "             health and metrics http://{}", tables.health)?;
+        writeln!(out, "  logs       {}", folder.join("logs").display())?;
         let data = match self.folder_arg.as_path() {
             default if default == Path::new("./data/pool") => String::new(),
             other => format!(" --data {}", other.display()),
@@ -422,6 +330,7 @@ impl Pool {
             "  pool{data} work submit --sweep 'n=1..100' --wait -- echo work {{n}}"
         )?;
         writeln!(out, "  pool{data} worker list")?;
+        writeln!(out, "  pool{data} db works")?;
         writeln!(
             out,
             "\nCtrl-C stops everything; nothing that was accepted is lost."
@@ -444,7 +353,7 @@ impl Pool {
                     let wait = Millis(wait.as_millis() as u64);
                     format!(
                         "{name} has ended ({how}); it is started again in {wait}, see {}",
-                        self.log(&name).display()
+                        self.programs.log(&name).display()
                     )
                 }
                 Some(Event::Ended {
@@ -468,12 +377,14 @@ impl Pool {
         }
     }
 
-    /// Workers first, so that what they finish is still taken; then the engine. A second signal kills.
+    /// Workers first, so that what they finish is still taken; then the engine, whose last records the tables still
+    /// get; then these. A second signal kills.
     async fn stop(&mut self, signals: &mut Signals) {
         let _ = writeln!(io::stderr(), "stopping; again Ctrl-C does not wait");
         let mut hurried = false;
         let workers = std::mem::take(&mut self.workers);
-        for services in [workers, self.engine.take().into_iter().collect()] {
+        let [engine, persist] = [self.engine.take(), self.persist.take()].map(Vec::from_iter);
+        for services in [workers, engine, persist] {
             services
                 .iter()
                 .for_each(if hurried { Service::kill } else { Service::stop });
@@ -501,40 +412,10 @@ struct DevJson<'a> {
     health: SocketAddr,
     engine_pid: u32,
     worker_pids: Vec<u32>,
+    persist_pid: u32,
+    persist_health: SocketAddr,
+    tables: &'a Path,
     ready_ms: u64,
-}
-
-/// The password in a file that only its owner can read; made if there is none.
-fn secret(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let password = text.lines().next().unwrap_or_default().to_owned();
-            if password.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the file is empty; remove it to get a new one",
-                ));
-            }
-            return Ok(password);
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let mut random = [0; 24];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_| io::Error::other("the operating system gives no random bytes"))?;
-    let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{password}")?;
-    Ok(password)
 }
 
 /// The end of a log.
@@ -553,21 +434,6 @@ fn tail(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_password_is_made_once_and_only_its_owner_can_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secrets/admin");
-        let made = secret(&path).unwrap();
-        assert_eq!(made.len(), 48);
-        assert_eq!(secret(&path).unwrap(), made);
-        assert_ne!(secret(&folder.path().join("secrets/worker")).unwrap(), made);
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-        fs::write(&path, "").unwrap();
-        assert!(secret(&path).unwrap_err().to_string().contains("remove it"));
-    }
 
     #[test]
     fn the_tail_of_a_log_is_its_last_lines() {

@@ -33,7 +33,15 @@ const STEADY: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Variables that would change what a program does beside what it is told here.
-const FOREIGN_VARIABLES: [&str; 5] = ["POOL_", "ADMIN", "WORKER", "SCHEDULER_", "CERTIFICATE_"];
+const FOREIGN_VARIABLES: [&str; 7] = [
+    "POOL_",
+    "ADMIN",
+    "WORKER",
+    "SCHEDULER_",
+    "CERTIFICATE_",
+    "DBHOST",
+    "MYSQL_",
+];
 
 /// A program with everything that it is started with.
 #[derive(Clone, Debug)]
