@@ -64,8 +64,10 @@ pub fn happening() -> impl Strategy<Value = Happening> {
 }
 
 /// Writes the records of what happens, as the engine would: only what the states allow.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
+    bag: BagId,
+    first: WorkId,
     /// Kind and payload of each; the first is number 1.
     pub records: Vec<(u8, Vec<u8>)>,
     /// Of each row: its state, its attempts, its last worker.
@@ -73,6 +75,15 @@ pub struct Engine {
 }
 
 impl Engine {
+    fn of(bag: BagId, first: WorkId) -> Self {
+        Self {
+            bag,
+            first,
+            records: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+
     /// State and attempts of each work that came, in their order.
     pub fn states(&self) -> impl Iterator<Item = (WorkState, u16)> {
         self.states.iter().map(|(state, attempt, _)| (*state, *attempt))
@@ -95,8 +106,8 @@ impl Engine {
 
     fn open(&mut self) {
         let opened = BagOpened {
-            bag: BAG,
-            first: FIRST,
+            bag: self.bag,
+            first: self.first,
             rows_total: ROWS,
             tenant: TENANT,
             key: Default::default(),
@@ -141,7 +152,7 @@ impl Engine {
                 }
                 let ended = Ended {
                     at: self.now(),
-                    first: FIRST.offset(row),
+                    first: self.first.offset(row),
                     count,
                     outcome: Outcome::Cancelled,
                     reason: Reason::ByUser,
@@ -155,12 +166,12 @@ impl Engine {
                         *state = WorkState::Queued;
                     }
                 }
-                let (at, first) = (self.now(), FIRST.offset(row));
+                let (at, first) = (self.now(), self.first.offset(row));
                 self.control(kind::REVIVED, &Revived { at, first, count })
             }
             Happening::Seal => {
                 let at = self.now();
-                self.control(kind::BAG_SEALED, &BagSealed { bag: BAG, at })
+                self.control(kind::BAG_SEALED, &BagSealed { bag: self.bag, at })
             }
             Happening::Cut => false,
         }
@@ -177,7 +188,7 @@ impl Engine {
         let mut payload = Vec::new();
         RowsAdded {
             at: self.now(),
-            bag: BAG,
+            bag: self.bag,
             first_row: has,
             rows: Rows::parse(count, &encoded).expect("just encoded"),
         }
@@ -188,7 +199,7 @@ impl Engine {
     fn attempts(&mut self, kind: u8, row: u32, reason: Reason) -> bool {
         let (_, attempt, worker) = self.states[row as usize];
         let token = LeaseToken {
-            work: FIRST.offset(row),
+            work: self.first.offset(row),
             epoch: Epoch(1),
             attempt: Attempt(attempt),
             shard: Shard(0),
@@ -210,7 +221,7 @@ impl Engine {
         let mut payload = Vec::new();
         record::begin_settled(&mut payload, now, WorkerId(*worker));
         SettledItem {
-            work: FIRST.offset(row),
+            work: self.first.offset(row),
             attempt: Attempt(*attempt),
             outcome,
             reason: Reason::None,
@@ -226,7 +237,13 @@ impl Engine {
 /// The records of a story, and where its batches end: after so many records each.
 #[must_use]
 pub fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
-    let (mut engine, mut cuts) = (Engine::default(), Vec::new());
+    tell_of(BAG, FIRST, story)
+}
+
+/// The same of another bag, which begins with another work.
+#[must_use]
+pub fn tell_of(bag: BagId, first: WorkId, story: &[Happening]) -> (Engine, Vec<usize>) {
+    let (mut engine, mut cuts) = (Engine::of(bag, first), Vec::new());
     engine.open();
     for happening in story {
         if !engine.happen(happening) && matches!(happening, Happening::Cut) {
@@ -234,6 +251,20 @@ pub fn tell(story: &[Happening]) -> (Engine, Vec<usize>) {
         }
     }
     (engine, cuts)
+}
+
+/// The records of two stories in one journal: one of them is told in parts of as many records as it says, and the other one
+/// between them, a record each time.
+#[must_use]
+pub fn woven(one: &Engine, other: &Engine, parts: &[usize]) -> Vec<(u8, Vec<u8>)> {
+    let (mut one, mut other) = (one.records.iter(), other.records.iter());
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(one.by_ref().take(*part).cloned());
+        all.extend(other.next().cloned());
+    }
+    all.extend(one.chain(other).cloned());
+    all
 }
 
 /// A record of a story as the feed gives it; `index` counts from 0.

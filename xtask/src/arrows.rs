@@ -67,13 +67,14 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     (
         "client",
         &[
+            "engine-core",
             "engine-journal",
             "sidecars-tables",
             "wire-protocol",
             "wire-link",
             "wire-feed",
         ],
-        "a client knows the wire and can read a journal and the tables",
+        "a client knows the wire and can read a journal, its snapshots and the tables",
     ),
     (
         "bench",
@@ -304,6 +305,7 @@ mod tests {
             ("worker-agent", "worker-core"),
             ("client", "engine-journal"),
             ("bench", "client"),
+            ("client", "engine-core"),
             ("sim", "worker-core"),
             ("sidecars-persist", "engine-journal"),
             ("sidecars-persist", "sidecars-tables"),
@@ -339,7 +341,7 @@ mod tests {
             ("sim", "testkit", "for tests alone"),
             ("testkit", "client", "arrows only point down"),
             ("sim", "bench", "arrows only point down"),
-            ("client", "engine-core", "a client knows the wire"),
+            ("client", "engine-queue", "a client knows the wire"),
             ("bench", "engine-server", "black-box"),
             ("engine-queue", "wire-protocol", "do not know what they carry"),
             ("engine-server", "worker-core", "only through the wire"),

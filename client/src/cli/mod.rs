@@ -3,14 +3,12 @@
 //! `args` says what can be said, one module per noun does it, `output` prints what came of it, `exit` says how
 //! the program ends. Results go to standard output, everything else to standard error.
 
-mod archive;
 mod args;
 mod bag;
 mod connect;
 mod db;
 mod dev;
 mod exit;
-mod history;
 mod import;
 mod journal;
 mod output;

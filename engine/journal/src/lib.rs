@@ -117,6 +117,6 @@ pub use recovery::Recovery;
 pub use repair::{Repair, repair};
 pub use snapshot::{Anchor, Snapshot, SnapshotWriter};
 pub use storage::{Fault, FaultStorage, File, Loss, OsStorage, Storage};
-pub use tools::{Report, SegmentReport, SnapshotReport, export, stats, verify};
+pub use tools::{Report, SegmentReport, SnapshotReport, export, snapshot, stats, verify};
 pub use verified::{Shown, Verified};
 pub use walk::{Damage, TornTail};

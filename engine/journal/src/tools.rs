@@ -10,7 +10,7 @@ use crate::journal::Stats;
 use crate::recovery::{Judged, judge};
 use crate::scan::{End, Patience};
 use crate::segment::Segment;
-use crate::snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::walk::{Damage, TornTail, Walk};
 use std::io;
@@ -160,6 +160,27 @@ pub fn export(
         let Judged { walk, .. } = judged?;
         return Ok(report(walk, snapshots, listing.spares.len() as u64));
     }
+}
+
+/// The newest sound snapshot that includes no record behind `upto`. `None`: there is none.
+///
+/// # Errors
+/// [`JournalError::Io`].
+pub fn snapshot(storage: &dyn Storage, upto: Lsn) -> Result<Option<Snapshot>, JournalError> {
+    let listing = snapshot::listing(storage)?;
+    for (lsn, name) in listing.snapshots.iter().rev().filter(|(lsn, _)| *lsn <= upto) {
+        match snapshot::load(storage, name, *lsn) {
+            Ok(Ok((header, bytes))) => {
+                let (lsn, epoch) = (*lsn, header.anchor.epoch);
+                return Ok(Some(Snapshot { lsn, epoch, bytes }));
+            }
+            Ok(Err(_)) => {}
+            // Deleted since by a running engine.
+            Err(error) if is_missing_file(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The numbers of a folder, as [`Journal::stats`](crate::Journal::stats) gives them for an open journal;

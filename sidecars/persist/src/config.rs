@@ -26,7 +26,8 @@ Exit codes:
   3  the configuration cannot be used; all problems are printed
   4  the address of --listen-health is taken
   5  the database is of another journal or a newer version, or somebody else writes to it; it was left as it was
-  6  the engine does not have the records that come next; start over with an empty database, or restore a newer copy";
+  6  the engine does not have the records that come next; restore a newer copy of the database, or fill an empty one with
+     `pool db rebuild`";
 
 /// Writes what the engine's journal says into a database: works, attempts, workers, users and every change of state.
 ///

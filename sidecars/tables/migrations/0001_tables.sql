@@ -6,10 +6,13 @@
 -- The files of this folder that were run.
 CREATE TABLE IF NOT EXISTS pool_schema_versions (version BIGINT NOT NULL PRIMARY KEY);
 
--- How far the tables are: one row a shard, changed in the same transaction as the rows.
+-- How far the tables are: one row a shard, changed in the same transaction as the rows. And where they begin: bags and
+-- works with smaller numbers have no rows, because their records were gone when the tables were made. 0: all have.
 CREATE TABLE pool_positions (
     shard INT NOT NULL PRIMARY KEY,
-    lsn BIGINT NOT NULL
+    lsn BIGINT NOT NULL,
+    first_batch_id BIGINT NOT NULL DEFAULT 0,
+    first_work_id BIGINT NOT NULL DEFAULT 0
 );
 INSERT INTO pool_positions (shard, lsn) VALUES (0, 0);
 

@@ -1,5 +1,6 @@
 //! What a batch of records does to the tables.
 
+use crate::beginning::Beginning;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{BagOpened, EpochStarted, TenantAdded, WorkerChanged, WorkerJoined};
@@ -42,6 +43,8 @@ impl Batch {
 /// A change of a row that is not a work's; rare, so it is not coalesced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Bookkeeping {
+    /// The tables begin with a bag, or with the next one.
+    Begins(Beginning),
     /// An engine took up the shard.
     EpochStarted(EpochStarted),
     /// A new tenant.

@@ -16,6 +16,7 @@ use wire_protocol::record::{Attempts, NotNext, Record, RowsAdded, Settled};
 use wire_protocol::units::Instant;
 use wire_protocol::view::{WorkState, WorkerState};
 
+use crate::beginning::Beginning;
 use crate::change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,
@@ -26,6 +27,7 @@ use crate::change::{
 pub struct Coalescer {
     after: Lsn,
     upto: Lsn,
+    beginning: Beginning,
     /// Bags that may still get rows: their first work and their owner.
     bags: BTreeMap<BagId, (WorkId, TenantId)>,
     bookkeeping: Vec<Bookkeeping>,
@@ -58,6 +60,7 @@ impl Coalescer {
         Self {
             after,
             upto: after,
+            beginning: Beginning::WHOLE,
             bags: bags.into_iter().collect(),
             bookkeeping: Vec::new(),
             steps: Vec::new(),
@@ -65,6 +68,18 @@ impl Coalescer {
             attempts: BTreeMap::new(),
             events: Vec::new(),
         }
+    }
+
+    /// The same where tables begin later; what is said of works before it makes no rows.
+    #[must_use]
+    pub fn beginning_with(self, beginning: Beginning) -> Self {
+        Self { beginning, ..self }
+    }
+
+    /// Where the tables begin.
+    #[must_use]
+    pub fn beginning(&self) -> Beginning {
+        self.beginning
     }
 
     /// The last record taken.
@@ -112,9 +127,17 @@ impl Coalescer {
 
     fn apply(&mut self, lsn: Lsn, record: Record<'_>) -> Result<(), RecordError> {
         match record {
+            record if self.is_before(&record) => {}
             Record::EpochStarted(started) => self.bookkeeping.push(Bookkeeping::EpochStarted(started)),
             Record::TenantAdded(added) => self.bookkeeping.push(Bookkeeping::TenantAdded(added)),
             Record::BagOpened(opened) => {
+                if self.beginning == Beginning::OPEN {
+                    self.beginning = Beginning {
+                        bag: opened.bag,
+                        work: opened.first,
+                    };
+                    self.bookkeeping.push(Bookkeeping::Begins(self.beginning));
+                }
                 self.bags.insert(opened.bag, (opened.first, opened.tenant));
                 self.bookkeeping.push(Bookkeeping::BagOpened(opened));
             }
@@ -166,6 +189,20 @@ impl Coalescer {
         Ok(())
     }
 
+    /// It is about a bag that has no rows; of several works, each is looked at.
+    fn is_before(&self, record: &Record<'_>) -> bool {
+        let has_bag = match record {
+            Record::RowsAdded(added) => self.beginning.has_bag(added.bag),
+            Record::BagPrioritised(prioritised) => self.beginning.has_bag(prioritised.bag),
+            Record::BagSealed(sealed) => self.beginning.has_bag(sealed.bag),
+            Record::BagForgotten(bag) => self.beginning.has_bag(*bag),
+            Record::Ended(ended) => self.beginning.has_work(ended.first),
+            Record::Revived(revived) => self.beginning.has_work(revived.first),
+            _ => true,
+        };
+        !has_bag
+    }
+
     fn on_rows_added(&mut self, lsn: Lsn, added: &RowsAdded<'_>) -> Result<(), RecordError> {
         let unknown = RecordError::UnknownBag { lsn, bag: added.bag };
         let (first, tenant) = *self.bags.get(&added.bag).ok_or(unknown)?;
@@ -190,7 +227,8 @@ impl Coalescer {
     }
 
     fn on_leased(&mut self, lsn: Lsn, attempts: Attempts<'_>) {
-        for token in attempts.iter() {
+        let beginning = self.beginning;
+        for token in attempts.iter().filter(|token| beginning.has_work(token.work)) {
             let now = held(lsn, attempts, token.attempt, WorkState::Leased);
             self.change(token.work, None, now);
             self.attempt(token.work, token.attempt, attempts).leased = Some((token.epoch, attempts.at));
@@ -198,7 +236,8 @@ impl Coalescer {
     }
 
     fn on_started(&mut self, lsn: Lsn, attempts: Attempts<'_>) {
-        for token in attempts.iter() {
+        let beginning = self.beginning;
+        for token in attempts.iter().filter(|token| beginning.has_work(token.work)) {
             let now = held(lsn, attempts, token.attempt, WorkState::Running);
             self.change(token.work, None, now);
             self.attempt(token.work, token.attempt, attempts).started_at = Some(attempts.at);
@@ -206,7 +245,8 @@ impl Coalescer {
     }
 
     fn on_released(&mut self, lsn: Lsn, attempts: Attempts<'_>) {
-        for token in attempts.iter() {
+        let beginning = self.beginning;
+        for token in attempts.iter().filter(|token| beginning.has_work(token.work)) {
             let now = queued(lsn, attempts.at, attempts.reason, token.attempt);
             self.change(token.work, None, now);
             self.attempt(token.work, token.attempt, attempts).ended = Some(AttemptEnd {
@@ -218,7 +258,8 @@ impl Coalescer {
     }
 
     fn on_settled(&mut self, lsn: Lsn, settled: Settled<'_>) {
-        for item in settled.iter() {
+        let beginning = self.beginning;
+        for item in settled.iter().filter(|item| beginning.has_work(item.work)) {
             let now = WorkNow {
                 state: WorkState::Done(item.outcome),
                 reason: item.reason,

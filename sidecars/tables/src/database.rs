@@ -26,7 +26,9 @@ use std::path::PathBuf;
 
 use wire_protocol::ids::{BagId, Lsn, TenantId, WorkId};
 
+use crate::beginning::Beginning;
 use crate::change::Batch;
+use crate::coalescer::Coalescer;
 pub use archive::{Archivable, ArchiveError, Archiving};
 pub use compare::{Comparison, Difference, Frozen, Wrong};
 pub use error::DatabaseError;
@@ -72,6 +74,16 @@ pub struct Resume {
     pub after: Lsn,
     /// Bags that may still get rows, with their first work and their owner.
     pub bags: Vec<(BagId, (WorkId, TenantId))>,
+    /// Where the tables begin.
+    pub beginning: Beginning,
+}
+
+impl Resume {
+    /// What goes on from there.
+    #[must_use]
+    pub fn coalescer(self) -> Coalescer {
+        Coalescer::new(self.after, self.bags).beginning_with(self.beginning)
+    }
 }
 
 impl Database {
@@ -108,7 +120,7 @@ impl Database {
         let step = "read the position of";
         let session = &mut self.session;
         session.begin_reading().await.map_err(sql(step))?;
-        let after = position(session).await?;
+        let (after, beginning) = extent(session).await?;
         let bags = session
             .integers(
                 fixed("SELECT batch_id, first_work_id, user_id FROM pool_batches WHERE forgotten = 0"),
@@ -124,6 +136,7 @@ impl Database {
         Ok(Resume {
             after,
             bags: bags.iter().map(bag).collect(),
+            beginning,
         })
     }
 
@@ -158,10 +171,15 @@ async fn connect(target: &Target) -> Result<Session, DatabaseError> {
 
 /// The last record that is in the tables.
 async fn position(session: &mut Session) -> Result<Lsn, DatabaseError> {
+    Ok(extent(session).await?.0)
+}
+
+/// The last record that is in the tables, and where they begin.
+async fn extent(session: &mut Session) -> Result<(Lsn, Beginning), DatabaseError> {
     let step = "read the position of";
     let rows = session
         .integers(
-            fixed("SELECT lsn FROM pool_positions WHERE shard = 0"),
+            fixed("SELECT lsn, first_batch_id, first_work_id FROM pool_positions WHERE shard = 0"),
             session.arguments(),
         )
         .await
@@ -169,7 +187,11 @@ async fn position(session: &mut Session) -> Result<Lsn, DatabaseError> {
     let found = rows.first().ok_or_else(|| DatabaseError::Missing {
         what: "the position of shard 0".to_owned(),
     })?;
-    Ok(Lsn(found[0] as u64))
+    let beginning = Beginning {
+        bag: BagId(found[1] as u64),
+        work: WorkId(found[2] as u64),
+    };
+    Ok((Lsn(found[0] as u64), beginning))
 }
 
 #[cfg(test)]

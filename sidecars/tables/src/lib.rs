@@ -22,6 +22,7 @@
 
 mod account;
 mod archive;
+mod beginning;
 mod change;
 mod coalescer;
 mod database;
@@ -31,6 +32,7 @@ mod query;
 
 pub use account::{NO_PASSWORD, Role, hash_password, verify_password};
 pub use archive::{ArchiveFile, ArchivedEvent, FileError};
+pub use beginning::{Base, Beginning, KnownWorker};
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,

@@ -34,8 +34,10 @@ It may run beside the engine and pool-persist: the database is read as it is at 
 the journal is replayed up to that one, into a file in the folder for temporary files (TMPDIR),
 which takes about as much room as the database.
 
-The journal has to go back to its first record. An engine keeps the records of works that it
-remembers (--retention-hours) and those that its sidecars do not have; of older ones keep copies.
+An engine keeps the records of works that it remembers (--retention-hours) and those that its
+sidecars do not have, and lets go of older ones. Of a journal that begins late everything is
+compared from the first bag on of which it has all records; the answer names that bag. A copy of
+the journal that goes further back compares more.
 
 Exit code 0: equal; 1: it differs.
 
@@ -50,8 +52,13 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 20)]
         show: usize,
     },
-    /// Fill an empty database from the journal, which has to go back to its first record
+    /// Fill an empty database from the journal, and its snapshot where the journal begins late
     #[command(after_help = "\
+Of a journal from which the engine has let old records go, the tables get everything from the
+first bag on of which it has all records, and the users and workers that a snapshot knows; what was
+before is only in the old tables, or in a copy of the journal. Since when such a worker is there is
+not known and stands as 1970.
+
 The engine may go on meanwhile. pool-persist, started afterwards, goes on where this ended, also
 where it was interrupted.
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use sidecars_tables::{Batch, Coalescer, Database, DatabaseError, Resume};
+use sidecars_tables::{Batch, Coalescer, Database, DatabaseError};
 use tokio::runtime::Runtime;
 use wire_feed::{Subscription, SubscriptionError};
 use wire_protocol::ids::Lsn;
@@ -101,8 +101,8 @@ pub(super) fn run(follower: &Follower, runtime: &Runtime, memory: &mut Memory) -
 
 async fn open(follower: &Follower) -> Result<(Database, Coalescer), DatabaseError> {
     let mut database = Database::open(&follower.target).await?;
-    let Resume { after, bags } = database.resume().await?;
-    Ok((database, Coalescer::new(after, bags)))
+    let coalescer = database.resume().await?.coalescer();
+    Ok((database, coalescer))
 }
 
 fn subscribe(follower: &Follower, memory: &mut Memory, after: Lsn) -> Result<Subscription, FollowError> {

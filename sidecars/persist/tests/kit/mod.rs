@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use engine::Engine;
 pub(crate) use sidecar::Sidecar;
-pub(crate) use tables::{dump, position, texts, undisturbed};
+pub(crate) use tables::{dump, position, sqlite, texts, undisturbed};
 
 /// How long anything may take before a test gives up; far more than it needs on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use engine_journal::{OsStorage, export};
 use sidecars_tables::{Coalescer, Database, Target};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 use testkit::dump::Source;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::Lsn;
@@ -11,6 +13,15 @@ use wire_protocol::ids::Lsn;
 /// Every row of every table as text, in the order of their keys.
 pub(crate) async fn dump(target: &Target) -> Vec<String> {
     source(target).rows().await
+}
+
+/// Changes a file of SQLite by hand.
+pub(crate) async fn sqlite(file: &Path, statement: &'static str) {
+    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .expect("the file is there");
+    let done = sqlx::raw_sql(statement).execute(&mut connection).await;
+    done.expect("it is valid");
 }
 
 /// What a query says that gives one text a row.

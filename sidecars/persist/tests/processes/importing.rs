@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 use testkit::sql::{self, SqlKind, SqlServer, predecessor};
 
-use crate::kit::pool;
+use crate::kit::{pool, sqlite};
 
 /// `pool import xwhep` from this address into this file.
 fn import(from: &str, password: &str, into: &Path, more: &[&str]) -> (i32, Value, String) {
@@ -17,14 +15,6 @@ fn import(from: &str, password: &str, into: &Path, more: &[&str]) -> (i32, Value
         &[&arguments, more].concat(),
         &[("POOL_IMPORT_PASSWORD", password)],
     )
-}
-
-async fn run(file: &Path, statement: &'static str) {
-    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
-        .await
-        .expect("the file is there");
-    let done = sqlx::raw_sql(statement).execute(&mut connection).await;
-    done.expect("it is valid");
 }
 
 /// How many items of each fate.
@@ -73,7 +63,7 @@ async fn a_conflict_stops_an_import_unless_it_is_left_out() {
     let path = file.to_str().expect("it is UTF-8");
     let (code, _, problem) = pool(&["db", "migrate", "--database", path], &[]);
     assert_eq!(code, 0, "{problem}");
-    run(
+    sqlite(
         &file,
         "INSERT INTO pool_accounts (login, role, password_hash, created_us) VALUES ('root', 'viewer', '!', 0)",
     )

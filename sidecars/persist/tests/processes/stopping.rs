@@ -128,15 +128,7 @@ fn a_journal_that_is_not_the_databases_ends_it_with_its_exit_code() {
 }
 
 fn sqlite(file: &Path, statement: &'static str) {
-    use sqlx::Connection;
-    testkit::runtime().block_on(async {
-        let url = format!("sqlite:{}", file.display());
-        let mut connection = sqlx::SqliteConnection::connect(&url)
-            .await
-            .expect("the file is there");
-        let done = sqlx::raw_sql(statement).execute(&mut connection).await;
-        done.expect("it is allowed");
-    });
+    testkit::runtime().block_on(crate::kit::sqlite(file, statement));
 }
 
 testkit::on_every_server!(the_password_is_in_no_log_and_in_no_list_of_processes);

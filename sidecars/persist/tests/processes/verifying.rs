@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use client::SubmitOptions;
 use client::protocol::template::WorkTemplate;
+use client::{Client, SubmitOptions};
 use serde_json::Value;
 use sidecars_tables::Target;
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 
-use crate::kit::{Engine, Sidecar, pool};
+use crate::kit::{Engine, Sidecar, pool, sqlite};
 
 /// `pool db <verb>` on this journal and this file; its exit code and the object that it prints.
 fn pool_db(verb: &[&str], journal: &Path, database: &Path) -> (i32, Value, String) {
@@ -84,15 +82,8 @@ async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
     assert_eq!(code, 2, "{problem}");
 
     sidecar.stop();
-    let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
-        .await
-        .expect("the file is there");
     let spoilt = "UPDATE pool_works SET exit_code = 7 WHERE work_id = (SELECT MIN(work_id) FROM pool_works)";
-    sqlx::raw_sql(spoilt)
-        .execute(&mut connection)
-        .await
-        .expect("it is valid");
-    drop(connection);
+    sqlite(&file, spoilt).await;
     let (code, said, _) = pool_db(&["verify"], &engine.data(), &file);
     assert_eq!((code, &said["differences"]), (1, &Value::from(1)), "{said}");
     let named = said["shown"][0].as_str().expect("it is named");
@@ -136,4 +127,96 @@ async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
     assert_eq!((code, &said["differences"]), (0, &Value::from(0)), "{said}");
     let (code, _, problem) = pool_db(&["rebuild"], &engine.data(), &fresh);
     assert_eq!(code, 6, "it is not empty any more: {problem}");
+}
+
+/// An engine that forgets works as soon as they are done, whose journal has lost its first records.
+async fn engine_of_few_records(sidecar: &mut Option<Sidecar>, folder: &Path) -> Engine {
+    let mut engine = Engine::start(&["--retention-hours", "0"]);
+    engine.add_worker("ant", 8);
+    let file = engine.data().join("pool.sqlite");
+    let sidecar = sidecar.insert(Sidecar::new(&engine.data(), folder, &Target::Sqlite(file)));
+    sidecar.start();
+    let client = engine.client().await;
+    let first = engine.data().join("journal-00000000000000000001.seg");
+    for round in 0.. {
+        assert!(round < 40, "its records go");
+        run(&client, 40, 60_000).await;
+        sidecar.wait_for_lsn(client.status().await.expect("an answer").lsn.0);
+        if !first.exists() {
+            break;
+        }
+    }
+    engine
+}
+
+/// Works with so many bytes of parameters, run to their ends.
+async fn run(client: &Client, rows: usize, bytes: usize) {
+    let template = WorkTemplate {
+        app: "null".to_owned(),
+        ..WorkTemplate::default()
+    };
+    let rows = vec!["x".repeat(bytes); rows];
+    let (upload, mut follow) = client
+        .submit_followed(template, rows.len() as u32, SubmitOptions::default())
+        .expect("valid");
+    upload.send(rows).await.expect("accepted");
+    while follow.recv(|_| {}).await.expect("outcomes come") > 0 {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_begins_late_verifies_and_fills_what_it_still_knows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sidecar = None;
+    let engine = engine_of_few_records(&mut sidecar, folder.path()).await;
+    let mut sidecar = sidecar.expect("it was started");
+    let (file, again) = (
+        engine.data().join("pool.sqlite"),
+        folder.path().join("again.sqlite"),
+    );
+
+    let (code, said, problem) = pool_db(&["verify"], &engine.data(), &file);
+    assert_eq!(
+        (code, &said["equal"]),
+        (0, &Value::Bool(true)),
+        "{said} {problem}"
+    );
+    let first_bag = said["first_bag"].as_u64().expect("it begins late");
+    assert!(first_bag > 1, "{said}");
+
+    // The engine serves meanwhile.
+    let (code, said, problem) = pool_db(&["rebuild"], &engine.data(), &again);
+    assert_eq!(
+        (code, &said["first_bag"]),
+        (0, &Value::from(first_bag)),
+        "{said} {problem}"
+    );
+    let (code, said, problem) = pool_db(&["verify"], &engine.data(), &again);
+    assert_eq!(
+        (code, &said["equal"]),
+        (0, &Value::Bool(true)),
+        "{said} {problem}"
+    );
+
+    // The sidecar goes on with the new tables.
+    sidecar.stop();
+    let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &Target::Sqlite(again.clone()));
+    sidecar.start();
+    let client = engine.client().await;
+    run(&client, 100, 10).await;
+    sidecar.wait_for_lsn(client.status().await.expect("an answer").lsn.0);
+    let (code, said, problem) = pool_db(&["verify"], &engine.data(), &again);
+    assert_eq!(
+        (code, &said["equal"]),
+        (0, &Value::Bool(true)),
+        "{said} {problem}"
+    );
+    sidecar.stop();
+
+    sqlite(
+        &again,
+        "UPDATE pool_works SET attempt = 9 WHERE work_id = (SELECT MAX(work_id) FROM pool_works)",
+    )
+    .await;
+    let (code, said, _) = pool_db(&["verify"], &engine.data(), &again);
+    assert_eq!((code, &said["differences"]), (1, &Value::from(1)), "{said}");
 }

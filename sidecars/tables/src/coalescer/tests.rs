@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use testkit::story::{BAG, FIRST, Happening, TENANT, feed_record, happening, tell};
+use testkit::story::{BAG, FIRST, Happening, TENANT, feed_record, happening, tell, tell_of, woven};
 use wire_protocol::outcome::Outcome;
 
 use super::*;
@@ -139,6 +139,36 @@ proptest! {
             let last = expected.events.values().rfind(|event| event.work == *work).expect("it was accepted");
             prop_assert_eq!((last.lsn, last.state, last.reason), (now.lsn, now.state, now.reason));
         }
+    }
+
+    #[test]
+    fn a_journal_that_begins_late_gives_all_of_the_bags_that_it_opens_and_nothing_of_others(
+        old in prop::collection::vec(happening(), 0..60),
+        young in prop::collection::vec(happening(), 0..60),
+        parts in prop::collection::vec(0_usize..4, 1..60),
+        late in 0_usize..60,
+    ) {
+        let (old, _) = tell_of(BagId(BAG.0 - 1), WorkId(FIRST.0 - 50), &old);
+        let (young, _) = tell(&young);
+        let records = woven(&old, &young, &[&[1], &parts[..]].concat());
+        let opened = records.iter().position(|record| *record == young.records[0]).expect("it is woven in");
+        // Records before this one are gone, among them the one that opened the old bag.
+        let first = late.clamp(1, opened);
+        let mut coalescer = Coalescer::new(Lsn(first as u64), []).beginning_with(Beginning::OPEN);
+        for (index, record) in records.iter().enumerate().skip(first) {
+            coalescer.take(&feed_record(index, record)).expect("the engine wrote it");
+        }
+        prop_assert_eq!(coalescer.beginning(), Beginning { bag: BAG, work: FIRST });
+        let batch = coalescer.batch();
+        let of_the_old = |change: &Bookkeeping| matches!(change, Bookkeeping::BagClosed { bag, .. } if *bag != BAG);
+        prop_assert!(!batch.bookkeeping.iter().any(of_the_old));
+        let mut found = Tables::default();
+        found.apply(batch);
+        let mut whole = tables(&records, &[]);
+        whole.works.retain(|work, _| *work >= FIRST);
+        whole.attempts.retain(|(work, _), _| *work >= FIRST);
+        whole.events.retain(|(_, work), _| *work >= FIRST);
+        prop_assert_eq!(found, whole);
     }
 
     #[test]

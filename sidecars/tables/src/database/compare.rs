@@ -2,26 +2,32 @@
 //!
 //! Both are read in the order of their keys, a page at a time, so that tables of any size are compared in little
 //! memory. Each is read in one transaction, so that rows and position belong together although somebody writes.
+//!
+//! Tables may begin late ([`Beginning`]). Then what is before the later beginning of the two is not compared, nor what a
+//! snapshot does not say of a worker.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use super::archive::horizon;
 use super::schema::{TABLES, Table};
-use super::session::{Session, Value, made};
-use super::{Database, DatabaseError, position, sql};
+use super::session::{Session, Value, fixed, made};
+use super::{Database, DatabaseError, extent, position, sql};
+use crate::beginning::Beginning;
 use wire_protocol::ids::Lsn;
 
 /// Rows read at once. One has 64 KiB of parameters and a result at most.
 const PAGE_ROWS: usize = 1_024;
 
 /// What two databases came to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Comparison {
     /// Rows of the first one, by table.
     pub rows: Vec<(&'static str, u64)>,
     /// Events up to this record are archived by one of them, and were not compared; 0: all were.
     pub archived: Lsn,
+    /// Bags and works before this were not compared, because one of them has none.
+    pub beginning: Beginning,
     /// Rows that are missing, should not be there, or say something else.
     pub differences: u64,
 }
@@ -127,14 +133,17 @@ impl Frozen<'_> {
                 found: self.at,
             });
         }
-        let mut comparison = Comparison::default();
-        for session in [&mut self.database.session, &mut other.database.session] {
-            comparison.archived = comparison.archived.max(horizon(session).await?);
-        }
-        let archived = comparison.archived;
+        let mut scope = Scope::of(&mut self.database.session).await?;
+        scope.narrow(Scope::of(&mut other.database.session).await?);
+        let mut comparison = Comparison {
+            rows: Vec::new(),
+            archived: scope.archived,
+            beginning: scope.beginning,
+            differences: 0,
+        };
         for table in &TABLES {
-            let mut here = Pages::new(&mut self.database.session, table, archived);
-            let mut there = Pages::new(&mut other.database.session, table, archived);
+            let mut here = Pages::new(&mut self.database.session, table, scope);
+            let mut there = Pages::new(&mut other.database.session, table, scope);
             let mut rows = 0;
             loop {
                 let order = match (here.peek().await?, there.peek().await?) {
@@ -148,9 +157,11 @@ impl Frozen<'_> {
                     Ordering::Greater => Some((there.take(), Wrong::Missing)),
                     Ordering::Equal => {
                         let (row, other) = (here.take(), there.take());
-                        table.differs(&row, &other).map(|wrong| (row, wrong))
+                        let wrong = table.differs(&row, &other, scope.unknown(table, &row, &other));
+                        wrong.map(|wrong| (row, wrong))
                     }
-                };
+                }
+                .filter(|(row, what)| !scope.may_lack(table, row, what));
                 rows += u64::from(order != Ordering::Greater);
                 if let Some((row, what)) = wrong {
                     comparison.differences += 1;
@@ -176,14 +187,20 @@ impl Table {
         &row[..self.key.len()]
     }
 
-    /// The first column in which they differ.
-    fn differs(&self, found: &[Value], expected: &[Value]) -> Option<Wrong> {
+    fn column<'r>(&self, row: &'r [Value], name: &str) -> &'r Value {
+        let columns = self.key.iter().chain(self.columns);
+        let found = columns.zip(row).find(|(column, _)| **column == name);
+        found.expect("the table has this column").1
+    }
+
+    /// The first column in which they differ, but for those that are `unknown`.
+    fn differs(&self, found: &[Value], expected: &[Value], unknown: &[&str]) -> Option<Wrong> {
         let values = found.iter().zip(expected).skip(self.key.len());
         let (column, (found, expected)) = self
             .columns
             .iter()
             .zip(values)
-            .find(|(_, (found, expected))| found != expected)?;
+            .find(|(column, (found, expected))| found != expected && !unknown.contains(column))?;
         Some(Wrong::Differs {
             column,
             found: found.to_string(),
@@ -209,10 +226,95 @@ impl Table {
     }
 }
 
+/// What two databases can be compared in.
+#[derive(Clone, Copy, Debug)]
+struct Scope {
+    /// Events up to this record are not in the tables any more.
+    archived: Lsn,
+    /// Bags and works before this have no rows.
+    beginning: Beginning,
+    /// Epochs before this have none.
+    epoch: i64,
+}
+
+impl Scope {
+    async fn of(session: &mut Session) -> Result<Self, DatabaseError> {
+        let archived = horizon(session).await?;
+        let (_, beginning) = extent(session).await?;
+        let text = fixed("SELECT COALESCE(MIN(epoch), 9223372036854775807) FROM pool_epochs");
+        let epochs = session.integers(text, session.arguments()).await;
+        let epoch = epochs.map_err(sql("read"))?.first().map_or(0, |row| row[0]);
+        Ok(Self {
+            archived,
+            beginning,
+            epoch: if beginning == Beginning::WHOLE { 0 } else { epoch },
+        })
+    }
+
+    fn narrow(&mut self, other: Self) {
+        self.archived = self.archived.max(other.archived);
+        self.epoch = self.epoch.max(other.epoch);
+        if other.beginning.work > self.beginning.work {
+            self.beginning = other.beginning;
+        }
+    }
+
+    /// The key behind which the rows of a table begin that can be compared.
+    fn behind(&self, table: &Table) -> Option<Vec<i64>> {
+        let first = |number: i64| (number > 0).then(|| vec![number - 1]);
+        match table.name {
+            "pool_epochs" => first(self.epoch),
+            "pool_batches" => first(self.beginning.bag.0 as i64),
+            "pool_works" => first(self.beginning.work.0 as i64),
+            "pool_attempts" => first(self.beginning.work.0 as i64).map(|key| vec![key[0], i64::MAX]),
+            "pool_events" if self.archived > Lsn(0) => Some(vec![self.archived.0 as i64, i64::MAX]),
+            _ => None,
+        }
+    }
+
+    /// A row as far as it can be compared: works that went the same way share a row of events, also with some before the
+    /// beginning.
+    fn cut(&self, table: &Table, mut row: Vec<Value>) -> Option<Vec<Value>> {
+        if table.name != "pool_events" {
+            return Some(row);
+        }
+        let before = self.beginning.work.0 as i64 - row[1].number();
+        if before > 0 {
+            let works = row[2].number() - before;
+            if works <= 0 {
+                return None;
+            }
+            (row[1], row[2]) = (Value::Int(self.beginning.work.0 as i64), Value::Int(works));
+        }
+        Some(row)
+    }
+
+    /// Columns of which one of the two does not know what they should say: a snapshot does not say since when a worker
+    /// is there.
+    fn unknown(&self, table: &Table, found: &[Value], expected: &[Value]) -> &'static [&'static str] {
+        let of_a_snapshot = |row: &[Value]| *table.column(row, "joined_us") == Value::Int(0);
+        match table.name {
+            "pool_workers" if of_a_snapshot(found) || of_a_snapshot(expected) => {
+                &["state", "reason", "joined_us", "changed_us", "forgotten"]
+            }
+            _ => &[],
+        }
+    }
+
+    /// A snapshot has no workers that were forgotten, the tables keep them.
+    fn may_lack(&self, table: &Table, row: &[Value], what: &Wrong) -> bool {
+        self.beginning != Beginning::WHOLE
+            && matches!(what, Wrong::Extra | Wrong::Missing)
+            && table.name == "pool_workers"
+            && *table.column(row, "forgotten") == Value::Int(1)
+    }
+}
+
 /// A table's rows in the order of its key.
 struct Pages<'a> {
     session: &'a mut Session,
     table: &'static Table,
+    scope: Scope,
     page: std::vec::IntoIter<Vec<Value>>,
     /// The key behind which the next page begins.
     last: Option<Vec<i64>>,
@@ -220,21 +322,20 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Those of events begin behind the last record that is archived.
-    fn new(session: &'a mut Session, table: &'static Table, archived: Lsn) -> Self {
-        let begins_late = table.name == "pool_events" && archived > Lsn(0);
+    fn new(session: &'a mut Session, table: &'static Table, scope: Scope) -> Self {
         Self {
             session,
             table,
+            scope,
             page: Vec::new().into_iter(),
-            last: begins_late.then(|| vec![archived.0 as i64, i64::MAX]),
+            last: scope.behind(table),
             done: false,
         }
     }
 
     /// The next row.
     async fn peek(&mut self) -> Result<Option<&[Value]>, DatabaseError> {
-        if self.page.as_slice().is_empty() && !self.done {
+        while self.page.as_slice().is_empty() && !self.done {
             let mut arguments = self.session.arguments();
             match self.last.as_deref() {
                 None => {}
@@ -252,7 +353,9 @@ impl<'a> Pages<'a> {
             if let Some(row) = rows.last() {
                 self.last = Some(self.table.key_of(row).iter().map(Value::number).collect());
             }
-            self.page = rows.into_iter();
+            let (table, scope) = (self.table, self.scope);
+            let rows = rows.into_iter().filter_map(|row| scope.cut(table, row));
+            self.page = rows.collect::<Vec<_>>().into_iter();
         }
         Ok(self.page.as_slice().first().map(Vec::as_slice))
     }

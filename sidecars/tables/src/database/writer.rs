@@ -294,6 +294,11 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
     let mut arguments = session.arguments();
     let to = &mut arguments;
     let text = match change {
+        Bookkeeping::Begins(beginning) => {
+            to.int(int(beginning.bag.0));
+            to.int(int(beginning.work.0));
+            "UPDATE pool_positions SET first_batch_id = ?, first_work_id = ? WHERE shard = 0"
+        }
         Bookkeeping::EpochStarted(started) => {
             // Links do not outlast an engine, and no record says of each worker that its own is gone.
             let mut at = session.arguments();
@@ -310,7 +315,10 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             to.int(added.tenant.0.into());
             to.text(&added.name);
             to.int(added.weight.into());
-            "INSERT INTO pool_users (user_id, name, weight) VALUES (?, ?, ?)"
+            to.int(added.tenant.0.into());
+            // Tables that began late know those of a snapshot, which may be younger than the record.
+            "INSERT INTO pool_users (user_id, name, weight) SELECT ?, ?, ? FROM pool_positions \
+             WHERE shard = 0 AND NOT EXISTS (SELECT 1 FROM pool_users WHERE user_id = ?)"
         }
         Bookkeeping::BagOpened(opened) => {
             know_app(session, opened).await?;

@@ -41,8 +41,7 @@ pub(super) async fn empty(database: &mut Database) {
 }
 
 async fn resumed(database: &mut Database) -> Coalescer {
-    let Resume { after, bags } = database.resume().await.expect("it has a position");
-    Coalescer::new(after, bags)
+    database.resume().await.expect("it has a position").coalescer()
 }
 
 #[test]

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use sidecars_tables::{Archivable, ArchiveError, ArchiveFile, Archiving};
 use tokio::runtime::Runtime;
 
-use super::args::Archive;
-use super::db::{Place, current, micros};
-use super::exit::{Exit, Failure};
-use super::output::{Output, Show, fields};
+use super::{Place, current, micros};
+use crate::cli::args::Archive;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{Output, Show, fields};
 
 /// Rows of a file, which every tool can open.
 const FILE_ROWS_MAX: u64 = 1_000_000;

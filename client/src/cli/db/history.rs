@@ -8,13 +8,13 @@ use sidecars_tables::{Order, PAGE_WORKS_MAX, Reader, WorkCounts, WorkFilter, Wor
 use tokio::runtime::Runtime;
 use wire_protocol::units::Instant;
 
-use super::args::History;
-use super::db::Place;
-use super::exit::{Exit, Failure};
-use super::output::{Output, Show, fields};
-use super::quantity::{micros, timestamp};
-use super::refs::{BagRef, WorkRef, WorkerRef};
-use super::views::reason;
+use super::Place;
+use crate::cli::args::History;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{Output, Show, fields};
+use crate::cli::quantity::{micros, timestamp};
+use crate::cli::refs::{BagRef, WorkRef, WorkerRef};
+use crate::cli::views::reason;
 
 pub(super) fn run(runtime: &Runtime, data: &Path, asked: History, output: &Output) -> Result<Exit, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -70,7 +70,7 @@ fn query(asked: &History, now: Duration) -> Result<WorkQuery, Failure> {
         Instant(u64::try_from(since).unwrap_or(u64::MAX))
     };
     let filter = WorkFilter {
-        states: asked.state.iter().copied().map(super::work::state).collect(),
+        states: asked.state.iter().copied().map(crate::cli::work::state).collect(),
         user: None,
         app: asked.app.clone(),
         batch: asked.bag.map(bag).transpose()?,
@@ -186,8 +186,8 @@ mod tests {
     use wire_protocol::outcome::Outcome;
     use wire_protocol::view::WorkState;
 
-    use super::super::args::{Cli, Command, Db};
     use super::*;
+    use crate::cli::args::{Cli, Command, Db};
 
     fn asked(args: &str) -> Result<WorkQuery, Failure> {
         let words = ["pool", "db", "works"].into_iter().chain(args.split_whitespace());
