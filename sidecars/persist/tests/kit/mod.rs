@@ -5,13 +5,14 @@ mod engine;
 mod sidecar;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(crate) use engine::Engine;
 pub(crate) use sidecar::Sidecar;
+use sidecars_tables::Target;
 pub(crate) use tables::{dump, position, sqlite, texts, undisturbed};
 
 /// How long anything may take before a test gives up; far more than it needs on a busy machine.
@@ -59,6 +60,17 @@ pub(crate) fn pool(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, serd
     let said = serde_json::from_slice(&ended.stdout).unwrap_or_default();
     let problem = String::from_utf8_lossy(&ended.stderr).into_owned();
     (ended.status.code().expect("it was not killed"), said, problem)
+}
+
+/// `pool db <verb>` on the journal in this folder and on this database.
+pub(crate) fn pool_db(verb: &[&str], journal: &Path, target: &Target) -> (i32, serde_json::Value, String) {
+    let variables = Sidecar::variables(target);
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let place = ["--journal", journal.to_str().expect("it is UTF-8")];
+    pool(&[&["db"], verb, &place].concat(), &variables)
 }
 
 /// Waits for the end of a process; `None`: it takes too long.

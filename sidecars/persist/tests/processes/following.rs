@@ -13,7 +13,7 @@ use client::{Client, Follow, SubmitOptions};
 use sidecars_tables::{Database, MySqlTarget, Target, Tls};
 use testkit::sql::{self, SqlKind, SqlServer};
 
-use crate::kit::{Engine, Sidecar, dump, position, texts, undisturbed};
+use crate::kit::{Engine, Sidecar, dump, pool_db, position, texts, undisturbed};
 
 /// Works that take no time.
 fn null() -> WorkTemplate {
@@ -167,7 +167,7 @@ async fn check_works(target: &Target, heard: &Heard) {
 }
 
 /// A database of this server for a sidecar.
-async fn of_server(server: &SqlServer) -> Target {
+pub(crate) async fn of_server(server: &SqlServer) -> Target {
     Target::MySql(Box::new(MySqlTarget {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -223,6 +223,8 @@ async fn compare(target: &Target, mut engine: Engine, mut sidecar: Sidecar, hear
     };
     sidecar.stop();
     check_works(target, heard).await;
+    let (code, said, problem) = pool_db(&["verify"], &engine.data(), target);
+    assert_eq!(code, 0, "{said} {problem}");
     let found = dump(target).await;
     assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(&wanted) {

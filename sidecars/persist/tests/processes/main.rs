@@ -5,4 +5,5 @@ mod importing;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod stopping;
+mod strange;
 mod verifying;
