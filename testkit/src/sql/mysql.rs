@@ -11,9 +11,10 @@ use super::server::folders;
 /// Beside those that all servers get. What tests do not look at is off, and what it keeps ready is small: it starts in
 /// less than a second and takes 250 MB.
 pub(super) const OPTIONS: &[&str] = &[
-    "--mysqlx=OFF",
     "--performance-schema=OFF",
-    "--innodb-redo-log-capacity=64M",
+    // What older ones do not know yet.
+    "--loose-mysqlx=OFF",
+    "--loose-innodb-redo-log-capacity=64M",
     // The folder that Debian's looks for, and does not start without.
     "--secure-file-priv=NULL",
 ];

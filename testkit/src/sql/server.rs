@@ -205,6 +205,16 @@ impl SqlServer {
         name
     }
 
+    /// Its version, as `8.4.10-0ubuntu0.25.10.1`.
+    ///
+    /// # Panics
+    /// The server is not there.
+    pub async fn version(&self) -> String {
+        let mut root = self.root().await;
+        let version = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut root).await;
+        version.expect("it has one")
+    }
+
     /// Runs statements as root.
     ///
     /// # Panics

@@ -148,7 +148,8 @@ const WANTS_TLS: &str = "the server lets this account in only over TLS, which PO
 const CURES: [(&[u16], &str); 4] = [
     (
         &[1045, 1698],
-        "look at the account's name and password, and from where it may log in (SELECT user, host FROM mysql.user)",
+        "look at the account's name and password, from where it may log in (SELECT user, host FROM mysql.user), and \
+         whether only over TLS",
     ),
     (
         &[1044, 1049],

@@ -59,7 +59,17 @@ fn a_file_without_a_folder_says_so() {
 #[test]
 fn an_account_that_wants_tls_says_how() {
     let server = SqlServer::start(SqlKind::MySql);
+    // MySQL 5.7 has no caching_sha2_password.
+    let plugin = match runtime().block_on(server.version()) {
+        old if old.starts_with("5.7") => "sha256_password",
+        _ => "caching_sha2_password",
+    };
+    let account =
+        format!("CREATE USER cautious@'%' IDENTIFIED WITH {plugin} BY 'c'; GRANT ALL ON *.* TO cautious@'%'");
+    runtime().block_on(server.run(&account));
     let target = MySqlTarget {
+        user: "cautious".to_owned(),
+        password: "c".to_owned(),
         tls: Tls::Off,
         ..mysql_target(&server)
     };
