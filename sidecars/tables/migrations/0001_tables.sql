@@ -42,7 +42,9 @@ INSERT INTO pool_reasons (reason, meaning) VALUES
     (17, 'by an operator'),
     (18, 'the worker''s report could not be accepted'),
     (19, 'the executor failed'),
-    (20, 'the lease was superseded');
+    (20, 'the lease was superseded'),
+    (21, 'it used more memory than its limit'),
+    (22, 'it wrote more than its limit');
 
 -- Starts of an engine.
 CREATE TABLE pool_epochs (

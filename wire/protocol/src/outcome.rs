@@ -126,6 +126,10 @@ reasons! {
     ExecutorFailed = 19, "the executor failed";
     /// The token is not the one that the engine has recorded.
     Stale = 20, "the lease was superseded";
+    /// It used more memory than it may, and the kernel ended it.
+    OutOfMemory = 21, "it used more memory than its limit";
+    /// It wrote more to its folder than it may, and was killed.
+    DiskLimit = 22, "it wrote more than its limit";
 }
 
 impl Reason {
