@@ -1,5 +1,6 @@
 //! What the tests of several crates share. Only tests depend on it, and `cargo xtask arrows` sees to that.
 //!
+//! - [`docker`]: a Docker Engine of a test's own.
 //! - [`sql`]: a database server of a test's own, and [`on_every_server`] for tests that are the same on each.
 //! - [`story`]: the records of a journal that an engine could have written, from a story that chance tells.
 //! - [`dump`]: every row of the tables as text.
@@ -7,6 +8,7 @@
 //! It knows the vocabulary and what the tables are called, not the crates under test: a model of one stays with that
 //! one's tests. What goes wrong in here is a failed test, so that everything panics and says why.
 
+pub mod docker;
 pub mod dump;
 pub mod sql;
 pub mod story;

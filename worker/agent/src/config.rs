@@ -1,5 +1,7 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
+mod docker;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use worker_core::{Exit, Settings};
 use crate::executor::{Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sleep};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
+use docker::DockerArgs;
 
 /// Port of the engine for workers.
 const PORT: u16 = 4321;
@@ -30,6 +33,8 @@ Examples:
   A worker elsewhere, by the fingerprint that the engine prints at its start:
     pool-worker --engine pool.example.org --fingerprint sha256:… --password-file worker.secret \\
       --allow /opt/render/bin/render --tags render,fast
+  One that runs containers of two images, and nothing else:
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
 
 SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave.
 A second signal stops at once, with its works; the engine gives them to other workers.
@@ -136,6 +141,9 @@ struct Cli {
         default_value = "./data/worker"
     )]
     folder: PathBuf,
+
+    #[command(flatten)]
+    docker: DockerArgs,
 
     #[command(flatten)]
     log: LogConfig,
@@ -263,11 +271,14 @@ impl Cli {
             tracing::info!("no command is allowed (--allow), so no process works will come");
         } else {
             executors.push(Arc::new(Process::new(ProcessConfig {
-                folder,
+                folder: Arc::clone(&folder),
                 allow,
                 shim,
                 files: Arc::new(NoFiles),
             })));
+        }
+        if let Some(docker) = self.docker.into_executor(&folder, &uid)? {
+            executors.push(Arc::new(docker));
         }
         Ok(AgentConfig {
             engine,

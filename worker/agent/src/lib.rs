@@ -7,11 +7,12 @@
 //!   engine ◄── QUIC ──► wire ◄──► shell ◄──► worker-core (decides)
 //!                                   │
 //!                                   ├─► process   commands that the operator allows
+//!                                   ├─► docker    commands in containers of images that the operator allows
 //!                                   └─► sleep     works that take time and nothing else
 //! ```
 //!
 //! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
-//! Deliberately absent: containers, input files and the chain; each comes as an executor or a module of its own.
+//! Deliberately absent: input files and the chain; each comes as a module of its own.
 
 mod config;
 pub mod executor;
@@ -95,6 +96,9 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         settings.offer.executors.push(executor.name().to_owned());
     }
     settings.validate()?;
+    for executor in &executors {
+        Arc::clone(executor).begin().await;
+    }
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);

@@ -53,15 +53,25 @@ impl Capture {
                 read = stdout.read(&mut chunks.0), if out_open => {
                     let bytes = read.unwrap_or(0);
                     out_open = bytes > 0;
-                    self.stdout.take(&chunks.0[..bytes], &mut self.left);
+                    self.take_stdout(&chunks.0[..bytes]);
                 }
                 read = stderr.read(&mut chunks.1), if err_open => {
                     let bytes = read.unwrap_or(0);
                     err_open = bytes > 0;
-                    self.stderr.take(&chunks.1[..bytes], &mut self.left);
+                    self.take_stderr(&chunks.1[..bytes]);
                 }
             }
         }
+    }
+
+    /// Keeps what came on standard output.
+    pub(super) fn take_stdout(&mut self, bytes: &[u8]) {
+        self.stdout.take(bytes, &mut self.left);
+    }
+
+    /// Keeps what came on standard error.
+    pub(super) fn take_stderr(&mut self, bytes: &[u8]) {
+        self.stderr.take(bytes, &mut self.left);
     }
 
     /// The result of a command that printed this.

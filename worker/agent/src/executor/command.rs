@@ -24,6 +24,15 @@ pub(super) struct Words {
 impl Words {
     /// Expands the template. The error is a sentence for whoever submitted it.
     pub(super) fn expand(template: &WorkTemplate, row: &[u8]) -> Result<Self, String> {
+        let words = Self::expand_optional(template, row)?;
+        if words.command.first().is_none_or(|command| command.is_empty()) {
+            return Err("the command is empty".to_owned());
+        }
+        Ok(words)
+    }
+
+    /// The same of a template whose command may be left out, because an image has one.
+    pub(super) fn expand_optional(template: &WorkTemplate, row: &[u8]) -> Result<Self, String> {
         let columns = &template.columns;
         let values = row::split(columns.len(), row)
             .map_err(|error| format!("the row does not fit {} columns: {error}", columns.len()))?;
@@ -34,9 +43,6 @@ impl Words {
             .iter()
             .map(|word| expand(word))
             .collect::<Result<Vec<_>, _>>()?;
-        if command.first().is_none_or(|command| command.is_empty()) {
-            return Err("the command is empty".to_owned());
-        }
         let env = template
             .env
             .iter()

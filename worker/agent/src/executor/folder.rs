@@ -160,6 +160,14 @@ impl Folder {
 }
 
 impl Workspace {
+    /// Removes both on another thread: a large tree takes a while, which must not delay the heartbeat.
+    pub(super) async fn remove_apart(self) {
+        let removed = tokio::task::spawn_blocking(move || (self.remove(), self)).await;
+        if let Ok((Err(error), workspace)) = removed {
+            tracing::warn!(%error, folder = %workspace.folder.display(), "a work's folder cannot be removed");
+        }
+    }
+
     /// Removes both.
     pub(super) fn remove(&self) -> io::Result<()> {
         remove_all(&self.folder)?;

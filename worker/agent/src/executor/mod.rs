@@ -7,6 +7,7 @@
 mod allow;
 mod capture;
 mod command;
+mod docker;
 mod files;
 pub(crate) mod folder;
 pub(crate) mod leftovers;
@@ -15,12 +16,14 @@ pub(crate) mod shim;
 mod sleep;
 
 pub use allow::{Allow, AllowError};
+pub use docker::{Bounds, Docker, DockerConfig, ImageAllow, NoImage};
 pub use files::{Files, Missing, NoFiles};
 pub use folder::{Folder, FolderError};
 pub use process::{Process, ProcessConfig};
 pub use sleep::Sleep;
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +42,19 @@ pub struct Attempt {
     pub template: Arc<WorkTemplate>,
     /// Its own parameters.
     pub row: Box<[u8]>,
+}
+
+/// Why an attempt does not get as far as running.
+struct NotRun(Reason, String);
+
+/// A failure of this machine: for want of room another worker may do better, otherwise the executor failed.
+fn world_reason(error: &io::Error) -> Reason {
+    use io::ErrorKind::{ArgumentListTooLong, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    match error.kind() {
+        ArgumentListTooLong => Reason::CannotStart,
+        OutOfMemory | QuotaExceeded | StorageFull | WouldBlock => Reason::NoRoom,
+        _ => Reason::ExecutorFailed,
+    }
 }
 
 /// How an attempt ended.
@@ -84,6 +100,12 @@ pub type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
 pub trait Executor: Send + Sync {
     /// What templates call it (the part of `app` before the colon).
     fn name(&self) -> &'static str;
+
+    /// Called once, before the worker joins: time to remove what an earlier one left. It must not fail; what it cannot
+    /// do now it says in the log.
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async {})
+    }
 
     /// Runs one attempt until it ends, or until `kill` says so; then it ends soon, and how it ended is of no
     /// interest.

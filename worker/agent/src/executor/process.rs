@@ -39,7 +39,7 @@ use super::command::Words;
 use super::files::Files;
 use super::folder::{Folder, Workspace};
 use super::shim::{self, Shim};
-use super::{Attempt, Ended, Executor, Kill, Running};
+use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
 
 /// How long output may still come after the command itself has exited.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -89,9 +89,6 @@ impl Executor for Process {
         })
     }
 }
-
-/// Why an attempt does not get as far as a process.
-struct NotRun(Reason, String);
 
 /// What a command is made of, once everything was checked.
 struct Prepared {
@@ -170,11 +167,7 @@ impl Process {
                 Ended::without_running(world_reason(&error), &text)
             }
         };
-        // A large tree takes a while to remove, which must not delay the heartbeat.
-        let removed = tokio::task::spawn_blocking(move || (workspace.remove(), workspace)).await;
-        if let Ok((Err(error), workspace)) = removed {
-            tracing::warn!(%error, folder = %workspace.folder.display(), "a work's folder cannot be removed");
-        }
+        workspace.remove_apart().await;
         ended
     }
 
@@ -222,16 +215,6 @@ impl Process {
             child,
             group,
         })
-    }
-}
-
-/// A failure of this machine: for want of room another worker may do better, otherwise the executor failed.
-fn world_reason(error: &io::Error) -> Reason {
-    use io::ErrorKind::{ArgumentListTooLong, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
-    match error.kind() {
-        ArgumentListTooLong => Reason::CannotStart,
-        OutOfMemory | QuotaExceeded | StorageFull | WouldBlock => Reason::NoRoom,
-        _ => Reason::ExecutorFailed,
     }
 }
 
