@@ -1,6 +1,7 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
 mod docker;
+mod seeds;
 
 use std::env;
 use std::fs;
@@ -19,6 +20,7 @@ use crate::executor::{Allow, Executor, Folder, NoFiles, Process, ProcessConfig, 
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
 use docker::DockerArgs;
+use seeds::Seeds;
 
 /// Port of the engine for workers.
 const PORT: u16 = 4321;
@@ -39,6 +41,9 @@ Examples:
 SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave.
 A second signal stops at once, with its works; the engine gives them to other workers.
 
+Variables of XtremWeb-HEP's workers mean what they meant: SCHEDULER_DOMAIN, SCHEDULER_IP, LOGIN, PASSWORD, LOGGERLEVEL,
+and SHAREDAPPS=docker, which allows all images unless POOL_DOCKER_ALLOW says which.
+
 Exit codes:
   0  drained
   1  failed, or stopped by a second signal
@@ -50,14 +55,10 @@ Exit codes:
 #[derive(Parser, Debug)]
 #[command(name = "pool-worker", version, after_help = AFTER_HELP)]
 struct Cli {
-    /// Where the engine listens for workers: host or host:port (UDP; default port 4321)
-    #[arg(
-        long,
-        value_name = "HOST[:PORT]",
-        env = "POOL_ENGINE",
-        default_value = "127.0.0.1:4321"
-    )]
-    engine: String,
+    /// Where the engine listens for workers: host or host:port (UDP; default port 4321) [default:
+    /// SCHEDULER_IP, else SCHEDULER_DOMAIN, else 127.0.0.1]
+    #[arg(long, value_name = "HOST[:PORT]", env = "POOL_ENGINE")]
+    engine: Option<String>,
 
     /// The name in the engine's certificate [default: the host in --engine]
     #[arg(long, value_name = "NAME", env = "SCHEDULER_DOMAIN")]
@@ -76,9 +77,9 @@ struct Cli {
     )]
     fingerprint: Option<Fingerprint>,
 
-    /// Account of the pool for workers
-    #[arg(long, env = "WORKERLOGIN", default_value = "vworker")]
-    login: String,
+    /// Account of the pool for workers [default: LOGIN, else vworker]
+    #[arg(long, env = "WORKERLOGIN")]
+    login: Option<String>,
 
     /// Its password; a file is safer, because other users see arguments
     #[arg(
@@ -224,13 +225,20 @@ pub(crate) fn from_environment() -> Result<AgentConfig, Problem> {
     let cli = Cli::try_parse().map_err(Problem::Usage)?;
     daemon::log::init(&cli.log);
     let shim = env::current_exe().context("this program cannot find its own file");
-    shim.and_then(|shim| cli.into_config(shim))
+    let seeds = Seeds::read(|name| env::var(name).ok());
+    shim.and_then(|shim| cli.into_config(shim, seeds))
         .map_err(Problem::Config)
 }
 
 impl Cli {
-    fn into_config(self, shim: PathBuf) -> anyhow::Result<AgentConfig> {
-        let password = password(self.password, self.password_file.as_deref())?;
+    fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let engine = given(self.engine).or_else(|| seeds.engine());
+        let engine = engine.unwrap_or_else(|| "127.0.0.1".to_owned());
+        let all_images = seeds.shares_docker();
+        let seeded = seeds.password.filter(|_| self.password_file.is_none());
+        let password = given(self.password).or(seeded.map(|seeded| seeded.0));
+        let password = password_of(password, self.password_file.as_deref())?;
         let trust = match (self.ca, self.fingerprint) {
             (Some(ca), _) => Trust::Ca(ca),
             (None, Some(fingerprint)) => Trust::Fingerprint(fingerprint),
@@ -244,7 +252,7 @@ impl Cli {
             &env::var_os("PATH").unwrap_or_default(),
         )
         .context("--allow (POOL_PROCESS_ALLOW)")?;
-        let (engine, host) = with_port(&self.engine)?;
+        let (engine, host) = with_port(&engine)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
         let uid = match self.uid.filter(|uid| !uid.is_empty()) {
             Some(uid) => uid,
@@ -277,7 +285,7 @@ impl Cli {
                 files: Arc::new(NoFiles),
             })));
         }
-        if let Some(docker) = self.docker.into_executor(&folder, &uid)? {
+        if let Some(docker) = self.docker.into_executor(&folder, &uid, all_images)? {
             executors.push(Arc::new(docker));
         }
         Ok(AgentConfig {
@@ -285,7 +293,9 @@ impl Cli {
             server_name: self.server_name.filter(|name| !name.is_empty()).unwrap_or(host),
             connector: crate::connector(trust)?,
             settings: Settings {
-                login: self.login,
+                login: given(self.login)
+                    .or(seeds.login)
+                    .unwrap_or_else(|| "vworker".to_owned()),
                 password,
                 uid,
                 name: self.name.unwrap_or_else(host_name),
@@ -304,7 +314,7 @@ fn without_empty(list: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-fn password(given: Option<String>, file: Option<&Path>) -> anyhow::Result<String> {
+fn password_of(given: Option<String>, file: Option<&Path>) -> anyhow::Result<String> {
     match (given, file) {
         (Some(password), _) => Ok(password),
         (None, Some(file)) => {
@@ -314,7 +324,9 @@ fn password(given: Option<String>, file: Option<&Path>) -> anyhow::Result<String
             Ok(password.strip_suffix('\r').unwrap_or(password).to_owned())
         }
         (None, None) => {
-            bail!("no password is given: use --password-file (WORKERPASSWORD_FILE) or WORKERPASSWORD")
+            bail!(
+                "no password is given: use --password-file (WORKERPASSWORD_FILE) or WORKERPASSWORD (or PASSWORD)"
+            )
         }
     }
 }
@@ -386,9 +398,9 @@ mod tests {
             ("two\n\n", "two\n"),
         ] {
             fs::write(&file, text).expect("own folder");
-            assert_eq!(password(None, Some(&file)).expect("it is there"), expected);
+            assert_eq!(password_of(None, Some(&file)).expect("it is there"), expected);
         }
-        assert!(password(None, None).is_err());
-        assert!(password(None, Some(&folder.path().join("none"))).is_err());
+        assert!(password_of(None, None).is_err());
+        assert!(password_of(None, Some(&folder.path().join("none"))).is_err());
     }
 }

@@ -80,12 +80,25 @@ pub(super) struct DockerArgs {
 }
 
 impl DockerArgs {
-    /// `None`: no image may run.
-    pub(super) fn into_executor(self, folder: &Arc<Folder>, worker: &str) -> anyhow::Result<Option<Docker>> {
+    /// `None`: no image may run. `all_images`: all may, if the list names none.
+    pub(super) fn into_executor(
+        self,
+        folder: &Arc<Folder>,
+        worker: &str,
+        all_images: bool,
+    ) -> anyhow::Result<Option<Docker>> {
         let list = |entries: &[String], option: &'static str| {
             ImageAllow::new(entries.iter().map(String::as_str)).context(option)
         };
-        let allow = list(&self.docker_allow, "--docker-allow (POOL_DOCKER_ALLOW)")?;
+        let mut allow = list(&self.docker_allow, "--docker-allow (POOL_DOCKER_ALLOW)")?;
+        if allow.is_empty() && all_images {
+            allow = ImageAllow::new(["*"]).expect("a list of all");
+        }
+        if allow.is_all() {
+            tracing::warn!(
+                "all images may run: whoever may submit works to this pool can run any program in a container here"
+            );
+        }
         let network = list(&self.docker_network, "--docker-network (POOL_DOCKER_NETWORK)")?;
         if allow.is_empty() {
             return Ok(None);

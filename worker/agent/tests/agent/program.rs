@@ -108,6 +108,19 @@ fn a_configuration_that_cannot_be_used_says_what_is_missing() {
             &[password, ("POOL_CA", "x"), ("POOL_ENGINE", "host:port")],
             "no port",
         ),
+        (
+            &[password, ("POOL_CA", "x"), ("POOL_DOCKER_ALLOW", "Alpine!")],
+            "`Alpine!` is no image",
+        ),
+        (
+            &[
+                password,
+                ("POOL_CA", "x"),
+                ("POOL_DOCKER_ALLOW", "alpine"),
+                ("POOL_DOCKER_SOCKET", "/nowhere/docker.sock"),
+            ],
+            "no Docker Engine is at /nowhere/docker.sock",
+        ),
     ] {
         let (code, log) = with(variables);
         assert_eq!(code, Some(3), "{log}");
@@ -126,6 +139,43 @@ fn refused_credentials_end_with_their_own_code_and_never_show_the_password() {
     let (code, log) = end(child);
     assert_eq!(code, Some(4), "{log}");
     assert!(log.contains("no such account"));
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn the_variables_of_the_predecessors_worker_start_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let docker = testkit::docker::DockerEngine::start();
+    let mut command = program();
+    command
+        .env("SCHEDULER_DOMAIN", "localhost")
+        .env("SCHEDULER_IP", engine.address.to_string())
+        .env("LOGIN", "oldworker")
+        .env("PASSWORD", "hunter2")
+        .env("SHAREDAPPS", "docker")
+        .env("LOGGERLEVEL", "INFO")
+        // What compose passes for a variable that is not set.
+        .env("WORKERLOGIN", "")
+        .env("POOL_ENGINE", "")
+        .env("POOL_DOCKER_SOCKET", docker.socket())
+        .env("POOL_CA", &engine.ca)
+        .env("POOL_WORKER_FOLDER", folder.path().join("worker"));
+    let child = command.spawn().expect("it starts");
+    let join = engine.join();
+    assert_eq!(
+        (join.login.as_str(), join.password.as_str()),
+        ("oldworker", "hunter2")
+    );
+    assert!(
+        join.offer.executors.contains(&"docker".to_owned()),
+        "{:?}",
+        join.offer
+    );
+    engine.refuse(RefusedCode::Credentials, "no such account");
+    let (code, log) = end(child);
+    assert_eq!(code, Some(4), "{log}");
+    assert!(log.contains("all images may run"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
 

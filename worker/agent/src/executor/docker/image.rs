@@ -184,6 +184,12 @@ impl ImageAllow {
         self.rules.is_empty()
     }
 
+    /// Everything may run.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.rules.contains(&Rule::All)
+    }
+
     pub(super) fn allows(&self, image: &ImageRef) -> bool {
         self.rules.iter().any(|rule| match rule {
             Rule::All => true,
