@@ -1,5 +1,6 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
+mod args;
 mod docker;
 mod seeds;
 
@@ -11,15 +12,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use daemon::log::LogConfig;
-use wire_link::{Fingerprint, Trust};
+use wire_link::Trust;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 use worker_core::{Exit, Settings};
 
+use crate::doctor::Surroundings;
 use crate::executor::{Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sleep};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
-use docker::DockerArgs;
+use args::{Cli, Verb};
 use seeds::Seeds;
 
 /// Port of the engine for workers.
@@ -28,126 +29,10 @@ const PORT: u16 = 4321;
 /// Prefilled works by default are twice the slots, but no more than this.
 const PREFILL_DEFAULT_MAX: u32 = 256;
 
-const AFTER_HELP: &str = "\
-Examples:
-  A worker on the engine's own machine that may run any installed python3 script:
-    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --allow python3
-  A worker elsewhere, by the fingerprint that the engine prints at its start:
-    pool-worker --engine pool.example.org --fingerprint sha256:… --password-file worker.secret \\
-      --allow /opt/render/bin/render --tags render,fast
-  One that runs containers of two images, and nothing else:
-    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
-
-SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave.
-A second signal stops at once, with its works; the engine gives them to other workers.
-
-Variables of XtremWeb-HEP's workers mean what they meant: SCHEDULER_DOMAIN, SCHEDULER_IP, LOGIN, PASSWORD, LOGGERLEVEL,
-and SHAREDAPPS=docker, which allows all images unless POOL_DOCKER_ALLOW says which.
-
-Exit codes:
-  0  drained
-  1  failed, or stopped by a second signal
-  2  wrong usage
-  3  the configuration cannot be used, or the engine does not accept it
-  4  the engine refuses the login";
-
-/// Runs works for a pool.
-#[derive(Parser, Debug)]
-#[command(name = "pool-worker", version, after_help = AFTER_HELP)]
-struct Cli {
-    /// Where the engine listens for workers: host or host:port (UDP; default port 4321) [default:
-    /// SCHEDULER_IP, else SCHEDULER_DOMAIN, else 127.0.0.1]
-    #[arg(long, value_name = "HOST[:PORT]", env = "POOL_ENGINE")]
-    engine: Option<String>,
-
-    /// The name in the engine's certificate [default: the host in --engine]
-    #[arg(long, value_name = "NAME", env = "SCHEDULER_DOMAIN")]
-    server_name: Option<String>,
-
-    /// PEM file of the CA that the engine's certificate is under
-    #[arg(long, value_name = "FILE", env = "POOL_CA")]
-    ca: Option<PathBuf>,
-
-    /// The engine's certificate by its SHA-256, instead of a CA
-    #[arg(
-        long,
-        value_name = "sha256:HEX",
-        env = "POOL_FINGERPRINT",
-        conflicts_with = "ca"
-    )]
-    fingerprint: Option<Fingerprint>,
-
-    /// Account of the pool for workers [default: LOGIN, else vworker]
-    #[arg(long, env = "WORKERLOGIN")]
-    login: Option<String>,
-
-    /// Its password; a file is safer, because other users see arguments
-    #[arg(
-        long,
-        env = "WORKERPASSWORD",
-        hide_env_values = true,
-        conflicts_with = "password_file"
-    )]
-    password: Option<String>,
-
-    /// File with the password, without its last line feed
-    #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE")]
-    password_file: Option<PathBuf>,
-
-    /// Identity in the pool, unique there [default: made once and kept in the folder]
-    #[arg(long, env = "WORKERUID")]
-    uid: Option<String>,
-
-    /// Name for people [default: the host's name]
-    #[arg(long, env = "POOL_WORKER_NAME")]
-    name: Option<String>,
-
-    /// Works that run at once [default: the processor's cores]
-    #[arg(long, env = "POOL_WORKER_SLOTS", value_parser = clap::value_parser!(u32).range(1..=LEASES_PER_WORKER_MAX as i64))]
-    slots: Option<u32>,
-
-    /// Works that wait here for a free slot, so that none waits for the network; more for very short
-    /// works [default: twice the slots, at most 256]
-    #[arg(long, env = "POOL_WORKER_PREFILL", value_parser = clap::value_parser!(u32).range(0..=LEASES_PER_WORKER_MAX as i64))]
-    prefill: Option<u32>,
-
-    /// Tags that works may ask for
-    #[arg(long, value_name = "TAG,…", env = "POOL_WORKER_TAGS", value_delimiter = ',')]
-    tags: Vec<String>,
-
-    /// Groups that this worker belongs to
-    #[arg(
-        long,
-        value_name = "GROUP,…",
-        env = "POOL_WORKER_GROUPS",
-        value_delimiter = ','
-    )]
-    groups: Vec<String>,
-
-    /// Commands that works may run: absolute paths, or names as PATH finds them at the start; `*`
-    /// allows all. Without it no commands run here
-    #[arg(
-        long,
-        value_name = "COMMAND,…",
-        env = "POOL_PROCESS_ALLOW",
-        value_delimiter = ','
-    )]
-    allow: Vec<String>,
-
-    /// Folder for the worker's identity and its works' files; one worker per folder
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        env = "POOL_WORKER_FOLDER",
-        default_value = "./data/worker"
-    )]
-    folder: PathBuf,
-
-    #[command(flatten)]
-    docker: DockerArgs,
-
-    #[command(flatten)]
-    log: LogConfig,
+/// What is to be done.
+pub(crate) enum Start {
+    Worker(Box<AgentConfig>),
+    Doctor { around: Box<Surroundings>, json: bool },
 }
 
 /// How the program ends.
@@ -221,38 +106,91 @@ impl Problem {
 }
 
 /// Reads flags and environment, and sets up the log.
-pub(crate) fn from_environment() -> Result<AgentConfig, Problem> {
+pub(crate) fn from_environment() -> Result<Start, Problem> {
     let cli = Cli::try_parse().map_err(Problem::Usage)?;
     daemon::log::init(&cli.log);
-    let shim = env::current_exe().context("this program cannot find its own file");
     let seeds = Seeds::read(|name| env::var(name).ok());
+    if let Some(Verb::Doctor { json }) = cli.verb {
+        let around = Box::new(cli.surroundings(&seeds));
+        return Ok(Start::Doctor { around, json });
+    }
+    let shim = env::current_exe().context("this program cannot find its own file");
     shim.and_then(|shim| cli.into_config(shim, seeds))
+        .map(|config| Start::Worker(Box::new(config)))
         .map_err(Problem::Config)
 }
 
+/// An empty variable is not set.
+fn given(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 impl Cli {
-    fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let engine = given(self.engine).or_else(|| seeds.engine());
-        let engine = engine.unwrap_or_else(|| "127.0.0.1".to_owned());
-        let all_images = seeds.shares_docker();
-        let seeded = seeds.password.filter(|_| self.password_file.is_none());
-        let password = given(self.password).or(seeded.map(|seeded| seeded.0));
-        let password = password_of(password, self.password_file.as_deref())?;
-        let trust = match (self.ca, self.fingerprint) {
-            (Some(ca), _) => Trust::Ca(ca),
-            (None, Some(fingerprint)) => Trust::Fingerprint(fingerprint),
+    /// Address of the engine, and the name in its certificate.
+    fn engine(&self, seeds: &Seeds) -> anyhow::Result<(String, String)> {
+        let engine = given(self.engine.as_deref()).or_else(|| seeds.engine());
+        let (engine, host) = with_port(engine.as_deref().unwrap_or("127.0.0.1"))?;
+        Ok((engine, given(self.server_name.as_deref()).unwrap_or(host)))
+    }
+
+    fn trust(&self) -> anyhow::Result<Trust> {
+        Ok(match (&self.ca, &self.fingerprint) {
+            (Some(ca), _) => Trust::Ca(ca.clone()),
+            (None, Some(fingerprint)) => Trust::Fingerprint(*fingerprint),
             (None, None) => bail!(
                 "whom to believe is not said: give the pool's CA with --ca (the engine keeps ca.pem in its \
                  certificate folder) or the fingerprint that the engine prints at its start with --fingerprint"
             ),
-        };
-        let allow = Allow::new(
+        })
+    }
+
+    fn password(&self, seeds: &Seeds) -> anyhow::Result<String> {
+        let seeded = seeds.password.as_ref().filter(|_| self.password_file.is_none());
+        let password = given(self.password.as_deref()).or(seeded.map(|seeded| seeded.0.clone()));
+        password_of(password, self.password_file.as_deref())
+    }
+
+    fn allow(&self) -> anyhow::Result<Allow> {
+        Allow::new(
             self.allow.iter().map(String::as_str),
             &env::var_os("PATH").unwrap_or_default(),
         )
-        .context("--allow (POOL_PROCESS_ALLOW)")?;
-        let (engine, host) = with_port(&engine)?;
+        .context("--allow (POOL_PROCESS_ALLOW)")
+    }
+
+    /// What a worker with these options would meet.
+    fn surroundings(self, seeds: &Seeds) -> Surroundings {
+        let images = self.docker.allow(seeds.shares_docker());
+        let docker = images.as_ref().is_ok_and(|images| !images.is_empty());
+        let runs = self.allow().and_then(|commands| {
+            let containers = if images?.is_empty() {
+                "no containers"
+            } else {
+                "containers"
+            };
+            let commands = if commands.is_empty() {
+                "no commands"
+            } else {
+                "commands"
+            };
+            Ok(format!("{commands}, {containers}"))
+        });
+        Surroundings {
+            engine: self.engine(seeds),
+            trust: self.trust(),
+            password: self.password(seeds).map(drop),
+            runs,
+            docker: docker.then(|| self.docker.engine()),
+            folder: self.folder,
+        }
+    }
+
+    fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
+        let all_images = seeds.shares_docker();
+        let password = self.password(&seeds)?;
+        let trust = self.trust()?;
+        let allow = self.allow()?;
+        let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
         let uid = match self.uid.filter(|uid| !uid.is_empty()) {
             Some(uid) => uid,
@@ -290,10 +228,10 @@ impl Cli {
         }
         Ok(AgentConfig {
             engine,
-            server_name: self.server_name.filter(|name| !name.is_empty()).unwrap_or(host),
+            server_name,
             connector: crate::connector(trust)?,
             settings: Settings {
-                login: given(self.login)
+                login: given(self.login.as_deref())
                     .or(seeds.login)
                     .unwrap_or_else(|| "vworker".to_owned()),
                 password,

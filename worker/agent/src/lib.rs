@@ -15,6 +15,7 @@
 //! Deliberately absent: input files and the chain; each comes as a module of its own.
 
 mod config;
+mod doctor;
 pub mod executor;
 mod resources;
 mod shell;
@@ -36,7 +37,7 @@ use worker_core::Agent;
 pub use wire_link::{Connector, Fingerprint, Trust};
 pub use worker_core::{Exit, Settings};
 
-use crate::config::Code;
+use crate::config::{Code, Start};
 use crate::executor::{Executor, shim};
 use crate::shell::Shell;
 
@@ -116,8 +117,8 @@ pub fn main() -> ExitCode {
     }
     // Works run as the same user: without this they could read the password in /proc, or attach a debugger.
     let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let config = match config::from_environment() {
-        Ok(config) => config,
+    let start = match config::from_environment() {
+        Ok(start) => start,
         Err(problem) => return problem.report(),
     };
     if let Err(error) = hidden {
@@ -131,7 +132,10 @@ pub fn main() -> ExitCode {
             return Code::Failed.into();
         }
     };
-    runtime.block_on(run_until_signalled(config)).into()
+    match start {
+        Start::Worker(config) => runtime.block_on(run_until_signalled(*config)).into(),
+        Start::Doctor { around, json } => runtime.block_on(doctor::run(*around, json)),
+    }
 }
 
 async fn run_until_signalled(config: AgentConfig) -> Code {

@@ -80,30 +80,40 @@ pub(super) struct DockerArgs {
 }
 
 impl DockerArgs {
-    /// `None`: no image may run. `all_images`: all may, if the list names none.
+    /// The images that may run. `all_images`: all may, if the list names none.
+    pub(super) fn allow(&self, all_images: bool) -> anyhow::Result<ImageAllow> {
+        let allow = images(&self.docker_allow, "--docker-allow (POOL_DOCKER_ALLOW)")?;
+        Ok(if allow.is_empty() && all_images {
+            ImageAllow::new(["*"]).expect("a list of all")
+        } else {
+            allow
+        })
+    }
+
+    /// Socket and runtime.
+    pub(super) fn engine(&self) -> (PathBuf, Option<String>) {
+        let runtime = self.docker_runtime.clone().filter(|name| !name.is_empty());
+        (self.docker_socket.clone(), runtime)
+    }
+
+    /// `None`: no image may run. `all_images`: see [`Self::allow`].
     pub(super) fn into_executor(
         self,
         folder: &Arc<Folder>,
         worker: &str,
         all_images: bool,
     ) -> anyhow::Result<Option<Docker>> {
-        let list = |entries: &[String], option: &'static str| {
-            ImageAllow::new(entries.iter().map(String::as_str)).context(option)
-        };
-        let mut allow = list(&self.docker_allow, "--docker-allow (POOL_DOCKER_ALLOW)")?;
-        if allow.is_empty() && all_images {
-            allow = ImageAllow::new(["*"]).expect("a list of all");
-        }
+        let allow = self.allow(all_images)?;
         if allow.is_all() {
             tracing::warn!(
                 "all images may run: whoever may submit works to this pool can run any program in a container here"
             );
         }
-        let network = list(&self.docker_network, "--docker-network (POOL_DOCKER_NETWORK)")?;
+        let network = images(&self.docker_network, "--docker-network (POOL_DOCKER_NETWORK)")?;
         if allow.is_empty() {
             return Ok(None);
         }
-        let socket = self.docker_socket;
+        let (socket, runtime) = self.engine();
         let engine = Docker::connect(DockerConfig {
             socket: socket.clone(),
             folder: Arc::clone(folder),
@@ -116,7 +126,7 @@ impl DockerArgs {
                 cpu_milli: self.docker_cpu_milli,
                 processes: self.docker_processes,
                 disk: Bytes::from_mib(self.docker_disk_mib),
-                runtime: self.docker_runtime.filter(|name| !name.is_empty()),
+                runtime,
             },
             pull_within: Duration::from_secs(self.docker_pull_s),
         });
@@ -127,4 +137,8 @@ impl DockerArgs {
             )
         })
     }
+}
+
+fn images(entries: &[String], option: &'static str) -> anyhow::Result<ImageAllow> {
+    ImageAllow::new(entries.iter().map(String::as_str)).context(option)
 }

@@ -180,6 +180,74 @@ fn the_variables_of_the_predecessors_worker_start_one() {
 }
 
 #[test]
+fn the_doctor_says_what_is_wrong_and_joins_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let docker = testkit::docker::DockerEngine::start();
+    let doctor = |change: &dyn Fn(&mut Command)| {
+        let mut command = worker(&engine, folder.path());
+        command
+            .env("POOL_DOCKER_ALLOW", "box")
+            .env("POOL_DOCKER_SOCKET", docker.socket());
+        change(&mut command);
+        let Output { status, stdout, .. } = command.args(["doctor", "--json"]).output().expect("it starts");
+        let said: serde_json::Value = serde_json::from_slice(&stdout).expect("one JSON object");
+        let findings = said["findings"].as_array().expect("a list").clone();
+        let broken = findings.iter().filter(|finding| finding["verdict"] == "broken");
+        let broken: Vec<_> = broken
+            .map(|finding| finding["check"].as_str().expect("text").to_owned())
+            .collect();
+        assert_eq!(status.code(), Some(i32::from(!broken.is_empty())), "{said}");
+        assert!(!said.to_string().contains("hunter2"), "{said}");
+        (broken, said.to_string())
+    };
+    let (broken, said) = doctor(&|_| {});
+    assert_eq!(broken, [""; 0], "{said}");
+    assert!(said.contains("is localhost, by its certificate"), "{said}");
+    assert!(said.contains("Docker Engine "), "{said}");
+    assert!(!folder.path().join("worker").exists(), "it makes nothing");
+
+    let other =
+        wire_link::ServerIdentity::load_or_create(&folder.path().join("other"), &wire_link::default_names());
+    let other = other
+        .expect("a CA")
+        .ca_file()
+        .expect("it was made here")
+        .to_owned();
+    for (name, value, wanted, says) in [
+        ("WORKERPASSWORD", "", "password", "no password is given"),
+        (
+            "POOL_CA",
+            other.to_str().expect("UTF-8"),
+            "engine",
+            "look at --engine",
+        ),
+        ("SCHEDULER_DOMAIN", "elsewhere.example.org", "engine", "127.0.0.1"),
+        ("POOL_ENGINE", "127.0.0.1:1", "engine", "UDP"),
+        (
+            "POOL_WORKER_FOLDER",
+            "/proc/nowhere",
+            "folder",
+            "cannot be written to",
+        ),
+        (
+            "POOL_DOCKER_SOCKET",
+            "/nowhere/docker.sock",
+            "docker",
+            "--docker-socket",
+        ),
+        ("POOL_DOCKER_RUNTIME", "runsc", "runtime", "no runtime `runsc`"),
+        ("POOL_DOCKER_ALLOW", "Alpine!", "runs", "is no image"),
+    ] {
+        let (broken, said) = doctor(&|command| {
+            command.env(name, value);
+        });
+        assert_eq!(broken, [wanted], "{name}={value}: {said}");
+        assert!(said.contains(says), "{name}={value}: {said}");
+    }
+}
+
+#[test]
 fn sigterm_drains_and_a_second_one_stops_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let flag = folder.path().join("flag");

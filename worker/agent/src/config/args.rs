@@ -1,0 +1,147 @@
+//! The command line: what an operator may say, and the variable for each.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use daemon::log::LogConfig;
+use wire_link::Fingerprint;
+use wire_protocol::limits::LEASES_PER_WORKER_MAX;
+
+use super::docker::DockerArgs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  A worker on the engine's own machine that may run any installed python3 script:
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --allow python3
+  A worker elsewhere, by the fingerprint that the engine prints at its start:
+    pool-worker --engine pool.example.org --fingerprint sha256:… --password-file worker.secret \\
+      --allow /opt/render/bin/render --tags render,fast
+  One that runs containers of two images, and nothing else:
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
+
+SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave.
+A second signal stops at once, with its works; the engine gives them to other workers.
+
+Variables of XtremWeb-HEP's workers mean what they meant: SCHEDULER_DOMAIN, SCHEDULER_IP, LOGIN, PASSWORD, LOGGERLEVEL,
+and SHAREDAPPS=docker, which allows all images unless POOL_DOCKER_ALLOW says which.
+
+Exit codes:
+  0  drained
+  1  failed, or stopped by a second signal
+  2  wrong usage
+  3  the configuration cannot be used, or the engine does not accept it
+  4  the engine refuses the login";
+
+/// Runs works for a pool.
+#[derive(Parser, Debug)]
+#[command(name = "pool-worker", version, after_help = AFTER_HELP)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+
+    /// Where the engine listens for workers: host or host:port (UDP; default port 4321) [default:
+    /// SCHEDULER_IP, else SCHEDULER_DOMAIN, else 127.0.0.1]
+    #[arg(long, value_name = "HOST[:PORT]", env = "POOL_ENGINE")]
+    pub(super) engine: Option<String>,
+
+    /// The name in the engine's certificate [default: the host in --engine]
+    #[arg(long, value_name = "NAME", env = "SCHEDULER_DOMAIN")]
+    pub(super) server_name: Option<String>,
+
+    /// PEM file of the CA that the engine's certificate is under
+    #[arg(long, value_name = "FILE", env = "POOL_CA")]
+    pub(super) ca: Option<PathBuf>,
+
+    /// The engine's certificate by its SHA-256, instead of a CA
+    #[arg(
+        long,
+        value_name = "sha256:HEX",
+        env = "POOL_FINGERPRINT",
+        conflicts_with = "ca"
+    )]
+    pub(super) fingerprint: Option<Fingerprint>,
+
+    /// Account of the pool for workers [default: LOGIN, else vworker]
+    #[arg(long, env = "WORKERLOGIN")]
+    pub(super) login: Option<String>,
+
+    /// Its password; a file is safer, because other users see arguments
+    #[arg(
+        long,
+        env = "WORKERPASSWORD",
+        hide_env_values = true,
+        conflicts_with = "password_file"
+    )]
+    pub(super) password: Option<String>,
+
+    /// File with the password, without its last line feed
+    #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE")]
+    pub(super) password_file: Option<PathBuf>,
+
+    /// Identity in the pool, unique there [default: made once and kept in the folder]
+    #[arg(long, env = "WORKERUID")]
+    pub(super) uid: Option<String>,
+
+    /// Name for people [default: the host's name]
+    #[arg(long, env = "POOL_WORKER_NAME")]
+    pub(super) name: Option<String>,
+
+    /// Works that run at once [default: the processor's cores]
+    #[arg(long, env = "POOL_WORKER_SLOTS", value_parser = clap::value_parser!(u32).range(1..=LEASES_PER_WORKER_MAX as i64))]
+    pub(super) slots: Option<u32>,
+
+    /// Works that wait here for a free slot, so that none waits for the network; more for very short
+    /// works [default: twice the slots, at most 256]
+    #[arg(long, env = "POOL_WORKER_PREFILL", value_parser = clap::value_parser!(u32).range(0..=LEASES_PER_WORKER_MAX as i64))]
+    pub(super) prefill: Option<u32>,
+
+    /// Tags that works may ask for
+    #[arg(long, value_name = "TAG,…", env = "POOL_WORKER_TAGS", value_delimiter = ',')]
+    pub(super) tags: Vec<String>,
+
+    /// Groups that this worker belongs to
+    #[arg(
+        long,
+        value_name = "GROUP,…",
+        env = "POOL_WORKER_GROUPS",
+        value_delimiter = ','
+    )]
+    pub(super) groups: Vec<String>,
+
+    /// Commands that works may run: absolute paths, or names as PATH finds them at the start; `*`
+    /// allows all. Without it no commands run here
+    #[arg(
+        long,
+        value_name = "COMMAND,…",
+        env = "POOL_PROCESS_ALLOW",
+        value_delimiter = ','
+    )]
+    pub(super) allow: Vec<String>,
+
+    /// Folder for the worker's identity and its works' files; one worker per folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "POOL_WORKER_FOLDER",
+        default_value = "./data/worker"
+    )]
+    pub(super) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(super) docker: DockerArgs,
+
+    #[command(flatten)]
+    pub(super) log: LogConfig,
+}
+
+/// What to do instead of running works.
+#[derive(Subcommand, Debug)]
+pub(super) enum Verb {
+    /// Look at what this worker needs (engine, certificate, folder, clock, Docker), and say what is wrong
+    /// and the cure. Options go before it. Exit code 0: sound, 1: something is broken
+    Doctor {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,337 @@
+//! `pool-worker doctor`: what is wrong around this worker, and the cure.
+//!
+//! It looks and changes nothing: it does not join, so it may run beside the worker. Whether the engine takes the login
+//! shows only when a worker joins.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use serde_json::json;
+use wire_link::Trust;
+
+use crate::wire::chain;
+
+/// How long the engine, and Docker, may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Free space below which works soon fail for want of room.
+const ROOM_MIN: u64 = 1 << 30;
+/// The oldest Docker Engine that is known to do.
+const DOCKER_MIN: (u32, u32) = (20, 10);
+
+/// What a worker would be started with; what it could not be started with is an error.
+pub(crate) struct Surroundings {
+    /// Address of the engine, and the name in its certificate.
+    pub(crate) engine: anyhow::Result<(String, String)>,
+    pub(crate) trust: anyhow::Result<Trust>,
+    pub(crate) password: anyhow::Result<()>,
+    /// How many ways there are to run works, in words.
+    pub(crate) runs: anyhow::Result<String>,
+    pub(crate) folder: PathBuf,
+    /// Socket and runtime, if containers may run.
+    pub(crate) docker: Option<(PathBuf, Option<String>)>,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    Fine,
+    /// It works, and may soon not.
+    Warning,
+    /// A worker does not start, or works fail.
+    Broken,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fine => "ok",
+            Self::Warning => "warning",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// What one look found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    says: String,
+    cure: Option<&'static str>,
+}
+
+impl Finding {
+    fn fine(check: &'static str, says: impl Into<String>) -> Self {
+        Self {
+            check,
+            verdict: Verdict::Fine,
+            says: says.into(),
+            cure: None,
+        }
+    }
+
+    fn warning(check: &'static str, says: impl Into<String>, cure: &'static str) -> Self {
+        Self {
+            verdict: Verdict::Warning,
+            cure: Some(cure),
+            ..Self::fine(check, says)
+        }
+    }
+
+    fn broken(check: &'static str, says: impl Into<String>, cure: Option<&'static str>) -> Self {
+        Self {
+            verdict: Verdict::Broken,
+            cure,
+            ..Self::fine(check, says)
+        }
+    }
+
+    /// Of something that says itself what to do when it is wrong.
+    fn of<T>(check: &'static str, found: &anyhow::Result<T>, fine: impl FnOnce(&T) -> String) -> Self {
+        match found {
+            Ok(found) => Self::fine(check, fine(found)),
+            Err(error) => Self::broken(check, format!("{error:#}"), None),
+        }
+    }
+}
+
+/// Looks at everything, and prints it: a line each, or one JSON object. The exit code is 1 if something is broken.
+pub(crate) async fn run(around: Surroundings, as_json: bool) -> ExitCode {
+    let mut findings = vec![
+        Finding::of("password", &around.password, |()| "it is given".to_owned()),
+        Finding::of("runs", &around.runs, Clone::clone),
+        folder(&around.folder),
+        clock(),
+    ];
+    findings.push(match (&around.engine, &around.trust) {
+        (Err(error), _) => Finding::broken("engine", format!("{error:#}"), None),
+        (_, Err(error)) => Finding::broken("engine", format!("{error:#}"), None),
+        (Ok((address, name)), Ok(trust)) => engine(address, name, trust.clone()).await,
+    });
+    if let Some((socket, runtime)) = &around.docker {
+        findings.extend(docker(socket, runtime.as_deref()).await);
+    }
+    let is_sound = findings.iter().all(|finding| finding.verdict != Verdict::Broken);
+    if as_json {
+        println!("{}", in_json(&findings, is_sound));
+    } else {
+        for finding in &findings {
+            println!("{:<8} {:<9} {}", finding.verdict, finding.check, finding.says);
+            if let Some(cure) = finding.cure {
+                println!("{:18} cure: {cure}", "");
+            }
+        }
+    }
+    ExitCode::from(u8::from(!is_sound))
+}
+
+fn in_json(findings: &[Finding], is_sound: bool) -> serde_json::Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "check": finding.check,
+            "verdict": finding.verdict.to_string(),
+            "says": finding.says,
+            "cure": finding.cure,
+        })
+    };
+    json!({
+        "schema": "workerpool/v1/doctor",
+        "sound": is_sound,
+        "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+    })
+}
+
+/// It can be written to, and has room.
+fn folder(folder: &Path) -> Finding {
+    // It is made at the start, below the first that is there.
+    let there = folder
+        .ancestors()
+        .find(|path| path.exists() || path.as_os_str().is_empty());
+    let there = match there {
+        Some(path) if !path.as_os_str().is_empty() => path,
+        _ => Path::new("."),
+    };
+    let probe = there.join(format!(".doctor-{}", std::process::id()));
+    let written = fs::write(&probe, b"x");
+    drop(fs::remove_file(&probe));
+    if let Err(error) = written {
+        let says = format!("{} cannot be written to: {error}", there.display());
+        return Finding::broken(
+            "folder",
+            says,
+            Some("give another with --folder, or its rights to this account"),
+        );
+    }
+    room("folder", there, "make room, or give another with --folder")
+}
+
+/// Free space where `path` is.
+fn room(check: &'static str, path: &Path, cure: &'static str) -> Finding {
+    let free = rustix::fs::statvfs(path).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    match free {
+        Ok(free) if free < ROOM_MIN => {
+            let says = format!("{} has only {} MiB free", path.display(), free >> 20);
+            Finding::warning(check, says, cure)
+        }
+        Ok(free) => Finding::fine(check, format!("{}, {} GiB free", path.display(), free >> 30)),
+        Err(error) => Finding::warning(
+            check,
+            format!("{} cannot be looked at: {error}", path.display()),
+            cure,
+        ),
+    }
+}
+
+/// Certificates begin and end by the clock, and logs are read side by side.
+fn clock() -> Finding {
+    let asked = Command::new("timedatectl")
+        .args(["show", "--property=NTPSynchronized", "--value"])
+        .output();
+    match asked
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .as_deref()
+    {
+        Ok("yes") => Finding::fine("clock", "it is kept by a time service"),
+        Ok("no") => Finding::warning(
+            "clock",
+            "no time service keeps it",
+            "timedatectl set-ntp true, or install chrony",
+        ),
+        _ => Finding::fine(
+            "clock",
+            "it cannot be told whether a time service keeps it (no timedatectl)",
+        ),
+    }
+}
+
+/// It answers, and is the one that is believed.
+async fn engine(address: &str, name: &str, trust: Trust) -> Finding {
+    let reached = tokio::time::timeout(ANSWER_WITHIN, async {
+        let connector = crate::connector(trust).map_err(|error| chain(&error))?;
+        let addresses = tokio::net::lookup_host(address)
+            .await
+            .map_err(|error| format!("{address} cannot be looked up: {error}"))?;
+        let mut problem = format!("{address} has no address");
+        for address in addresses {
+            let began = Instant::now();
+            match connector.connect(address, name).await {
+                Ok(link) => {
+                    link.control.close(wire_link::code::DONE, "only looked");
+                    return Ok((address, began.elapsed()));
+                }
+                Err(error) => problem = format!("{address}: {}", chain(&error)),
+            }
+        }
+        Err(problem)
+    })
+    .await;
+    match reached {
+        Ok(Ok((address, took))) => Finding::fine(
+            "engine",
+            format!("{address} is {name}, by its certificate; {} ms", took.as_millis()),
+        ),
+        Ok(Err(problem)) => Finding::broken(
+            "engine",
+            problem,
+            Some("look at --engine, --server-name, and --ca or --fingerprint; UDP has to pass"),
+        ),
+        Err(_) => Finding::broken(
+            "engine",
+            format!("{address} does not answer within {} s", ANSWER_WITHIN.as_secs()),
+            Some("look whether it runs, at --engine, and whether UDP passes the firewalls between"),
+        ),
+    }
+}
+
+/// It answers, is new enough, has the runtime, and room for images.
+async fn docker(socket: &Path, runtime: Option<&str>) -> Vec<Finding> {
+    let path = socket.to_string_lossy();
+    let cure = Some("start it, name its socket with --docker-socket, or give this account the right to it");
+    let asked = async {
+        let engine = Docker::connect_with_unix(&path, ANSWER_WITHIN.as_secs(), bollard::API_DEFAULT_VERSION)?;
+        Ok::<_, bollard::errors::Error>((engine.version().await?, engine.info().await?))
+    };
+    let (version, info) = match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return vec![Finding::broken("docker", chain(&error), cure)],
+        Err(_) => {
+            let says = format!("{path} does not answer within {} s", ANSWER_WITHIN.as_secs());
+            return vec![Finding::broken("docker", says, cure)];
+        }
+    };
+    let found = version.version.unwrap_or_default();
+    let mut findings = vec![if is_new_enough(&found) {
+        let driver = info.driver.unwrap_or_default();
+        Finding::fine("docker", format!("Docker Engine {found}, {driver}"))
+    } else {
+        let says = format!(
+            "Docker Engine {found} is older than {}.{}",
+            DOCKER_MIN.0, DOCKER_MIN.1
+        );
+        Finding::broken("docker", says, Some("update it"))
+    }];
+    if let Some(runtime) = runtime
+        && !info.runtimes.unwrap_or_default().contains_key(runtime)
+    {
+        let says = format!("Docker has no runtime `{runtime}`");
+        findings.push(Finding::broken(
+            "runtime",
+            says,
+            Some("install it, and name it in daemon.json"),
+        ));
+    }
+    // An engine on another machine keeps them there.
+    if let Some(root) = info
+        .docker_root_dir
+        .map(PathBuf::from)
+        .filter(|root| root.exists())
+    {
+        findings.push(room(
+            "images",
+            &root,
+            "docker image prune, or move Docker's data-root",
+        ));
+    }
+    findings
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= DOCKER_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_compared_by_its_numbers() {
+        for (version, new) in [
+            ("20.10.24+dfsg1", true),
+            ("28.2.2", true),
+            ("20.9.1", false),
+            ("19.03.15", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), new, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be() {
+        let here = tempfile::tempdir().expect("a folder");
+        let found = folder(&here.path().join("a/b"));
+        assert_ne!(found.verdict, Verdict::Broken, "{found:?}");
+        assert_eq!(
+            fs::read_dir(here.path()).expect("it is there").count(),
+            0,
+            "nothing is left"
+        );
+        let found = folder(Path::new("/proc/nowhere"));
+        assert_eq!(found.verdict, Verdict::Broken, "{found:?}");
+    }
+}
