@@ -66,7 +66,7 @@ impl Status {
     /// The last record in the database.
     #[must_use]
     pub fn stored(&self) -> Lsn {
-        Lsn(self.stored.load(Ordering::Relaxed))
+        Lsn(self.stored.load(Ordering::Acquire))
     }
 
     /// The database was asked, and is here.
@@ -121,13 +121,14 @@ impl Status {
 
     /// It is written.
     pub(crate) fn wrote(&self, batch: &Batch, bytes: u64, took: Duration) {
-        self.stored.store(batch.upto.0, Ordering::Relaxed);
-        self.bytes_stored.fetch_add(bytes, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.works_done.fetch_add(batch.works_done(), Ordering::Relaxed);
         self.changes.fetch_add(batch.changes() as u64, Ordering::Relaxed);
         self.writing_us
             .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.bytes_stored.fetch_add(bytes, Ordering::Relaxed);
+        // Last: who sees this position sees what was counted up to it.
+        self.stored.store(batch.upto.0, Ordering::Release);
         let lag = self.lag();
         if lag.records == 0 {
             self.oldest_us.store(0, Ordering::Relaxed);
@@ -214,7 +215,7 @@ impl Status {
 
     fn render(&self) -> String {
         let lag = self.lag();
-        let number = |atomic: &AtomicU64| atomic.load(Ordering::Relaxed) as f64;
+        let number = |atomic: &AtomicU64| atomic.load(Ordering::Acquire) as f64;
         let seconds = number(&self.writing_us) / 1e6;
         let following = f64::from(u8::from(self.following.load(Ordering::Relaxed)));
         let table = [
