@@ -18,6 +18,7 @@ use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
 use crate::executor::{Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sleep};
+use crate::executor::{Sandbox, SandboxMode};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
 use args::{Cli, Verb};
@@ -219,6 +220,7 @@ impl Cli {
             executors.push(Arc::new(Process::new(ProcessConfig {
                 folder: Arc::clone(&folder),
                 allow,
+                sandbox: sandbox(self.process_sandbox, self.process_read, self.process_write)?,
                 shim,
                 files: Arc::new(NoFiles),
             })));
@@ -243,6 +245,34 @@ impl Cli {
             executors,
         })
     }
+}
+
+/// What commands may touch.
+fn sandbox(mode: SandboxMode, read: Vec<PathBuf>, write: Vec<PathBuf>) -> anyhow::Result<Option<Sandbox>> {
+    const MISSING: &str = "this kernel has no Landlock (Linux 5.13 or later, with landlock among its lsm=)";
+    let given = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
+        paths
+            .into_iter()
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect()
+    };
+    match mode {
+        SandboxMode::Off => return Ok(None),
+        SandboxMode::On | SandboxMode::Need if Sandbox::is_supported() => {}
+        SandboxMode::On => {
+            tracing::warn!("{MISSING}: commands may read and write whatever this account may");
+            return Ok(None);
+        }
+        SandboxMode::Need => bail!("{MISSING}, and POOL_PROCESS_SANDBOX is `need`"),
+    }
+    let (read, write) = (given(read), given(write));
+    if let Some(missing) = read.iter().chain(&write).find(|path| !path.exists()) {
+        bail!(
+            "{} is not there: commands were to read or write it (POOL_PROCESS_READ, POOL_PROCESS_WRITE)",
+            missing.display()
+        );
+    }
+    Ok(Some(Sandbox { read, write }))
 }
 
 fn without_empty(list: Vec<String>) -> Vec<String> {

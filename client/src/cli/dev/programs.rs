@@ -118,6 +118,8 @@ impl Programs {
             ("--folder", self.folder.join(&name).into()),
             ("--name", OsString::from(&name)),
             ("--slots", self.slots().to_string().into()),
+            // Works are this user's own, and may do what they may.
+            ("--process-sandbox", "off".into()),
         ]);
         args.extend(
             allowed

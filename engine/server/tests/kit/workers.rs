@@ -37,6 +37,8 @@ impl Worker {
             .env("WORKERPASSWORD", WORKER_PASSWORD)
             .env("WORKERUID", name)
             .env("POOL_WORKER_FOLDER", engine.folder().join(name))
+            // Works of tests leave marks there.
+            .env("POOL_PROCESS_WRITE", engine.folder())
             .args(["--name", name, "--slots", &slots.to_string(), "--allow", allow])
             .stdin(Stdio::null())
             .stderr(file)

@@ -8,6 +8,7 @@ use wire_link::Fingerprint;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 
 use super::docker::DockerArgs;
+use crate::executor::SandboxMode;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -117,6 +118,24 @@ pub(super) struct Cli {
         value_delimiter = ','
     )]
     pub(super) allow: Vec<String>,
+
+    /// Whether commands are kept from files that are none of their business, by Landlock: they read the
+    /// system's programs and settings and their program's own folder, and write to their work's folder
+    #[arg(long, value_name = "HOW", env = "POOL_PROCESS_SANDBOX", default_value = "on")]
+    pub(super) process_sandbox: SandboxMode,
+
+    /// More files and folders that commands may read
+    #[arg(long, value_name = "PATH,…", env = "POOL_PROCESS_READ", value_delimiter = ',')]
+    pub(super) process_read: Vec<PathBuf>,
+
+    /// More files and folders that commands may read and write
+    #[arg(
+        long,
+        value_name = "PATH,…",
+        env = "POOL_PROCESS_WRITE",
+        value_delimiter = ','
+    )]
+    pub(super) process_write: Vec<PathBuf>,
 
     /// Folder for the worker's identity and its works' files; one worker per folder
     #[arg(

@@ -12,6 +12,7 @@ mod files;
 pub(crate) mod folder;
 pub(crate) mod leftovers;
 mod process;
+mod sandbox;
 pub(crate) mod shim;
 mod sleep;
 
@@ -20,6 +21,7 @@ pub use docker::{Bounds, Docker, DockerConfig, ImageAllow, NoImage};
 pub use files::{Files, Missing, NoFiles};
 pub use folder::{Folder, FolderError};
 pub use process::{Process, ProcessConfig};
+pub use sandbox::{Sandbox, SandboxMode};
 pub use sleep::Sleep;
 
 use std::future::Future;

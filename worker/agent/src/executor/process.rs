@@ -13,8 +13,9 @@
 //! The exit is seen through a pidfd, and the command is reaped last: until then its number, which is the
 //! group's, cannot go to another process.
 //!
-//! This contains mistakes. It is no sandbox: a command runs with the rights of the worker's user, and one that
-//! leaves its process group outlives its work. Containers are for code that is not trusted.
+//! A sandbox keeps a command from files that are none of its business, where the kernel can; see `sandbox`. Still it
+//! runs as the worker's user, sees the network, and if it leaves its process group it outlives its work. Containers are for
+//! code that is not trusted.
 
 use std::fs::File;
 use std::io;
@@ -38,6 +39,7 @@ use super::capture::Capture;
 use super::command::Words;
 use super::files::Files;
 use super::folder::{Folder, Workspace};
+use super::sandbox::Sandbox;
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
 
@@ -55,6 +57,8 @@ pub struct ProcessConfig {
     pub allow: Allow,
     /// The `pool-worker` program, which is the first thing that runs in each new process.
     pub shim: PathBuf,
+    /// What a command may touch; `None`: what this account may.
+    pub sandbox: Option<Sandbox>,
     /// Where input files come from.
     pub files: Arc<dyn Files>,
 }
@@ -178,6 +182,7 @@ impl Process {
             record: &workspace.record,
             memory: limits.memory.0,
             processes: limits.processes,
+            sandbox: self.config.sandbox.as_ref(),
             command: &prepared.program,
             arguments: &prepared.words.command[1..],
         };

@@ -5,7 +5,7 @@
 //!  pool-worker ──spawn──► pool-worker exec-shim … ──exec──► the command      (one process, one pid)
 //!                          · dies with the worker from here on
 //!                          · records its process group, for a worker that starts after a crash
-//!                          · sets its limits
+//!                          · sets its limits, and enters its sandbox
 //! ```
 //!
 //! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured on two busy
@@ -22,6 +22,7 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::leftovers::Group;
+use super::sandbox::Sandbox;
 
 /// First argument of a shim.
 const NAME: &str = "exec-shim";
@@ -46,6 +47,8 @@ pub(super) struct Shim<'a> {
     pub(super) memory: u64,
     /// Processes of the user; zero: no limit.
     pub(super) processes: u32,
+    /// What it may touch; `None`: what the worker may.
+    pub(super) sandbox: Option<&'a Sandbox>,
     /// The file to execute.
     pub(super) command: &'a Path,
     pub(super) arguments: &'a [OsString],
@@ -61,6 +64,7 @@ impl Shim<'_> {
             .arg(self.record)
             .arg(self.memory.to_string())
             .arg(self.processes.to_string())
+            .args(self.sandbox.map_or_else(|| vec!["-".into()], Sandbox::arguments))
             .arg(self.command)
             .args(self.arguments);
         command
@@ -103,6 +107,7 @@ fn become_command(
     let record = record_out.insert(PathBuf::from(next()?));
     let memory = number(&next()?)?;
     let processes = number(&next()?)?;
+    let sandbox = sandbox(&mut next)?;
     let command = next()?;
 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -129,8 +134,30 @@ fn become_command(
     if memory > 0 {
         limit(Resource::As, memory)?;
     }
+    if let Some(sandbox) = sandbox {
+        let folder =
+            std::env::current_dir().map_err(|error| format!("the work's folder is gone: {error}"))?;
+        sandbox.enter(Path::new(&command), &folder)?;
+    }
     let error = Command::new(&command).args(arguments).exec();
     Err(format!("{}: {error}", command.display()))
+}
+
+/// What [`Sandbox::arguments`] gave, or `-`.
+fn sandbox(next: &mut impl FnMut() -> Result<OsString, String>) -> Result<Option<Sandbox>, String> {
+    let first = next()?;
+    if first == "-" {
+        return Ok(None);
+    }
+    let mut paths = |count: u64| {
+        (0..count)
+            .map(|_| next().map(PathBuf::from))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let read = paths(number(&first)?)?;
+    let count = paths(1)?.remove(0);
+    let write = paths(number(count.as_os_str())?)?;
+    Ok(Some(Sandbox { read, write }))
 }
 
 fn number(text: &OsStr) -> Result<u64, String> {

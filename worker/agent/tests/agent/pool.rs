@@ -32,6 +32,7 @@ impl Pool {
             folder: Arc::new(Folder::open(&self.folder.path().join("worker")).expect("it is free")),
             allow: Allow::new(["sh"], &path).expect("every system has it"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
+            sandbox: None,
             files: Arc::new(NoFiles),
         });
         AgentConfig {

@@ -13,7 +13,8 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Allow, Attempt, Ended, Executor, Folder, Kill, Killer, NoFiles, Process, ProcessConfig, Running, Sleep,
+    Allow, Attempt, Ended, Executor, Folder, Kill, Killer, NoFiles, Process, ProcessConfig, Running, Sandbox,
+    Sleep,
 };
 
 /// A command that would run until somebody stops it.
@@ -30,12 +31,17 @@ impl Rig {
     }
 
     fn allowing(commands: &[&str]) -> Self {
+        Self::with(commands, None)
+    }
+
+    fn with(commands: &[&str], sandbox: Option<Sandbox>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = std::env::var_os("PATH").expect("tests have a PATH");
         let executor = Process::new(ProcessConfig {
             folder: Arc::new(Folder::open(&folder.path().join("worker")).expect("it is free")),
             allow: Allow::new(commands.iter().copied(), &path).expect("every system has these"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
+            sandbox,
             files: Arc::new(NoFiles),
         });
         Self {
@@ -130,6 +136,75 @@ pub(crate) fn is_dead(pid: u32) -> bool {
                 .map(|(_, rest)| rest.starts_with(['Z', 'X']))
         })
         .unwrap_or(true)
+}
+
+#[test]
+fn a_sandbox_keeps_a_command_from_what_is_none_of_its_business() {
+    assert!(
+        Sandbox::is_supported(),
+        "this kernel has no Landlock; tests need 5.13 or later"
+    );
+    let outside = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| outside.path().join(name).display().to_string();
+    for name in ["secret", "shared", "kept"] {
+        fs::write(path(name), "old\n").expect("a file");
+    }
+    let rig = Rig::with(
+        &["sh"],
+        Some(Sandbox {
+            read: vec![path("shared").into()],
+            write: vec![path("kept").into()],
+        }),
+    );
+    let tried = |script: &str| rig.shell(script);
+    for script in [
+        format!("cat {}", path("secret")),
+        format!("ls {}", outside.path().display()),
+        format!("echo new > {}", path("secret")),
+        format!("echo new > {}", path("shared")),
+        format!("touch {}", path("new")),
+        format!("ln -s {} link && cat link", path("secret")),
+        // Of the worker itself: its identity, and other works.
+        "cat ../../uid || ls ..".to_owned(),
+        "touch ../other".to_owned(),
+        "touch /tmp/escaped /var/tmp/escaped".to_owned(),
+    ] {
+        let ended = tried(&script);
+        assert_eq!(
+            ended.reason,
+            Reason::ExitCode,
+            "{script}: {} {}",
+            stdout(&ended),
+            stderr(&ended)
+        );
+    }
+    assert_eq!(fs::read_to_string(path("secret")).expect("it is there"), "old\n");
+    for script in [
+        "echo x > file && cat file && mkdir -p a/b && rm -r a".to_owned(),
+        "echo x > /dev/null && head -c 3 /dev/zero > /dev/null && cat /etc/passwd > /dev/null".to_owned(),
+        format!("cat {}", path("shared")),
+        format!("echo new > {}", path("kept")),
+    ] {
+        let ended = tried(&script);
+        assert_eq!(
+            ended.reason,
+            Reason::None,
+            "{script}: {} {}",
+            stdout(&ended),
+            stderr(&ended)
+        );
+    }
+    assert_eq!(fs::read_to_string(path("kept")).expect("it is there"), "new\n");
+
+    let mut other = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("it starts");
+    let ended = tried(&format!("kill -9 {}", other.id()));
+    assert_eq!(ended.reason, Reason::ExitCode, "{}", stderr(&ended));
+    assert!(matches!(other.try_wait(), Ok(None)), "it lives");
+    other.kill().expect("our child");
+    other.wait().expect("our child");
 }
 
 #[test]

@@ -35,6 +35,8 @@ fn worker(engine: &Engine, folder: &Path) -> Command {
         .env("WORKERPASSWORD", "hunter2")
         .env("POOL_WORKER_FOLDER", folder.join("worker"))
         .env("POOL_PROCESS_ALLOW", "sh")
+        // Works of these tests tell by files of the test's folder how far they are.
+        .env("POOL_PROCESS_WRITE", folder)
         .args(["--slots", "1", "--log-format", "json", "--log-level", "FINEST"]);
     command
 }
