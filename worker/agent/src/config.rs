@@ -17,8 +17,9 @@ use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
-use crate::executor::{Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sleep};
-use crate::executor::{Sandbox, SandboxMode};
+use crate::executor::{
+    Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sandbox, SandboxMode, Sleep,
+};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
 use args::{Cli, Verb};
@@ -169,10 +170,12 @@ impl Cli {
             } else {
                 "containers"
             };
-            let commands = if commands.is_empty() {
-                "no commands"
-            } else {
-                "commands"
+            let commands = match (commands.is_empty(), self.process_sandbox) {
+                (true, _) => "no commands",
+                (false, SandboxMode::Off) => "commands without a sandbox",
+                (false, _) if Sandbox::is_supported() => "commands in a sandbox",
+                (false, SandboxMode::Need) => bail!("{NO_LANDLOCK}, and POOL_PROCESS_SANDBOX is `need`"),
+                (false, SandboxMode::On) => "commands without a sandbox, which this kernel does not have",
             };
             Ok(format!("{commands}, {containers}"))
         });
@@ -247,9 +250,10 @@ impl Cli {
     }
 }
 
+const NO_LANDLOCK: &str = "this kernel has no Landlock (Linux 5.13 or later, with landlock among its lsm=)";
+
 /// What commands may touch.
 fn sandbox(mode: SandboxMode, read: Vec<PathBuf>, write: Vec<PathBuf>) -> anyhow::Result<Option<Sandbox>> {
-    const MISSING: &str = "this kernel has no Landlock (Linux 5.13 or later, with landlock among its lsm=)";
     let given = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
         paths
             .into_iter()
@@ -260,10 +264,10 @@ fn sandbox(mode: SandboxMode, read: Vec<PathBuf>, write: Vec<PathBuf>) -> anyhow
         SandboxMode::Off => return Ok(None),
         SandboxMode::On | SandboxMode::Need if Sandbox::is_supported() => {}
         SandboxMode::On => {
-            tracing::warn!("{MISSING}: commands may read and write whatever this account may");
+            tracing::warn!("{NO_LANDLOCK}: commands may read and write whatever this account may");
             return Ok(None);
         }
-        SandboxMode::Need => bail!("{MISSING}, and POOL_PROCESS_SANDBOX is `need`"),
+        SandboxMode::Need => bail!("{NO_LANDLOCK}, and POOL_PROCESS_SANDBOX is `need`"),
     }
     let (read, write) = (given(read), given(write));
     if let Some(missing) = read.iter().chain(&write).find(|path| !path.exists()) {

@@ -207,6 +207,7 @@ fn the_doctor_says_what_is_wrong_and_joins_nothing() {
     assert_eq!(broken, [""; 0], "{said}");
     assert!(said.contains("is localhost, by its certificate"), "{said}");
     assert!(said.contains("Docker Engine "), "{said}");
+    assert!(said.contains("commands in a sandbox, containers"), "{said}");
     assert!(!folder.path().join("worker").exists(), "it makes nothing");
 
     let other =
