@@ -122,14 +122,28 @@ impl ImageRef {
     pub(super) fn is_pinned(&self) -> bool {
         self.digest.is_some()
     }
+
+    /// Whoever allows this allows that, of the same name. A digest decides alone: Docker does not look at the tag beside
+    /// it, so a tag that is allowed allows none.
+    fn is_met_by(&self, asked: &Self) -> bool {
+        match (&self.digest, &asked.digest) {
+            (Some(allowed), asked) => asked.as_ref() == Some(allowed),
+            (None, Some(_)) => self.tag.is_none(),
+            (None, None) => self.tag.is_none() || self.tag() == asked.tag(),
+        }
+    }
+
+    fn tag(&self) -> &str {
+        self.tag.as_deref().unwrap_or("latest")
+    }
 }
 
 /// As a Docker Engine is asked for it. With a digest the tag says nothing.
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.digest, &self.tag) {
-            (Some(digest), _) => write!(f, "{}@{digest}", self.name),
-            (None, tag) => write!(f, "{}:{}", self.name, tag.as_deref().unwrap_or("latest")),
+        match &self.digest {
+            Some(digest) => write!(f, "{}@{digest}", self.name),
+            None => write!(f, "{}:{}", self.name, self.tag()),
         }
     }
 }
@@ -194,17 +208,7 @@ impl ImageAllow {
         self.rules.iter().any(|rule| match rule {
             Rule::All => true,
             Rule::Below(folder) => image.name.starts_with(folder),
-            Rule::Image(allowed) => {
-                let same = |rule: &Option<String>, asked: &Option<String>| rule.is_none() || rule == asked;
-                // Who allows a tag does not allow other bytes under its name, nor a digest nobody knows the tag of.
-                let latest = image.tag.clone().or_else(|| Some("latest".to_owned()));
-                let tag = if image.digest.is_some() {
-                    &image.tag
-                } else {
-                    &latest
-                };
-                allowed.name == image.name && same(&allowed.digest, &image.digest) && same(&allowed.tag, tag)
-            }
+            Rule::Image(allowed) => allowed.name == image.name && allowed.is_met_by(image),
         })
     }
 }
@@ -261,15 +265,22 @@ mod tests {
     #[test]
     fn a_list_allows_what_it_names_and_no_more() {
         let pinned = format!("alpine@{DIGEST}");
+        let both = format!("alpine:3.20@{DIGEST}");
         for (rule, allowed, refused) in [
             (
                 "alpine",
                 &["alpine", "alpine:3", &pinned][..],
                 &["alpine2", "evil/alpine", "ghcr.io/library/alpine"][..],
             ),
-            ("alpine:3.20", &["alpine:3.20"], &["alpine", "alpine:3", &pinned]),
+            // With a digest a tag says nothing: that may be of any other tag of the name.
+            (
+                "alpine:3.20",
+                &["alpine:3.20"],
+                &["alpine", "alpine:3", &pinned, &both],
+            ),
             ("alpine:latest", &["alpine", "alpine:latest"], &[&pinned]),
-            (&pinned, &[&pinned], &["alpine"]),
+            (&pinned, &[&pinned, &both], &["alpine", "alpine:3.20"]),
+            (&both, &[&pinned, &both], &["alpine", "alpine:3.20"]),
             (
                 "ghcr.io/org/*",
                 &["ghcr.io/org/a", "ghcr.io/org/b/c:1"],
