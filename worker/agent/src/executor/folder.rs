@@ -8,6 +8,7 @@
 //!  folder/works/w7-a1-e3-s0.group    its process group
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -184,31 +185,49 @@ fn private() -> DirBuilder {
     builder
 }
 
+/// Removes a folder with all that is in it; that there is none is no error.
+///
+/// Whoever ran in it may have made it as deep as they like, deeper than paths are long or files may be open at once. So
+/// what is below is first moved up beside it, and nothing here follows it down.
 fn remove_all(folder: &Path) -> io::Result<()> {
-    let remove = || match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    match remove() {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            // A command may have taken the right to write from its own folders.
-            make_writable(folder)?;
-            remove()
-        }
-        done => done,
+    match fs::symlink_metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return fs::remove_file(folder),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
     }
-}
-
-fn make_writable(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // Links are left alone: they may lead anywhere.
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
+    let mut name = OsString::from(".removing-");
+    name.push(folder.file_name().unwrap_or_default());
+    let beside = folder.with_file_name(name);
+    let (mut found, mut moved) = (vec![folder.to_owned()], 0_u64);
+    while let Some(folder) = found.pop() {
+        // A command may have taken the right to look or to write from its own folders.
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Links are left alone: they may lead anywhere.
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            if moved == 0 {
+                // A crash may have left one.
+                remove_all(&beside)?;
+                private().create(&beside)?;
+            }
+            // To move a folder is to write to it, because it knows its parent.
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+            moved += 1;
+            found.push(beside.join(moved.to_string()));
+            fs::rename(entry.path(), &found[found.len() - 1])?;
         }
+        fs::remove_dir(&folder)?;
     }
-    Ok(())
+    if moved > 0 {
+        fs::remove_dir(&beside)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -248,14 +267,25 @@ mod tests {
         for path in ["a/b", "a"] {
             fs::set_permissions(folder.join(path), Permissions::from_mode(0o500)).expect("own folder");
         }
-        // For root the first try succeeds, so the second is tried by itself.
-        make_writable(&folder).expect("own folder");
-        assert_eq!(
-            folder.join("a/b").metadata().expect("there").permissions().mode() & 0o777,
-            0o700
-        );
         remove_all(&folder).expect("it can be removed");
         assert!(!folder.exists() && other.join("precious").exists());
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_removed() {
+        use rustix::fs::{Mode, OFlags, mkdirat, openat};
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let folder = temporary.path().join("work");
+        fs::create_dir(&folder).expect("new folder");
+        // Deeper than files may be open at once, and its path longer than a path may be.
+        let mut at = std::os::fd::OwnedFd::from(File::open(&folder).expect("own folder"));
+        for _ in 0..5_000 {
+            mkdirat(&at, "d", Mode::RWXU).expect("new folder");
+            at = openat(&at, "d", OFlags::DIRECTORY, Mode::empty()).expect("it was made");
+        }
+        drop(at);
+        remove_all(&folder).expect("it can be removed");
+        assert_eq!(fs::read_dir(temporary.path()).expect("it is there").count(), 0);
     }
 
     #[test]
@@ -264,7 +294,8 @@ mod tests {
         let works = temporary.path().join("works");
         fs::create_dir_all(works.join("w1-a1-e1-s0/deep")).expect("a leftover folder");
         fs::write(works.join("w1-a1-e1-s0.group"), "group").expect("half a record");
-        fs::create_dir_all(works.join("w2-a1-e1-s0")).expect("one without a record");
+        fs::create_dir_all(works.join("w2-a1-e1-s0/deep")).expect("one without a record");
+        fs::create_dir_all(works.join(".removing-w2-a1-e1-s0/1/deep")).expect("half removed");
         fs::write(temporary.path().join("uid"), "mine").expect("an identity");
         let folder = Folder::open(temporary.path()).expect("it is free");
         assert_eq!(fs::read_dir(works).expect("it is there").count(), 0);
