@@ -35,7 +35,8 @@ impl DockerEngine {
             child: None,
         };
         engine.start_again();
-        engine.make_image();
+        engine.pack();
+        engine.make_image(IMAGE, &[]);
         engine
     }
 
@@ -129,7 +130,24 @@ impl DockerEngine {
         names.lines().map(str::to_owned).collect()
     }
 
-    fn make_image(&self) {
+    /// Makes an image of this name of the same files, with changes as of a Dockerfile.
+    ///
+    /// # Panics
+    /// The engine says no.
+    pub fn make_image(&self, name: &str, changes: &[&str]) {
+        let archive = self.archive();
+        let mut arguments = vec!["import"];
+        arguments.extend(changes.iter().flat_map(|change| ["--change", change]));
+        arguments.extend([archive.to_str().expect("UTF-8"), name]);
+        let imported = self.docker(&arguments);
+        assert!(imported.status.success(), "{imported:?}");
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.folder.path().join("root.tar")
+    }
+
+    fn pack(&self) {
         let root = self.folder.path().join("root");
         fs::create_dir_all(root.join("bin")).expect("a folder");
         fs::copy("/bin/busybox", root.join("bin/busybox"))
@@ -140,17 +158,14 @@ impl DockerEngine {
         ] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
         }
-        let archive = self.folder.path().join("root.tar");
         let packed = Command::new("tar")
             .arg("-cf")
-            .arg(&archive)
+            .arg(self.archive())
             .arg("-C")
             .arg(&root)
             .arg(".")
             .status();
         assert!(packed.expect("tar runs").success());
-        let imported = self.docker(&["import", archive.to_str().expect("UTF-8"), IMAGE]);
-        assert!(imported.status.success(), "{imported:?}");
     }
 }
 

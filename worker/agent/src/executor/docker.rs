@@ -116,11 +116,16 @@ impl Executor for Docker {
         })
     }
 
-    fn run(self: Arc<Self>, attempt: Attempt, kill: Kill) -> Running {
+    fn run(self: Arc<Self>, attempt: Attempt, mut kill: Kill) -> Running {
         Box::pin(async move {
-            match self.prepare(&attempt).await {
+            // To fetch an image takes longer than whoever cancels waits.
+            let prepared = tokio::select! {
+                prepared = self.prepare(&attempt) => prepared,
+                () = kill.wished() => Err(NotRun(Reason::ExecutorFailed, "stopped before it began".to_owned())),
+            };
+            match prepared {
                 Ok(prepared) => self.execute(&attempt, prepared, kill).await,
-                Err(NotRun(reason, text)) => Ended::without_running(reason, &text),
+                Err(not_run) => not_run.into(),
             }
         })
     }
@@ -266,14 +271,11 @@ impl Docker {
             }
         };
         let ended = match self.create(attempt, prepared, &workspace, user).await {
-            Ok(created) => match created.run(attempt, kill).await {
-                Ok(ended) => ended,
-                Err(NotRun(reason, text)) => Ended::without_running(reason, &text),
-            },
-            Err(NotRun(reason, text)) => Ended::without_running(reason, &text),
+            Ok(created) => created.run(attempt, kill).await,
+            Err(not_run) => Err(not_run),
         };
         workspace.remove_apart().await;
-        ended
+        ended.unwrap_or_else(Ended::from)
     }
 
     async fn create(

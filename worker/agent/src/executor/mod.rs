@@ -49,6 +49,12 @@ pub struct Attempt {
 /// Why an attempt does not get as far as running.
 struct NotRun(Reason, String);
 
+impl From<NotRun> for Ended {
+    fn from(NotRun(reason, text): NotRun) -> Self {
+        Self::without_running(reason, &text)
+    }
+}
+
 /// A failure of this machine: for want of room another worker may do better, otherwise the executor failed.
 fn world_reason(error: &io::Error) -> Reason {
     use io::ErrorKind::{ArgumentListTooLong, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};

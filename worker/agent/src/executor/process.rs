@@ -88,7 +88,7 @@ impl Executor for Process {
         Box::pin(async move {
             match self.prepare(&attempt).await {
                 Ok(prepared) => self.execute(&attempt, prepared, kill).await,
-                Err(NotRun(reason, text)) => Ended::without_running(reason, &text),
+                Err(not_run) => not_run.into(),
             }
         })
     }

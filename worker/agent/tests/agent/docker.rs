@@ -1,7 +1,7 @@
 //! Containers of a real Docker Engine: what works do in them, what they try and what is left of them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,16 +17,24 @@ use worker_agent::executor::{
 /// A worker's executor, and the engine that it uses.
 struct Setup {
     engine: DockerEngine,
-    folder: tempfile::TempDir,
+    _parent: tempfile::TempDir,
+    folder: PathBuf,
     executor: Arc<Docker>,
 }
 
 impl Setup {
     fn new() -> Self {
+        Self::allowing(&["box", "nowhere.invalid/*"], "worker")
+    }
+
+    /// With a folder of this name.
+    fn allowing(images: &[&str], name: &str) -> Self {
         let engine = DockerEngine::start();
-        let folder = tempfile::tempdir().expect("a folder");
-        let executor = executor(&engine, folder.path());
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join(name);
+        let executor = executor(&engine, &folder, images);
         Self {
+            _parent: parent,
             engine,
             folder,
             executor,
@@ -52,7 +60,7 @@ impl Setup {
     async fn run(&self, work: u64, template: WorkTemplate, row: &[u8]) -> Ended {
         let (_killer, running) = self.start(work, template, row);
         let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
-        let left = fs::read_dir(self.folder.path().join("works"))
+        let left = fs::read_dir(self.folder.join("works"))
             .expect("it is there")
             .count();
         assert_eq!(left, 0, "its folder is removed");
@@ -61,12 +69,12 @@ impl Setup {
     }
 }
 
-fn executor(engine: &DockerEngine, folder: &Path) -> Arc<Docker> {
+fn executor(engine: &DockerEngine, folder: &Path, images: &[&str]) -> Arc<Docker> {
     let config = DockerConfig {
         socket: engine.socket(),
         folder: Arc::new(Folder::open(folder).expect("it is ours")),
         worker: "ant".to_owned(),
-        allow: ImageAllow::new(["box", "nowhere.invalid/*"]).expect("images"),
+        allow: ImageAllow::new(images.iter().copied()).expect("images"),
         network: ImageAllow::default(),
         pinned: false,
         bounds: Bounds {
@@ -228,41 +236,38 @@ async fn what_a_work_tries_stays_in_its_container() {
     let canary = tempfile::tempdir().expect("a folder");
     fs::write(canary.path().join("secret"), "x").expect("a file");
 
-    for (what, script) in [
+    // A link to the host's files leads nowhere.
+    let link = format!("ln -s {0}/secret out; ls {0}; cat out", canary.path().display());
+    for (script, says) in [
+        ("touch /x /bin/x", "touch: /bin/x: Read-only file system"),
+        ("mknod sda b 8 0", "mknod: sda: Operation not permitted"),
+        ("busybox mount -o remount,rw /", "mount: permission denied"),
         (
-            "the root cannot be written to",
-            "touch /bin/x || touch /x || touch /etc/x",
+            "ls /var/run/docker.sock /run/docker.sock",
+            "ls: /run/docker.sock: No such file or directory",
         ),
-        ("it cannot make devices", "mknod /work/sda b 8 0"),
-        (
-            "it sees no other folder of the host",
-            &*format!("ls {}", canary.path().display()),
-        ),
-        (
-            "there is no socket of Docker",
-            "ls /var/run/docker.sock || ls /run/docker.sock",
-        ),
-        (
-            "it is alone: nobody's process but its own",
-            "ls -d /proc/[0-9]* | wc -l > /work/n; test $(cat /work/n) -gt 5",
-        ),
-        (
-            "its network has nobody in it",
-            "ls /sys/class/net | head -n 9 > /work/n; test \"$(cat /work/n)\" != lo",
-        ),
-        ("it may not remount", "busybox mount -o remount,rw /"),
+        (&*link, "cat: can't open 'out': No such file or directory"),
     ] {
         let ended = setup.run(1, shell(script), b"").await;
-        assert_eq!(ended.reason, Reason::ExitCode, "{what}: {}", said(&ended));
+        assert_eq!(ended.reason, Reason::ExitCode, "{script}: {}", said(&ended));
+        assert!(output(&ended).1.contains(says), "{script}: {}", said(&ended));
+        assert_eq!(output(&ended).0, "", "{script}: nothing is found");
     }
-
-    // A link to the host's files leads nowhere.
-    let link = format!(
-        "ln -s {}/secret /work/out; cat /work/out",
-        canary.path().display()
-    );
-    let ended = setup.run(2, shell(&link), b"").await;
-    assert_eq!(ended.reason, Reason::ExitCode, "{}", said(&ended));
+    let own = "busybox grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status; ls /sys/class/net; ls -d /proc/[0-9]*";
+    let ended = setup.run(2, shell(own), b"").await;
+    let found = output(&ended).0;
+    let lines: Vec<_> = found.lines().map(|line| line.replace('\t', " ")).collect();
+    let none = "0000000000000000";
+    let expected = [
+        format!("CapEff: {none}"),
+        format!("CapBnd: {none}"),
+        "NoNewPrivs: 1".to_owned(),
+        "Seccomp: 2".to_owned(),
+        "lo".to_owned(),
+        "/proc/1".to_owned(),
+    ];
+    assert_eq!(lines[..6], expected, "{found}");
+    assert!(lines.len() < 10, "nobody's processes but its own: {found}");
 
     let ended = setup
         .run(3, shell("yes | head -c 100000000; echo done >&2"), b"")
@@ -276,39 +281,93 @@ async fn what_a_work_tries_stays_in_its_container() {
     );
 
     let ended = setup
-        .run(4, shell("b() { b | b & }; b; sleep 1; echo alive"), b"")
+        .run(
+            4,
+            shell("for i in $(busybox seq 100); do sleep 9 & done; wait"),
+            b"",
+        )
         .await;
-    assert!(
-        matches!(ended.reason, Reason::None | Reason::ExitCode),
-        "{}",
-        said(&ended)
-    );
+    assert!(output(&ended).1.contains("can't fork"), "{}", said(&ended));
 
     let ended = setup
         .run(5, shell("x=$(yes | head -c 300000000); echo no"), b"")
         .await;
     assert_eq!(ended.reason, Reason::OutOfMemory, "{}", said(&ended));
 
-    // One file stops at its bound, many files at theirs.
+    // One file stops at its bound, many files at theirs, and so does what is hidden from whoever counts.
     let ended = setup
-        .run(6, shell("dd if=/dev/zero of=/work/f bs=1M count=100"), b"")
+        .run(
+            6,
+            shell("dd if=/dev/zero of=f bs=1M count=100; busybox stat -c %s f"),
+            b"",
+        )
         .await;
     assert!(
-        matches!(ended.reason, Reason::ExitCode | Reason::DiskLimit),
+        output(&ended).0 == "33554432\n" || ended.reason == Reason::DiskLimit,
         "{}",
         said(&ended)
     );
-    let many = "i=0; while true; do dd if=/dev/zero of=/work/f$i bs=1M count=4 2>/dev/null; i=$((i+1)); sleep 0.02; done";
-    let ended = setup.run(7, shell(many), b"").await;
-    assert_eq!(ended.reason, Reason::DiskLimit, "{}", said(&ended));
+    let many =
+        "i=0; while true; do dd if=/dev/zero of=f$i bs=1M count=4 2>/dev/null; i=$((i+1)); sleep 0.02; done";
+    let deep = "while mkdir d && cd d; do :; done; sleep 60";
+    for script in [many, deep] {
+        let ended = setup.run(7, shell(script), b"").await;
+        assert_eq!(ended.reason, Reason::DiskLimit, "{script}: {}", said(&ended));
+    }
     let ended = setup
-        .run(8, shell("dd if=/dev/zero of=/tmp/f bs=1M count=100"), b"")
+        .run(
+            8,
+            shell("for i in 1 2 3; do dd if=/dev/zero of=/tmp/f$i bs=1M count=30 || exit 1; done"),
+            b"",
+        )
         .await;
-    assert_ne!(ended.reason, Reason::None, "{}", said(&ended));
+    let full = output(&ended).1.contains("No space left on device");
+    assert!(full || ended.reason == Reason::OutOfMemory, "{}", said(&ended));
 
     // The worker has survived all of it.
     let ended = setup.run(9, shell("echo well"), b"").await;
     assert_eq!(output(&ended).0, "well\n", "{}", said(&ended));
+}
+
+#[tokio::test]
+async fn a_work_whose_image_is_being_fetched_can_be_cancelled() {
+    // A registry that takes connections and says nothing.
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    registry.set_nonblocking(true).expect("it can be");
+    let image = format!("{}/a", registry.local_addr().expect("it is bound"));
+    let setup = Setup::allowing(&[&image], "works");
+    let template = WorkTemplate {
+        app: format!("docker:{image}"),
+        ..command(&["true"])
+    };
+    let (killer, running) = setup.start(1, template, b"");
+    let running = tokio::spawn(running);
+    let mut taken = Vec::new();
+    until(|| {
+        taken.extend(registry.accept());
+        !taken.is_empty()
+    })
+    .await;
+    killer.kill();
+    let ended = tokio::time::timeout(Duration::from_secs(2), running).await;
+    let ended = ended.expect("it does not wait for the image").expect("no panic");
+    assert_eq!(ended.reason, Reason::ExecutorFailed, "{}", said(&ended));
+}
+
+#[tokio::test]
+async fn a_folder_may_have_any_name_and_an_image_declare_any_volume() {
+    let setup = Setup::allowing(&["box"], "a:b,c d");
+    setup
+        .engine
+        .make_image("box:volumes", &["VOLUME /work /tmp /data"]);
+    let template = WorkTemplate {
+        app: "docker:box:volumes".to_owned(),
+        ..shell("echo x > f && cat f && echo y > /data/f && cat /data/f && busybox df -m /data | tail -n 1")
+    };
+    let ended = setup.run(1, template, b"").await;
+    let found = output(&ended).0;
+    assert!(found.starts_with("x\ny\ntmpfs"), "{}", said(&ended));
+    assert!(found.contains(" 64 "), "as large as it may be: {found}");
 }
 
 #[tokio::test]

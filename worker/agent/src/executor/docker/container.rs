@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    ResourcesUlimits,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
+    MountType, ResourcesUlimits,
 };
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::units::Bytes;
@@ -79,11 +79,23 @@ impl Container<'_> {
     /// What Docker is asked for.
     pub(super) fn body(self, bounds: &Bounds) -> ContainerCreateBody {
         let memory = size(least(self.memory.0, bounds.memory.0));
-        let tmpfs = self.volumes.iter().map(String::as_str).chain(["/tmp"]);
+        // One that is declared where the work's folder is has its place there.
+        let volumes = self
+            .volumes
+            .iter()
+            .map(String::as_str)
+            .filter(|path| *path != WORK);
+        let tmpfs = volumes.chain(["/tmp"]);
         let host = HostConfig {
             network_mode: Some(if self.network { "bridge" } else { "none" }.to_owned()),
             readonly_rootfs: Some(true),
-            binds: Some(vec![format!("{}:{WORK}:rw", self.folder.display())]),
+            mounts: Some(vec![Mount {
+                target: Some(WORK.to_owned()),
+                source: Some(self.folder.display().to_string()),
+                typ: Some(MountType::BIND),
+                read_only: Some(false),
+                ..Mount::default()
+            }]),
             tmpfs: Some(tmpfs.map(|path| (path.to_owned(), TMPFS.to_owned())).collect()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
@@ -212,7 +224,12 @@ mod tests {
             (host.pid_mode, host.uts_mode, host.userns_mode),
             (None, None, None)
         );
-        assert_eq!(host.binds, Some(vec!["/w/w7:/work:rw".to_owned()]));
+        let mounts: Vec<_> = host.mounts.into_iter().flatten().collect();
+        let mounts: Vec<_> = mounts
+            .iter()
+            .map(|mount| (mount.source.as_deref(), mount.target.as_deref()))
+            .collect();
+        assert_eq!((mounts, host.binds), (vec![(Some("/w/w7"), Some(WORK))], None));
         assert_eq!(body.user.as_deref(), Some("65534:65534"));
         assert_eq!(
             host.log_config.and_then(|config| config.typ).as_deref(),
@@ -243,13 +260,12 @@ mod tests {
     #[test]
     fn volumes_of_an_image_are_in_memory() {
         let mut container = container(Path::new("/w"));
-        container.volumes = vec!["/data".to_owned()];
+        container.volumes = ["/data", "/tmp", WORK].map(str::to_owned).to_vec();
         let host = container.body(&bounds()).host_config.expect("it is said");
         let tmpfs = host.tmpfs.expect("they are there");
-        assert!(
-            tmpfs.contains_key("/data") && tmpfs.contains_key("/tmp"),
-            "{tmpfs:?}"
-        );
+        let mut places: Vec<_> = tmpfs.keys().map(String::as_str).collect();
+        places.sort_unstable();
+        assert_eq!(places, ["/data", "/tmp"]);
         assert!(
             tmpfs.values().all(|options| options.contains("size=64m")),
             "{tmpfs:?}"

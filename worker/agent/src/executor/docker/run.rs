@@ -1,5 +1,7 @@
 //! A container from its making to its removal.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
@@ -190,18 +192,33 @@ impl Created {
     }
 }
 
-/// Bytes on disk below a folder. What cannot be looked at, or is gone meanwhile, does not count.
+/// Bytes on disk below a folder. One that hides what it holds, behind its rights or deeper than paths are long, holds more
+/// than anybody may; what is gone meanwhile does not count.
 fn held(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => held(&entry.path()),
-            // Links are not followed.
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    let (mut bytes, mut folders) = (0_u64, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        match look(&folder, &mut folders) {
+            Ok(files) => bytes += files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return u64::MAX,
+        }
+    }
+    bytes
+}
+
+/// Bytes on disk of what is in a folder; the folders in it are added to `folders`. Links are not followed.
+fn look(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+            Ok(metadata) => bytes += metadata.blocks() * 512,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Gives a container its input and closes it. One that does not want it may exit without reading.
@@ -261,7 +278,7 @@ pub(super) fn status(error: &DockerError) -> Option<u16> {
 pub(super) fn failed(done: &str, error: &DockerError) -> NotRun {
     let reason = match status(error) {
         // What was asked for cannot be: another worker's engine would say the same.
-        Some(400 | 404) => Reason::CannotStart,
+        Some(400) => Reason::CannotStart,
         _ => Reason::ExecutorFailed,
     };
     NotRun(reason, format!("the container cannot be {done}: {error}"))
