@@ -39,7 +39,7 @@ impl Role {
     }
 }
 
-/// The hash of a password with a new salt: 19 MiB of memory and some 20 ms, which is what a guess costs.
+/// The hash of a password with a new salt. It takes 19 MiB of memory, and so does a guess.
 ///
 /// # Panics
 /// The operating system gives no randomness.

@@ -54,12 +54,16 @@ impl<'a> Columns<'a> {
         self.next(number)
     }
 
-    fn number_or_null<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, DatabaseError> {
+    pub(super) fn number_or_null<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, DatabaseError> {
         self.next(or_null(number))
     }
 
-    fn text(&mut self) -> Result<String, DatabaseError> {
-        self.next(|value| Some(text(value)?.to_owned()))
+    pub(super) fn text(&mut self) -> Result<String, DatabaseError> {
+        self.next(|value| text(value).map(str::to_owned))
+    }
+
+    pub(super) fn text_or_null(&mut self) -> Result<Option<String>, DatabaseError> {
+        self.next(or_null(|value| text(value).map(str::to_owned)))
     }
 
     pub(super) fn state(&mut self) -> Result<WorkState, DatabaseError> {

@@ -1,8 +1,9 @@
 //! What an import adds to the tables, and what is there before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::session::{Session, Value, fixed};
+use super::decode::Columns;
+use super::session::{Session, Value, fixed, made};
 use super::{Database, DatabaseError, Reader, sql};
 use crate::account::{NO_PASSWORD, hash_password};
 use crate::import::{Category, Import, NewAccount, NewApp, NewGroup, Present};
@@ -28,8 +29,8 @@ impl Database {
         present(&mut self.session).await
     }
 
-    /// Adds what is to be added, all of it or nothing. Passwords are hashed first, one after the other on this thread,
-    /// some 20 ms each; `tell` hears of each.
+    /// Adds what is to be added, all of it or nothing. Passwords are hashed first, one after the other on this thread;
+    /// `tell` hears of each.
     ///
     /// # Errors
     /// See [`DatabaseError`]. What somebody else has added since [`Self::present`] is refused by the keys of the tables.
@@ -65,62 +66,59 @@ impl Database {
 async fn present(session: &mut Session) -> Result<Present, DatabaseError> {
     session.begin_reading().await.map_err(sql(STEP))?;
     let found = read(session).await;
+    // It only read: what fails here has ended with its connection.
     session.commit().await.map_err(sql(STEP))?;
-    found.map_err(sql(STEP))
+    found
 }
 
-async fn read(session: &mut Session) -> Result<Present, sqlx::Error> {
-    let pairs = rows(session, "SELECT group_name, login FROM pool_memberships").await?;
+async fn read(session: &mut Session) -> Result<Present, DatabaseError> {
+    let pair = |row: &mut Columns<'_>| Ok((row.text()?, row.text()?));
+    let memberships = rows(session, "pool_memberships", "group_name, login", pair).await?;
     let categories = rows(
         session,
-        "SELECT category_id, name, work_clock_s, memory_bytes, disk_bytes, file_bytes FROM pool_categories",
+        "pool_categories",
+        "category_id, name, work_clock_s, memory_bytes, disk_bytes, file_bytes",
+        category,
     )
     .await?;
+    let origin = |row: &mut Columns<'_>| Ok((row.text()?, row.text_or_null()?));
     Ok(Present {
-        accounts: origins(session, "SELECT login, origin FROM pool_accounts").await?,
-        groups: origins(session, "SELECT name, origin FROM pool_groups").await?,
-        memberships: pairs
+        accounts: BTreeMap::from_iter(rows(session, "pool_accounts", "login, origin", origin).await?),
+        groups: BTreeMap::from_iter(rows(session, "pool_groups", "name, origin", origin).await?),
+        memberships: BTreeSet::from_iter(memberships),
+        apps: BTreeMap::from_iter(rows(session, "pool_apps", "name, origin", origin).await?),
+        categories: categories
             .into_iter()
-            .filter_map(|row| {
-                let [group, login] = <[Value; 2]>::try_from(row).ok()?;
-                Some((group.into_text()?, login.into_text()?))
-            })
+            .map(|category| (category.id, category))
             .collect(),
-        apps: origins(session, "SELECT name, origin FROM pool_apps").await?,
-        categories: categories.into_iter().filter_map(category).collect(),
     })
 }
 
-async fn rows(session: &mut Session, text: &'static str) -> Result<Vec<Vec<Value>>, sqlx::Error> {
-    let arguments = session.arguments();
-    session.values(fixed(text), arguments).await
-}
-
-/// Names with where they came from.
-async fn origins(
+/// All rows of a table, each as what `read` makes of these columns.
+async fn rows<T>(
     session: &mut Session,
-    text: &'static str,
-) -> Result<BTreeMap<String, Option<String>>, sqlx::Error> {
-    let rows = rows(session, text).await?;
-    let row = |row: Vec<Value>| {
-        let [name, origin] = <[Value; 2]>::try_from(row).ok()?;
-        Some((name.into_text()?, origin.into_text()))
-    };
-    Ok(rows.into_iter().filter_map(row).collect())
+    table: &'static str,
+    columns: &'static str,
+    read: impl Fn(&mut Columns<'_>) -> Result<T, DatabaseError>,
+) -> Result<Vec<T>, DatabaseError> {
+    let text = made(format!("SELECT {columns} FROM {table}").into());
+    let rows = session
+        .values(text, session.arguments())
+        .await
+        .map_err(sql(STEP))?;
+    let row = |row: &Vec<Value>| read(&mut Columns::new(format!("a row of {table}"), columns, row));
+    rows.iter().map(row).collect()
 }
 
-fn category(row: Vec<Value>) -> Option<(i64, Category)> {
-    let [id, name, clock, memory, disk, file] = <[Value; 6]>::try_from(row).ok()?;
-    let id = id.into_number()?;
-    let category = Category {
-        id,
-        name: name.into_text()?,
-        work_clock_s: clock.into_number()?,
-        memory_bytes: memory.into_number(),
-        disk_bytes: disk.into_number(),
-        file_bytes: file.into_number(),
-    };
-    Some((id, category))
+fn category(row: &mut Columns<'_>) -> Result<Category, DatabaseError> {
+    Ok(Category {
+        id: row.number()?,
+        name: row.text()?,
+        work_clock_s: row.number()?,
+        memory_bytes: row.number_or_null()?,
+        disk_bytes: row.number_or_null()?,
+        file_bytes: row.number_or_null()?,
+    })
 }
 
 async fn write(

@@ -36,14 +36,6 @@ impl Value {
         }
     }
 
-    /// `None`: it is none.
-    pub(crate) fn into_number(self) -> Option<i64> {
-        match self {
-            Self::Int(number) => Some(number),
-            _ => None,
-        }
-    }
-
     /// `None`: it is NULL.
     pub(crate) fn into_text(self) -> Option<String> {
         match self {

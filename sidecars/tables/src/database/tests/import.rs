@@ -185,3 +185,22 @@ fn a_number_that_is_none_is_named(kind: SqlKind) {
         assert_eq!(refused.to_string(), named);
     }
 }
+
+#[test]
+fn a_row_of_ours_that_makes_no_sense_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    runtime().block_on(async {
+        let mut database = open(&Target::Sqlite(folder.path().join("pool.sqlite"))).await;
+        // SQLite alone keeps a text where a number belongs.
+        let spoilt = "INSERT INTO pool_categories (category_id, name, description, work_clock_s, changed_us) \
+                      VALUES (4, 'small', '', 'long', 0)";
+        database.session.run(fixed(spoilt)).await.expect("it is kept");
+        let refused = database.present().await.expect_err("it is no number");
+        assert!(
+            refused.to_string().starts_with(
+                "a row of pool_categories: work_clock_s \"long\" in the database makes no sense"
+            ),
+            "{refused}"
+        );
+    });
+}
