@@ -33,7 +33,7 @@ const STEADY: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Variables that would change what a program does beside what it is told here.
-const FOREIGN_VARIABLES: [&str; 7] = [
+const FOREIGN_VARIABLES: [&str; 8] = [
     "POOL_",
     "ADMIN",
     "WORKER",
@@ -41,6 +41,7 @@ const FOREIGN_VARIABLES: [&str; 7] = [
     "CERTIFICATE_",
     "DBHOST",
     "MYSQL_",
+    "SHAREDAPPS",
 ];
 
 /// A program with everything that it is started with.

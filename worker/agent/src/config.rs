@@ -160,6 +160,35 @@ impl Cli {
         .context("--allow (POOL_PROCESS_ALLOW)")
     }
 
+    /// What commands may touch; `None`: what this account may.
+    fn sandbox(&self) -> anyhow::Result<Option<Sandbox>> {
+        const MISSING: &str =
+            "this kernel has no Landlock (Linux 5.13 or later, with landlock among its lsm=)";
+        match self.process_sandbox {
+            SandboxMode::Off => return Ok(None),
+            SandboxMode::On | SandboxMode::Need if Sandbox::is_supported() => {}
+            SandboxMode::On => {
+                tracing::warn!("{MISSING}: commands may read and write whatever this account may");
+                return Ok(None);
+            }
+            SandboxMode::Need => bail!("{MISSING}, and POOL_PROCESS_SANDBOX is `need`"),
+        }
+        // Commands begin in a folder of their own, from which a relative path leads elsewhere.
+        let whole = |paths: &[PathBuf], option: &str| {
+            let given = paths.iter().filter(|path| !path.as_os_str().is_empty());
+            given
+                .map(|path| {
+                    let found = path.canonicalize();
+                    found.with_context(|| format!("{option}: {} cannot be had", path.display()))
+                })
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
+        Ok(Some(Sandbox {
+            read: whole(&self.process_read, "--process-read (POOL_PROCESS_READ)")?,
+            write: whole(&self.process_write, "--process-write (POOL_PROCESS_WRITE)")?,
+        }))
+    }
+
     /// What a worker with these options would meet.
     fn surroundings(self, seeds: &Seeds) -> Surroundings {
         let images = self.docker.allow(seeds.shares_docker());
@@ -170,12 +199,12 @@ impl Cli {
             } else {
                 "containers"
             };
-            let commands = match (commands.is_empty(), self.process_sandbox) {
-                (true, _) => "no commands",
-                (false, SandboxMode::Off) => "commands without a sandbox",
-                (false, _) if Sandbox::is_supported() => "commands in a sandbox",
-                (false, SandboxMode::Need) => bail!("{NO_LANDLOCK}, and POOL_PROCESS_SANDBOX is `need`"),
-                (false, SandboxMode::On) => "commands without a sandbox, which this kernel does not have",
+            let commands = if commands.is_empty() {
+                "no commands"
+            } else if self.sandbox()?.is_some() {
+                "commands in a sandbox"
+            } else {
+                "commands without a sandbox"
             };
             Ok(format!("{commands}, {containers}"))
         });
@@ -194,6 +223,7 @@ impl Cli {
         let password = self.password(&seeds)?;
         let trust = self.trust()?;
         let allow = self.allow()?;
+        let sandbox = if allow.is_empty() { None } else { self.sandbox()? };
         let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
         let uid = match self.uid.filter(|uid| !uid.is_empty()) {
@@ -223,7 +253,7 @@ impl Cli {
             executors.push(Arc::new(Process::new(ProcessConfig {
                 folder: Arc::clone(&folder),
                 allow,
-                sandbox: sandbox(self.process_sandbox, self.process_read, self.process_write)?,
+                sandbox,
                 shim,
                 files: Arc::new(NoFiles),
             })));
@@ -248,35 +278,6 @@ impl Cli {
             executors,
         })
     }
-}
-
-const NO_LANDLOCK: &str = "this kernel has no Landlock (Linux 5.13 or later, with landlock among its lsm=)";
-
-/// What commands may touch.
-fn sandbox(mode: SandboxMode, read: Vec<PathBuf>, write: Vec<PathBuf>) -> anyhow::Result<Option<Sandbox>> {
-    let given = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
-        paths
-            .into_iter()
-            .filter(|path| !path.as_os_str().is_empty())
-            .collect()
-    };
-    match mode {
-        SandboxMode::Off => return Ok(None),
-        SandboxMode::On | SandboxMode::Need if Sandbox::is_supported() => {}
-        SandboxMode::On => {
-            tracing::warn!("{NO_LANDLOCK}: commands may read and write whatever this account may");
-            return Ok(None);
-        }
-        SandboxMode::Need => bail!("{NO_LANDLOCK}, and POOL_PROCESS_SANDBOX is `need`"),
-    }
-    let (read, write) = (given(read), given(write));
-    if let Some(missing) = read.iter().chain(&write).find(|path| !path.exists()) {
-        bail!(
-            "{} is not there: commands were to read or write it (POOL_PROCESS_READ, POOL_PROCESS_WRITE)",
-            missing.display()
-        );
-    }
-    Ok(Some(Sandbox { read, write }))
 }
 
 fn without_empty(list: Vec<String>) -> Vec<String> {
@@ -357,6 +358,18 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn paths_for_commands_are_those_of_the_worker_wherever_commands_begin() {
+        let cli = Cli::try_parse_from(["pool-worker", "--process-read", ".", "--process-write", "src,"]);
+        let sandbox = cli.expect("well-formed").sandbox().expect("they are there");
+        let here = env::current_dir().and_then(fs::canonicalize).expect("a folder");
+        let expected = Sandbox {
+            write: vec![here.join("src")],
+            read: vec![here],
+        };
+        assert_eq!(sandbox, Some(expected));
     }
 
     #[test]

@@ -108,8 +108,7 @@ pub(crate) async fn run(around: Surroundings, as_json: bool) -> ExitCode {
         clock(),
     ];
     findings.push(match (&around.engine, &around.trust) {
-        (Err(error), _) => Finding::broken("engine", format!("{error:#}"), None),
-        (_, Err(error)) => Finding::broken("engine", format!("{error:#}"), None),
+        (Err(error), _) | (_, Err(error)) => Finding::broken("engine", format!("{error:#}"), None),
         (Ok((address, name)), Ok(trust)) => engine(address, name, trust.clone()).await,
     });
     if let Some((socket, runtime)) = &around.docker {

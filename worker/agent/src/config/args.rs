@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use daemon::log::LogConfig;
 use wire_link::Fingerprint;
@@ -32,6 +33,11 @@ Exit codes:
   2  wrong usage
   3  the configuration cannot be used, or the engine does not accept it
   4  the engine refuses the login";
+
+/// A path that may be empty, as that of a variable that compose passes and nobody set; clap's own may not.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
 
 /// Runs works for a pool.
 #[derive(Parser, Debug)]
@@ -125,7 +131,13 @@ pub(super) struct Cli {
     pub(super) process_sandbox: SandboxMode,
 
     /// More files and folders that commands may read
-    #[arg(long, value_name = "PATH,…", env = "POOL_PROCESS_READ", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "PATH,…",
+        env = "POOL_PROCESS_READ",
+        value_delimiter = ',',
+        value_parser = path()
+    )]
     pub(super) process_read: Vec<PathBuf>,
 
     /// More files and folders that commands may read and write
@@ -133,7 +145,8 @@ pub(super) struct Cli {
         long,
         value_name = "PATH,…",
         env = "POOL_PROCESS_WRITE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = path()
     )]
     pub(super) process_write: Vec<PathBuf>,
 

@@ -111,6 +111,15 @@ fn a_configuration_that_cannot_be_used_says_what_is_missing() {
             "no port",
         ),
         (
+            &[
+                password,
+                ("POOL_CA", "x"),
+                ("POOL_PROCESS_ALLOW", "sh"),
+                ("POOL_PROCESS_READ", "/nowhere/at-all"),
+            ],
+            "/nowhere/at-all cannot be had",
+        ),
+        (
             &[password, ("POOL_CA", "x"), ("POOL_DOCKER_ALLOW", "Alpine!")],
             "`Alpine!` is no image",
         ),
@@ -241,6 +250,7 @@ fn the_doctor_says_what_is_wrong_and_joins_nothing() {
         ),
         ("POOL_DOCKER_RUNTIME", "runsc", "runtime", "no runtime `runsc`"),
         ("POOL_DOCKER_ALLOW", "Alpine!", "runs", "is no image"),
+        ("POOL_PROCESS_WRITE", "nowhere", "runs", "nowhere cannot be had"),
     ] {
         let (broken, said) = doctor(&|command| {
             command.env(name, value);
