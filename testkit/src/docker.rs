@@ -4,6 +4,7 @@
 //! The only image is made here, of a static busybox; there is no registry.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,11 @@ impl DockerEngine {
     /// It does not start, or is not installed; the message says which, and what to do.
     #[must_use]
     pub fn start() -> Self {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        assert!(
+            is_root,
+            "a Docker Engine starts as root only: run these tests as root"
+        );
         let mut engine = Self {
             folder: tempfile::tempdir().expect("a folder"),
             child: None,
