@@ -159,23 +159,24 @@ impl Pool {
             drop(fs::remove_file(self.programs.ready_file(name)));
         }
         let [workers, clients, health, persist_health] = self.programs.listen();
-        let engine = self.launch(self.programs.engine([workers, clients, health]))?;
-        let ready: Ready = self.await_ready(&engine, "engine").await?;
+        // Each is this pool's from its start, so that whatever goes wrong it is stopped in good order.
+        self.engine = Some(self.launch(self.programs.engine([workers, clients, health]))?);
+        let ready: Ready = self.await_ready("engine", |pool| pool.engine.as_ref()).await?;
         // Started again, it is where its workers and clients know it to be.
-        engine.set_args(
-            self.programs
-                .engine_args([ready.workers, ready.clients, ready.health]),
-        );
-        self.engine = Some(engine);
+        if let Some(engine) = &self.engine {
+            let known = [ready.workers, ready.clients, ready.health];
+            engine.set_args(self.programs.engine_args(known));
+        }
         self.write_connection(&ready)?;
-        let persist = self.launch(self.programs.persist(persist_health))?;
+        self.persist = Some(self.launch(self.programs.persist(persist_health))?);
         for number in 1..=self.programs.workers() {
             let worker = self.launch(self.programs.worker(number, ready.workers))?;
             self.workers.push(worker);
         }
-        let tables: PersistReady = self.await_ready(&persist, "persist").await?;
-        persist.set_args(self.programs.persist_args(tables.health));
-        self.persist = Some(persist);
+        let tables: PersistReady = self.await_ready("persist", |pool| pool.persist.as_ref()).await?;
+        if let Some(persist) = &self.persist {
+            persist.set_args(self.programs.persist_args(tables.health));
+        }
         self.ready = Some((ready, tables));
         let mut global = context.global.clone();
         (global.engine, global.ca, global.login, global.password) = (None, None, None, None);
@@ -196,8 +197,8 @@ impl Pool {
     /// Waits for a program's word that it listens; of the engine also that it has read its journal.
     async fn await_ready<T: DeserializeOwned>(
         &mut self,
-        service: &Service,
         name: &str,
+        service: fn(&Self) -> Option<&Service>,
     ) -> Result<T, Failure> {
         let file = self.programs.ready_file(name);
         let deadline = Instant::now() + START_DEADLINE;
@@ -205,7 +206,8 @@ impl Pool {
             let started: Option<Started<T>> = fs::read(&file)
                 .ok()
                 .and_then(|text| serde_json::from_slice(&text).ok());
-            if let Some(started) = started.filter(|started| Some(started.pid) == service.pid()) {
+            let pid = service(self).and_then(Service::pid);
+            if let Some(started) = started.filter(|started| Some(started.pid) == pid) {
                 return Ok(started.ready);
             }
             self.all_start()?;
