@@ -5,7 +5,7 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  daemon  engine-core  engine-queue  engine-journal  worker-core
+//! parts          wire-link  wire-feed  wire-grant  daemon  engine-core  engine-queue  engine-journal  worker-core
 //!                sidecars-tables  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
@@ -35,6 +35,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-protocol", Layer::Vocabulary),
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
+    ("wire-grant", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),

@@ -7,6 +7,7 @@
 pub mod client_link;
 pub mod codec;
 pub mod feed;
+pub mod file;
 pub mod frame;
 pub mod ids;
 pub mod limits;
