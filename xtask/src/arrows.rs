@@ -5,7 +5,7 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  wire-grant  daemon  engine-core  engine-queue  engine-journal  worker-core
+//! parts          wire-link  wire-feed  wire-grant  wire-files  daemon  engine-core  engine-queue  engine-journal  worker-core
 //!                sidecars-tables  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
@@ -36,6 +36,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
     ("wire-grant", Layer::Part),
+    ("wire-files", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),
@@ -94,6 +95,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
 /// Edges within a layer that are not of tests, and why each is there.
 const WITHIN: &[(&str, &str)] = &[
     ("bench", "client"),           // it measures what users have
+    ("wire-files", "wire-link"),   // files and links believe the same certificates
     ("sidecars-tables", "daemon"), // the options that say which database read a secret
 ];
 

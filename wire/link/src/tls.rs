@@ -2,13 +2,13 @@
 //! would otherwise panic at its first connection.
 
 use crate::certs::{Fingerprint, ServerIdentity};
-use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::rustls::QuicServerConfig;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub(crate) fn server(identity: &ServerIdentity, alpn: Vec<Vec<u8>>) -> Result<Qu
 }
 
 /// A client that trusts certificates under `roots` for the name it asks for.
-pub(crate) fn client_by_roots(roots: RootCertStore, alpn: Vec<u8>) -> Result<QuicClientConfig, Error> {
-    let config = rustls::ClientConfig::builder_with_provider(provider())
+pub(crate) fn client_by_roots(roots: RootCertStore, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Error> {
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -39,12 +39,12 @@ pub(crate) fn client_by_roots(roots: RootCertStore, alpn: Vec<u8>) -> Result<Qui
 }
 
 /// A client that trusts one certificate, whatever name it carries.
-pub(crate) fn client_by_fingerprint(pinned: Fingerprint, alpn: Vec<u8>) -> Result<QuicClientConfig, Error> {
+pub(crate) fn client_by_fingerprint(pinned: Fingerprint, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Error> {
     let verifier = Pinned {
         pinned,
         provider: provider(),
     };
-    let config = rustls::ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -52,10 +52,10 @@ pub(crate) fn client_by_fingerprint(pinned: Fingerprint, alpn: Vec<u8>) -> Resul
     Ok(client(config, alpn))
 }
 
-fn client(mut config: rustls::ClientConfig, alpn: Vec<u8>) -> QuicClientConfig {
-    config.alpn_protocols = vec![alpn];
+fn client(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> ClientConfig {
+    config.alpn_protocols = alpn;
     config.resumption = Resumption::disabled();
-    QuicClientConfig::try_from(config).expect("ring has AES-128-GCM, which QUIC's first packets need")
+    config
 }
 
 /// Accepts exactly the certificate with this fingerprint; the signature over the handshake is checked

@@ -86,6 +86,30 @@ impl ClientConfig {
     }
 }
 
+/// What a client's TLS needs to believe `trust` and to speak one of `alpn`: for links, and for whoever else speaks to the
+/// pool.
+///
+/// # Errors
+/// The CA file, or TLS does not take it.
+pub fn tls_config(trust: &Trust, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, ConfigError> {
+    let alpn = alpn.iter().map(|alpn| alpn.to_vec()).collect();
+    match trust {
+        Trust::Ca(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in read_certificates(path).map_err(ConfigError::Ca)? {
+                roots.add(certificate).map_err(|source| ConfigError::NoCa {
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+            crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)
+        }
+        Trust::Fingerprint(pinned) => {
+            crate::tls::client_by_fingerprint(*pinned, alpn).map_err(ConfigError::Tls)
+        }
+    }
+}
+
 /// Opens links. One serves for all links of a process: they share a UDP socket per address family,
 /// which is opened with the first link and belongs to the tokio runtime of that moment.
 pub struct Connector {
@@ -115,22 +139,9 @@ impl Connector {
     /// # Errors
     /// See [`ConfigError`].
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
-        let alpn = config.alpn.clone();
-        let tls: QuicClientConfig = match &config.trust {
-            Trust::Ca(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in read_certificates(path).map_err(ConfigError::Ca)? {
-                    roots.add(certificate).map_err(|source| ConfigError::NoCa {
-                        path: path.clone(),
-                        source,
-                    })?;
-                }
-                crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)?
-            }
-            Trust::Fingerprint(pinned) => {
-                crate::tls::client_by_fingerprint(*pinned, alpn).map_err(ConfigError::Tls)?
-            }
-        };
+        let tls = tls_config(&config.trust, &[&config.alpn])?;
+        let tls =
+            QuicClientConfig::try_from(tls).expect("ring has AES-128-GCM, which QUIC's first packets need");
         let common = Common {
             idle_timeout: config.idle_timeout,
             keep_alive: config.keep_alive,
