@@ -263,6 +263,12 @@ impl Index {
         has.then(|| self.contents[&digest].bytes)
     }
 
+    /// Bytes of content that a file of anybody has.
+    #[must_use]
+    pub fn content_of_anybody(&self, digest: Digest) -> Option<u64> {
+        self.contents.get(&digest).map(|content| content.bytes)
+    }
+
     /// Files of an owner whose names begin with `prefix`, from behind `after`.
     #[must_use]
     pub fn list(&self, owner: &str, prefix: &str, after: Option<&str>, limit: usize, now: Instant) -> Page {

@@ -17,11 +17,13 @@
 //! **Where it is.** [`Backend`] is a folder, in which moving costs nothing, or a bucket ([`object_store`]), to which a whole
 //! upload is copied before it is named. Uploads are gathered in a local folder either way.
 //!
-//! [`verify`] hashes all content again.
+//! [`http`] is what the world sees of it: tus 1.0 and plain HTTP. Who may do what is told by an [`http::Authority`], which
+//! the process brings along. [`verify`] hashes all content again.
 //!
 //! What it does not do: it keeps no list of works or leases, and does not encrypt.
 
 mod backend;
+pub mod http;
 mod index;
 mod limits;
 mod reference;
@@ -30,7 +32,7 @@ mod verify;
 
 pub use backend::{Backend, Contents};
 pub use index::{Index, Page, Refusal};
-pub use limits::Limits;
+pub use limits::{Limits, PAGE_FILES_MAX};
 pub use reference::Reference;
 pub use store::{By, NewUpload, Numbers, Store, StoreError, Stored, UploadStatus};
 pub use verify::{Damaged, Progress, Report, verify};

@@ -51,3 +51,6 @@ pub(crate) const DISK_BYTES_SPARED: u64 = 64 << 20;
 
 /// Bytes of an owner's login.
 pub(crate) const OWNER_BYTES_MAX: usize = 256;
+
+/// Files in one page of a list.
+pub const PAGE_FILES_MAX: usize = 1000;

@@ -273,6 +273,12 @@ impl Store {
         self.0.index().content(owner, digest)
     }
 
+    /// Bytes of content that a file of anybody has.
+    #[must_use]
+    pub fn content_of_anybody(&self, digest: Digest) -> Option<u64> {
+        self.0.index().content_of_anybody(digest)
+    }
+
     /// Files of an owner whose names begin with `prefix`, from behind `after`, at most `limit`.
     #[must_use]
     pub fn list(&self, owner: &str, prefix: &str, after: Option<&str>, limit: usize) -> Page {

@@ -81,6 +81,10 @@ pub struct NewUpload {
 pub struct UploadStatus {
     /// What names it.
     pub id: String,
+    /// What the file will be called.
+    pub name: String,
+    /// What its content is to be, if that was said, or is.
+    pub digest: Option<Digest>,
     /// Bytes that are here.
     pub offset: u64,
     /// Bytes that it will have.
@@ -139,7 +143,7 @@ struct Info {
 /// What there is to be done with an upload that somebody names.
 enum Found {
     Open(Arc<Upload>),
-    Finished(UploadStatus),
+    Finished(Box<UploadStatus>),
 }
 
 impl Store {
@@ -163,7 +167,7 @@ impl Store {
     pub async fn upload(&self, id: &str, by: &By) -> Result<UploadStatus, StoreError> {
         loop {
             let upload = match self.0.find(id, by)? {
-                Found::Finished(status) => return Ok(status),
+                Found::Finished(status) => return Ok(*status),
                 Found::Open(upload) => upload,
             };
             if let Some(_state) = upload.take_over().await {
@@ -187,7 +191,7 @@ impl Store {
     ) -> Result<UploadStatus, StoreError> {
         loop {
             let upload = match self.0.find(id, by)? {
-                Found::Finished(status) if offset == status.bytes => return Ok(status),
+                Found::Finished(status) if offset == status.bytes => return Ok(*status),
                 Found::Finished(status) => {
                     return Err(StoreError::Offset {
                         at: status.bytes,
@@ -263,13 +267,15 @@ impl Shared {
         }
         let finished = uploads.finished.get(id).filter(|finished| finished.by == *by);
         finished
-            .map(|finished| Found::Finished(finished.status(id)))
+            .map(|finished| Found::Finished(Box::new(finished.status(id))))
             .ok_or(StoreError::NoUpload)
     }
 
     fn status(&self, upload: &Upload) -> UploadStatus {
         UploadStatus {
             id: upload.id.clone(),
+            name: upload.info.name.clone(),
+            digest: upload.info.digest,
             offset: upload.offset.load(Ordering::Relaxed),
             bytes: upload.info.bytes,
             expires: Instant(upload.touched.load(Ordering::Relaxed)) + self.limits.uploads_kept,
@@ -661,6 +667,8 @@ impl Finished {
     fn status(&self, id: &str) -> UploadStatus {
         UploadStatus {
             id: id.to_owned(),
+            name: self.file.name.clone(),
+            digest: Some(self.file.digest),
             offset: self.file.bytes,
             bytes: self.file.bytes,
             expires: self.at + FINISHED_KEPT,
