@@ -6,7 +6,7 @@
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
 //! parts          wire-link  wire-feed  wire-grant  wire-files  daemon  engine-core  engine-queue  engine-journal  worker-core
-//!                sidecars-tables  (testkit)
+//!                sidecars-tables  sidecars-files  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
 //! ```
@@ -44,6 +44,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("engine-journal", Layer::Part),
     ("worker-core", Layer::Part),
     ("sidecars-tables", Layer::Part),
+    ("sidecars-files", Layer::Part),
     ("engine-server", Layer::Process),
     ("worker-agent", Layer::Process),
     ("client", Layer::Process),

@@ -1,26 +1,12 @@
 //! Who may log in: one account for workers, one for the administrator, and a limit on guessing.
-//!
-//! Passwords are compared as keyed digests, so that neither the time nor the length of the comparison tells
-//! anything. An address that guesses wrong is slowed down; other addresses notice nothing.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ring::{hmac, rand};
-use subtle::ConstantTimeEq;
+use daemon::{Credential, Guesses};
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{Refused, RefusedCode};
 
 use crate::config::Account;
-
-/// Wrong passwords in a row that an address may send before it has to wait.
-const BURST: u32 = 10;
-
-/// One more wrong password is forgiven after this time.
-const FORGIVEN_AFTER: Millis = Millis(1_000);
-
-/// Addresses remembered; over it the one that has been quiet longest is forgotten.
-const ADDRESSES_MAX: usize = 4_096;
 
 /// What a login may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,37 +16,18 @@ pub(crate) enum Role {
 }
 
 pub(crate) struct Auth {
-    key: hmac::Key,
     worker: Credential,
     admin: Credential,
-    guesses: BTreeMap<IpAddr, Guesses>,
-}
-
-struct Credential {
-    login: String,
-    digest: hmac::Tag,
-}
-
-#[derive(Clone, Copy)]
-struct Guesses {
-    wrong: u32,
-    last: Instant,
+    guesses: Guesses,
 }
 
 impl Auth {
     pub(crate) fn new(worker: &Account, admin: &Account) -> Self {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
-            .expect("the system gives randomness");
-        let credential = |account: &Account| Credential {
-            login: account.login.clone(),
-            digest: hmac::sign(&key, account.password.as_bytes()),
-        };
-        let (worker, admin) = (credential(worker), credential(admin));
+        let credential = |account: &Account| Credential::new(&account.login, &account.password);
         Self {
-            key,
-            worker,
-            admin,
-            guesses: BTreeMap::new(),
+            worker: credential(worker),
+            admin: credential(admin),
+            guesses: Guesses::default(),
         }
     }
 
@@ -73,7 +40,7 @@ impl Auth {
         login: &str,
         password: &str,
     ) -> Result<(), Refused> {
-        if let Some(wait) = self.must_wait(now, from) {
+        if let Some(wait) = self.guesses.must_wait(now, from) {
             return Err(Refused {
                 code: RefusedCode::Busy,
                 reason: "too many wrong passwords came from this address".to_owned(),
@@ -84,48 +51,16 @@ impl Auth {
             Role::Worker => &self.worker,
             Role::Operator => &self.admin,
         };
-        let digest = hmac::sign(&self.key, password.as_bytes());
-        let right = credential.login.as_bytes().ct_eq(login.as_bytes())
-            & credential.digest.as_ref().ct_eq(digest.as_ref());
-        if bool::from(right) {
-            self.guesses.remove(&from);
+        if credential.is(login, password) {
+            self.guesses.right(from);
             return Ok(());
         }
-        self.note_wrong(now, from);
+        self.guesses.wrong(now, from);
         Err(Refused {
             code: RefusedCode::Credentials,
             reason: "wrong login or password".to_owned(),
             retry_after: Millis(0),
         })
-    }
-
-    fn must_wait(&mut self, now: Instant, from: IpAddr) -> Option<Millis> {
-        let guesses = self.guesses.get_mut(&from)?;
-        let forgiven = now.since(guesses.last).0 / FORGIVEN_AFTER.0;
-        if forgiven > 0 {
-            guesses.wrong = guesses
-                .wrong
-                .saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
-            guesses.last = now;
-        }
-        (guesses.wrong >= BURST).then_some(FORGIVEN_AFTER)
-    }
-
-    fn note_wrong(&mut self, now: Instant, from: IpAddr) {
-        if !self.guesses.contains_key(&from) && self.guesses.len() >= ADDRESSES_MAX {
-            let quietest = self
-                .guesses
-                .iter()
-                .min_by_key(|(_, guesses)| guesses.last)
-                .map(|(from, _)| *from);
-            quietest.and_then(|from| self.guesses.remove(&from));
-        }
-        let guesses = self
-            .guesses
-            .entry(from)
-            .or_insert(Guesses { wrong: 0, last: now });
-        guesses.wrong += 1;
-        guesses.last = now;
     }
 }
 
@@ -171,7 +106,7 @@ mod tests {
     fn an_address_that_guesses_waits_and_others_do_not() {
         let mut auth = auth();
         let there = IpAddr::from([192, 0, 2, 1]);
-        for _ in 0..BURST {
+        for _ in 0..10 {
             let refused = auth
                 .check(Instant(1), there, Role::Worker, "vworker", "guess")
                 .expect_err("wrong");
@@ -182,7 +117,7 @@ mod tests {
             .expect_err("it has to wait");
         assert_eq!(
             (refused.code, refused.retry_after),
-            (RefusedCode::Busy, FORGIVEN_AFTER)
+            (RefusedCode::Busy, Millis(1_000))
         );
         assert!(
             auth.check(Instant(1), HERE, Role::Worker, "vworker", "secret")
@@ -190,7 +125,7 @@ mod tests {
         );
         assert!(
             auth.check(
-                Instant(1) + FORGIVEN_AFTER,
+                Instant(1) + Millis(1_000),
                 there,
                 Role::Worker,
                 "vworker",
@@ -198,20 +133,5 @@ mod tests {
             )
             .is_ok()
         );
-    }
-
-    #[test]
-    fn the_memory_of_guesses_is_bounded() {
-        let mut auth = auth();
-        for index in 0..2 * ADDRESSES_MAX as u32 {
-            drop(auth.check(
-                Instant(u64::from(index)),
-                IpAddr::from(index.to_be_bytes()),
-                Role::Worker,
-                "x",
-                "y",
-            ));
-        }
-        assert_eq!(auth.guesses.len(), ADDRESSES_MAX);
     }
 }

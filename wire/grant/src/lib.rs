@@ -82,7 +82,8 @@ impl Key {
         Ok(Self::new(bytes))
     }
 
-    /// Reads the key, or makes one that only this user can read where there is none. A crash leaves no half of one.
+    /// Reads the key, or makes one that only this user can read where there is none. A crash leaves no half of one, and of
+    /// several processes that come at once all get the same.
     ///
     /// # Errors
     /// As [`Self::read`]; or the file cannot be made.
@@ -95,7 +96,8 @@ impl Key {
         rand::SystemRandom::new()
             .fill(&mut *bytes)
             .map_err(|_| io::Error::other("the system gives no randomness"))?;
-        let new = file.with_extension("new");
+        // Of each process its own: engine and file store may start at the same moment.
+        let new = file.with_extension(format!("new-{}", std::process::id()));
         let _ = std::fs::remove_file(&new);
         let mut made = OpenOptions::new()
             .write(true)
@@ -104,8 +106,13 @@ impl Key {
             .open(&new)?;
         made.write_all(&*bytes)?;
         made.sync_data()?;
-        std::fs::rename(&new, file)?;
-        Ok(Self::new(&bytes))
+        // Unlike a rename, a link does not replace the key of whoever was faster.
+        let linked = std::fs::hard_link(&new, file);
+        std::fs::remove_file(&new)?;
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(file),
+            linked => linked.map(|()| Self::new(&bytes)),
+        }
     }
 
     /// Signs.
@@ -205,6 +212,8 @@ mod tests {
         let read = Key::read_or_make(&file).expect("it is read");
         let text = made.sign(&claims());
         assert_eq!(read.check(&text, Instant(0)), Ok(claims()));
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 1, "nothing lies beside it");
         let mode = std::fs::metadata(&file)
             .expect("it is there")
             .permissions()

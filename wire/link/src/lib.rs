@@ -40,3 +40,4 @@ pub use limits::{Limits, LimitsError};
 pub use server::{
     BindError, Handler, Links, ListenerConfig, ListenerId, Peer, SendStatus, Server, ServerConfig, Turn, slot,
 };
+pub use tls::https_config;

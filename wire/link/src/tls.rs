@@ -1,4 +1,4 @@
-//! TLS 1.3 for QUIC, with *ring* named explicitly: a binary in which a second provider has crept in
+//! TLS 1.3 for QUIC, and TLS for HTTPS, with *ring* named explicitly: a binary in which a second provider has crept in
 //! would otherwise panic at its first connection.
 
 use crate::certs::{Fingerprint, ServerIdentity};
@@ -27,6 +27,20 @@ pub(crate) fn server(identity: &ServerIdentity, alpn: Vec<Vec<u8>>) -> Result<Qu
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(QuicServerConfig::try_from(config).expect("ring has AES-128-GCM, which QUIC's first packets need"))
+}
+
+/// A server over TCP with the same certificate, for whoever speaks HTTPS, TLS 1.2 too: it speaks the first of `alpn` that its
+/// client also does.
+///
+/// # Errors
+/// TLS does not take the certificate.
+pub fn https_config(identity: &ServerIdentity, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, Error> {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain().to_vec(), identity.key().clone_key())?;
+    config.alpn_protocols = alpn.iter().map(|alpn| alpn.to_vec()).collect();
+    Ok(config)
 }
 
 /// A client that trusts certificates under `roots` for the name it asks for.
