@@ -6,6 +6,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use testkit::docker::{DockerEngine, IMAGE};
+
 use crate::kit::pool::Pool;
 use crate::kit::{bytes, digest, login, until};
 
@@ -302,4 +304,62 @@ async fn a_worker_that_is_killed_while_it_uploads_loses_no_work() {
         archive.len() as u64,
         work["archive_bytes"].as_u64().expect("a size")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_have_files_too() {
+    let docker = DockerEngine::start();
+    let mut pool = Pool::start(&[]);
+    pool.kill_worker();
+    let socket = docker.socket().display().to_string();
+    pool.start_worker(&["--docker-socket", &socket, "--docker-allow", IMAGE]);
+    put(&pool, "in.txt", b"one").await;
+    put(&pool, "typed.txt", b"two").await;
+    let app = format!("docker:{IMAGE}");
+    let work = pool.run(&[
+        "--app",
+        &app,
+        "--file",
+        "deep/in=in.txt",
+        "--stdin-file",
+        "typed.txt",
+        "--keep",
+        "out/*",
+        "--consensus",
+        "out/sum",
+        "--",
+        "sh",
+        "-c",
+        "echo more >> deep/in && mkdir out && cat deep/in - > out/all && echo 42 > out/sum && id -u",
+    ]);
+    assert_eq!(text(&work, "state"), "succeeded", "{work}");
+    assert_eq!(
+        text(&work, "stdout"),
+        "65534\n",
+        "it is nobody, and its input is its own"
+    );
+    assert_eq!(text(&work, "consensus"), digest(b"42\n").to_string());
+    let archive = get(&pool, &text(&work, "archive")).await;
+    assert_eq!(
+        listed(&archive),
+        [
+            ("out/all".to_owned(), b"onemore\ntwo".to_vec()),
+            ("out/sum".to_owned(), b"42\n".to_vec())
+        ]
+    );
+    let work = pool.run(&[
+        "--app",
+        &app,
+        "--attempts",
+        "1",
+        "--keep",
+        "*",
+        "--",
+        "ln",
+        "-s",
+        "/etc/shadow",
+        "out",
+    ]);
+    assert_eq!(text(&work, "reason"), "output-missing", "{work}");
+    assert_eq!(docker.containers(), [""; 0], "none is left");
 }
