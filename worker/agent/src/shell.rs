@@ -250,6 +250,14 @@ fn log(note: &Note) {
         }
         Note::Cordoned { reason } => tracing::info!(event = "cordoned", reason, "no further work will come"),
         Note::Uncordoned => tracing::info!(event = "uncordoned", "work will come again"),
+        Note::Holding { problem } => {
+            tracing::warn!(
+                event = "holding",
+                problem,
+                "takes no work, and the engine is told why"
+            );
+        }
+        Note::Welcoming => tracing::info!(event = "welcoming", "takes work again"),
         Note::Draining { reason } => {
             tracing::info!(event = "draining", reason, "finishes what runs, then leaves")
         }

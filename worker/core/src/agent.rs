@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard};
-use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
+use wire_protocol::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Offer;
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{Join, Report, Tokens, Welcome, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Holding, Join, Report, Tokens, Welcome, kind, push_control, push_empty};
 
 use crate::backoff::Backoff;
 use crate::effect::{Disconnect, Effect, Effects, Exit, Note};
@@ -92,6 +92,8 @@ pub struct Agent {
     /// Until when the leases that it holds are its own, as far as it can know.
     leases_until: Instant,
     draining: bool,
+    /// Why it takes no work.
+    problem: Option<String>,
     backoff: Backoff,
     now: Instant,
     /// Tokens of an answer that is being made; kept for its memory.
@@ -150,6 +152,8 @@ pub struct Status {
     pub phase: Phase,
     /// It takes no further work.
     pub draining: bool,
+    /// It takes no work for now, see [`Event::Hold`].
+    pub holding: bool,
     /// Works that wait for a slot.
     pub waiting: usize,
     /// Slots in use, also by works that were told to stop.
@@ -177,6 +181,7 @@ impl Agent {
             epochs: Vec::new(),
             leases_until: Instant(0),
             draining: false,
+            problem: None,
             backoff: Backoff::new(seed),
             now: Instant(0),
             tokens: Vec::new(),
@@ -202,6 +207,7 @@ impl Agent {
             Event::Disconnected { reason } => self.on_disconnected(reason, effects),
             Event::Ended(report) => self.on_ended(&report),
             Event::Drain => self.drain("the worker was asked to stop", effects),
+            Event::Hold(problem) => self.hold(problem, effects),
             Event::Flush => self.flush(effects),
             Event::Tick => self.on_tick(effects),
         }
@@ -244,6 +250,7 @@ impl Agent {
                 Link::Left => Phase::Left,
             },
             draining: self.draining,
+            holding: self.problem.is_some(),
             waiting: self.held.waiting(),
             running: self.held.running(),
             unacknowledged: self.reports.len(),
@@ -275,7 +282,7 @@ impl Agent {
         );
         let joined = matches!(self.link, Link::Joined(_));
         assert!(
-            !(joined && self.draining && self.held.waiting() > 0),
+            !(joined && self.closed_because().is_some() && self.held.waiting() > 0),
             "waiting works go back"
         );
     }
@@ -355,12 +362,55 @@ impl Agent {
         };
         joined.said = self.now;
         effects.send(|out| push_empty(out, kind::DRAINING));
+        self.return_waiting(Reason::WorkerDraining, effects);
+    }
+
+    fn hold(&mut self, problem: Option<&str>, effects: &mut Effects) {
+        let problem = problem.map(|text| text[..text.floor_char_boundary(PROBLEM_BYTES_MAX)].to_owned());
+        if self.problem == problem {
+            return;
+        }
+        effects.note(match &problem {
+            Some(problem) => Note::Holding {
+                problem: problem.clone(),
+            },
+            None => Note::Welcoming,
+        });
+        self.problem = problem;
+        self.say_holding(effects);
+    }
+
+    /// Tells an engine that is there whether to send work, before what has not started goes back: so it does not come
+    /// again.
+    fn say_holding(&mut self, effects: &mut Effects) {
+        let Link::Joined(joined) = &mut self.link else {
+            return;
+        };
+        joined.said = self.now;
+        let problem = self.problem.clone();
+        let holds = problem.is_some();
+        effects.send(|out| push_control(out, kind::HOLDING, &Holding { problem }));
+        if holds {
+            self.return_waiting(Reason::NoRoom, effects);
+        }
+    }
+
+    fn return_waiting(&mut self, reason: Reason, effects: &mut Effects) {
         let mut tokens = mem::take(&mut self.tokens);
         while let Some(waiting) = self.held.dequeue() {
             tokens.push(waiting.token);
         }
-        self.say_tokens(kind::RETRACTED, Reason::WorkerDraining, &tokens, effects);
+        self.say_tokens(kind::RETRACTED, reason, &tokens, effects);
         self.put_back(tokens);
+    }
+
+    /// Why nothing starts here whatever comes, in the words in which it goes back.
+    fn closed_because(&self) -> Option<Reason> {
+        if self.draining {
+            Some(Reason::WorkerDraining)
+        } else {
+            self.problem.is_some().then_some(Reason::NoRoom)
+        }
     }
 
     fn leave_when_drained(&mut self, effects: &mut Effects) {
@@ -459,7 +509,7 @@ impl Agent {
     /// A further work may start: there is a slot, room for its report, and its lease has not run out.
     fn may_start(&self) -> bool {
         self.held.has_free_slot()
-            && !self.draining
+            && self.closed_because().is_none()
             && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX
             && self.reports.bytes() < REPORT_BYTES_MAX
             && self.now < self.leases_until

@@ -5,7 +5,7 @@
 //! effects, byte for byte, so one thread can simulate a whole pool of them.
 //!
 //! ```text
-//!        Event::{Connected, Frame, Disconnected}      Event::Ended            Event::{Tick, Flush, Drain}
+//!        Event::{Connected, Frame, Disconnected}      Event::Ended            Event::{Tick, Flush, Drain, Hold}
 //!  link ───────────────────────────────────────┐  executors ──────┐   clock, operator ───────┐
 //!                                              ▼                  ▼                          ▼
 //!                                        ┌──────────────────── Agent::handle ────────────────────┐
@@ -19,7 +19,7 @@
 //!
 //! | it is | from | until | the engine reads |
 //! | --- | --- | --- | --- |
-//! | waiting | `Assign`, no free slot | a slot is free · `Retract` · `Cancel` · drain | `Retracted` if it is given back |
+//! | waiting | `Assign`, no free slot | a slot is free · `Retract` · `Cancel` · drain · hold | `Retracted` if it is given back |
 //! | running | `Start` | `Ended` | `Started`, if it lasts [`STARTED_AFTER`] or somebody asks for it back |
 //! | stopping | `Cancel`, or not adopted | `Ended` | nothing more |
 //! | reported | `Ended` | `Recorded` | `Finished`, once a connection |

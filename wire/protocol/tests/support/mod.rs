@@ -105,6 +105,7 @@ pub(crate) enum Message {
     },
     Ping,
     Draining,
+    Holding(worker_link::Holding),
 
     WorkerWelcome(worker_link::Welcome),
     WorkerRefused(worker_link::Refused),
@@ -249,6 +250,7 @@ impl Message {
             },
             FromWorker::Ping => Self::Ping,
             FromWorker::Draining => Self::Draining,
+            FromWorker::Holding(it) => Self::Holding(it),
         }
     }
 
@@ -367,6 +369,7 @@ impl Message {
             Self::Retracted { reason, tokens } => push_tokens(out, worker::RETRACTED, *reason, tokens),
             Self::Ping => push_empty(out, worker::PING),
             Self::Draining => push_empty(out, worker::DRAINING),
+            Self::Holding(it) => push_control(out, worker::HOLDING, it),
             Self::WorkerWelcome(it) => push_control(out, worker::WELCOME, it),
             Self::WorkerRefused(it) => push_control(out, worker::REFUSED, it),
             Self::Template(it) => push_control(out, worker::TEMPLATE, it),

@@ -34,6 +34,7 @@ pub(crate) enum Said {
     Started(Vec<u64>),
     Retracted(Reason, Vec<u64>),
     Draining,
+    Holding(Option<String>),
     Closed,
 }
 
@@ -242,6 +243,7 @@ impl Handler for Player {
             FromWorker::Started(tokens) => Said::Started(works(&mut tokens.iter())),
             FromWorker::Retracted(tokens) => Said::Retracted(tokens.reason(), works(&mut tokens.iter())),
             FromWorker::Draining => Said::Draining,
+            FromWorker::Holding(holding) => Said::Holding(holding.problem),
             FromWorker::Ping => {
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);

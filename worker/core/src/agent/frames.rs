@@ -66,6 +66,8 @@ impl Agent {
         });
         if self.draining {
             self.say_draining(effects);
+        } else if self.problem.is_some() {
+            self.say_holding(effects);
         }
     }
 
@@ -148,7 +150,7 @@ impl Agent {
                 }
             } else if self.held.knows(token) {
                 // It came twice: what became of it the first time is what counts.
-            } else if self.draining || self.held.live() >= self.room() {
+            } else if self.closed_because().is_some() || self.held.live() >= self.room() {
                 returned.push(token);
             } else {
                 self.held.enqueue(Waiting {
@@ -158,8 +160,8 @@ impl Agent {
                 });
             }
         }
-        if self.draining {
-            self.say_tokens(kind::RETRACTED, Reason::WorkerDraining, &returned, effects);
+        if let Some(reason) = self.closed_because() {
+            self.say_tokens(kind::RETRACTED, reason, &returned, effects);
         } else if !returned.is_empty() {
             effects.note(Note::OverAssigned {
                 works: returned.len(),

@@ -21,6 +21,7 @@ enum Step {
     Ended(u64),
     Flush,
     Drain,
+    Hold(bool),
     Pass(u64),
     Deadline,
     Busy,
@@ -42,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (1..24_u64).prop_map(Step::Ended),
         4 => Just(Step::Flush),
         (1) => prop::bool::weighted(0.05).prop_map(|drain| if drain { Step::Drain } else { Step::Flush }),
+        1 => any::<bool>().prop_map(Step::Hold),
         2 => (0..40_000_u64).prop_map(Step::Pass),
         4 => Just(Step::Deadline),
         1 => prop::bool::weighted(0.2).prop_map(|busy| if busy { Step::Busy } else { Step::Deadline }),
@@ -59,6 +61,8 @@ struct Outsider {
     /// Reports said in this connection.
     said: u64,
     recorded: u64,
+    /// What the engine heard in this connection: it takes no work.
+    holding: bool,
     left: bool,
 }
 
@@ -68,6 +72,7 @@ impl Outsider {
             prop_assert!(!self.left, "{did:?} after the end");
             match did {
                 Did::Start(work) => {
+                    prop_assert!(!self.holding, "{work} starts while it takes no work");
                     let before = self.running.insert(work, false);
                     prop_assert_eq!(before, None, "{} runs twice", work);
                     prop_assert!(self.running.len() <= slots, "more than its slots");
@@ -102,7 +107,9 @@ impl Outsider {
                         prop_assert_eq!(self.running.get(&work), Some(&false), "announces {}", work);
                     }
                 }
+                Did::Holding(problem) => self.holding = problem.is_some(),
                 Did::Join(join) => {
+                    self.holding = false;
                     (self.said, self.recorded) = (0, 0);
                     let all: Vec<_> = join.held.iter().chain(&join.unacknowledged).collect();
                     let distinct: BTreeSet<_> = all.iter().collect();
@@ -147,6 +154,7 @@ fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
         }
         Step::Flush => world.flush(),
         Step::Drain => world.event(Event::Drain),
+        Step::Hold(holds) => world.event(Event::Hold(holds.then_some("the disk is full"))),
         Step::Pass(time) => world.pass(Millis(*time)),
         Step::Deadline => {
             if world.agent.next_deadline().is_some() {
@@ -165,6 +173,7 @@ fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
 
 /// A sensible engine and executors that finish: the worker ends with nothing in hand.
 fn settle(world: &mut World, outsider: &mut Outsider, slots: usize) -> Result<(), TestCaseError> {
+    world.event(Event::Hold(None));
     for round in 0..200 {
         let status = world.agent.status();
         let all: Vec<u64> = (1..24).collect();

@@ -37,6 +37,7 @@ pub(crate) enum Did {
     Retracted(Reason, Vec<u64>),
     Ping,
     Draining,
+    Holding(Option<String>),
 }
 
 pub(crate) struct World {
@@ -178,6 +179,7 @@ impl World {
                     FromWorker::Retracted(tokens) => Did::Retracted(tokens.reason(), works(tokens.iter())),
                     FromWorker::Ping => Did::Ping,
                     FromWorker::Draining => Did::Draining,
+                    FromWorker::Holding(holding) => Did::Holding(holding.problem),
                 },
             );
             bytes = &bytes[used..];
