@@ -127,6 +127,7 @@ fn executor(engine: &DockerEngine, folder: &tempfile::TempDir) -> Arc<Docker> {
         worker: "ant".to_owned(),
         allow: ImageAllow::new(["*"]).expect("a list"),
         network: ImageAllow::default(),
+        keep: ImageAllow::default(),
         pinned: false,
         bounds: Bounds {
             memory: Bytes::from_mib(64),

@@ -1,6 +1,7 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
 mod args;
+mod disk;
 mod docker;
 mod seeds;
 
@@ -258,9 +259,14 @@ impl Cli {
                 files: Arc::new(NoFiles),
             })));
         }
-        if let Some(docker) = self.docker.into_executor(&folder, &uid, all_images)? {
-            executors.push(Arc::new(docker));
+        let docker = self
+            .docker
+            .into_executor(&folder, &uid, all_images)?
+            .map(Arc::new);
+        if let Some(docker) = &docker {
+            executors.push(Arc::clone(docker) as Arc<dyn Executor>);
         }
+        let disk = Some(self.disk.into_watch(folder.path(), docker)?);
         Ok(AgentConfig {
             engine,
             server_name,
@@ -276,6 +282,7 @@ impl Cli {
                 offer,
             },
             executors,
+            disk,
         })
     }
 }

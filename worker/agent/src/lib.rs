@@ -8,17 +8,20 @@
 //!                                   │
 //!                                   ├─► process   commands that the operator allows
 //!                                   ├─► docker    commands in containers of images that the operator allows
-//!                                   └─► sleep     works that take time and nothing else
+//!                                   ├─► sleep     works that take time and nothing else
+//!                                   └─► watch     disks: images that go, and why no work is taken
 //! ```
 //!
 //! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
 //! Deliberately absent: input files and the chain; each comes as a module of its own.
 
 mod config;
+mod disk;
 mod doctor;
 pub mod executor;
 mod resources;
 mod shell;
+mod watch;
 mod wire;
 
 use std::future::Future;
@@ -34,6 +37,8 @@ use wire_protocol::codec::DecodeError;
 use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
+pub use crate::disk::Marks;
+pub use crate::watch::DiskWatch;
 pub use wire_link::{Connector, Fingerprint, Trust};
 pub use worker_core::{Exit, Settings};
 
@@ -54,6 +59,8 @@ pub struct AgentConfig {
     pub settings: Settings,
     /// What runs works.
     pub executors: Vec<Arc<dyn Executor>>,
+    /// Which disks to look at. `None`: none; then the worker never holds because of one, and removes no images.
+    pub disk: Option<DiskWatch>,
 }
 
 /// Why an agent cannot begin.
@@ -92,6 +99,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         connector,
         mut settings,
         executors,
+        disk,
     } = config;
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());
@@ -104,6 +112,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);
     Ok(Shell::new(agent, connector, engine, server_name, executors)
+        .watching(disk)
         .run(shutdown)
         .await)
 }

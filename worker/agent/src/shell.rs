@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant as TokioInstant;
 use wire_link::Connector;
@@ -19,6 +20,7 @@ use wire_protocol::worker_link::Report;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
 use crate::executor::{Attempt, Ended, Executor, Kill, Killer};
+use crate::watch::DiskWatch;
 use crate::wire::{Turn, Wire};
 
 pub(crate) struct Shell {
@@ -34,6 +36,10 @@ pub(crate) struct Shell {
     running: HashMap<task::Id, Started>,
     /// By token, so that a kill finds its task.
     ids: HashMap<LeaseToken, task::Id>,
+    /// What keeps the worker from taking work.
+    problem: Option<watch::Receiver<Option<String>>>,
+    /// What looks for that; it ends with the shell.
+    watching: JoinSet<()>,
 }
 
 /// An attempt that an executor runs.
@@ -62,7 +68,19 @@ impl Shell {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             ids: HashMap::new(),
+            problem: None,
+            watching: JoinSet::new(),
         }
+    }
+
+    /// The same with an eye on the disks.
+    pub(crate) fn watching(mut self, disk: Option<DiskWatch>) -> Self {
+        if let Some(disk) = disk {
+            let (say, problem) = watch::channel(None);
+            self.watching.spawn(disk.run(say));
+            self.problem = Some(problem);
+        }
+        self
     }
 
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Exit {
@@ -79,6 +97,7 @@ impl Shell {
                 clock,
                 wire,
                 tasks,
+                problem,
                 ..
             } = &mut self;
             tokio::select! {
@@ -86,6 +105,7 @@ impl Shell {
                     self.on_turn(&turn);
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
+                problem = next_problem(problem) => self.handle(Event::Hold(problem.as_deref())),
                 () = until(deadline) => self.handle(Event::Tick),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
@@ -185,6 +205,16 @@ impl Shell {
             killer.kill();
         }
     }
+}
+
+/// What keeps the worker from taking work, once that has changed.
+async fn next_problem(problem: &mut Option<watch::Receiver<Option<String>>>) -> Option<String> {
+    if let Some(receiver) = problem
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn until(deadline: Option<TokioInstant>) {

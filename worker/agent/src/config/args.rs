@@ -8,6 +8,7 @@ use daemon::log::LogConfig;
 use wire_link::Fingerprint;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 
+use super::disk::DiskArgs;
 use super::docker::DockerArgs;
 use crate::executor::SandboxMode;
 
@@ -161,6 +162,9 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) docker: DockerArgs,
+
+    #[command(flatten)]
+    pub(super) disk: DiskArgs,
 
     #[command(flatten)]
     pub(super) log: LogConfig,

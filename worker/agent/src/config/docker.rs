@@ -33,6 +33,10 @@ pub(super) struct DockerArgs {
     )]
     docker_network: Vec<String>,
 
+    /// Images that are never removed to make room, by the same words
+    #[arg(long, value_name = "IMAGE,…", env = "POOL_DOCKER_KEEP", value_delimiter = ',')]
+    docker_keep: Vec<String>,
+
     /// Run only images that a work names by their digest, so that nobody can put others in their place
     #[arg(long, env = "POOL_DOCKER_PINNED")]
     docker_pinned: bool,
@@ -110,6 +114,7 @@ impl DockerArgs {
             );
         }
         let network = images(&self.docker_network, "--docker-network (POOL_DOCKER_NETWORK)")?;
+        let keep = images(&self.docker_keep, "--docker-keep (POOL_DOCKER_KEEP)")?;
         if allow.is_empty() {
             return Ok(None);
         }
@@ -120,6 +125,7 @@ impl DockerArgs {
             worker: worker.to_owned(),
             allow,
             network,
+            keep,
             pinned: self.docker_pinned,
             bounds: Bounds {
                 memory: Bytes::from_mib(self.docker_memory_mib),

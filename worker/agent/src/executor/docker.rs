@@ -17,6 +17,7 @@
 mod container;
 mod image;
 mod run;
+mod store;
 
 use std::collections::HashMap;
 use std::io;
@@ -27,7 +28,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker as Engine};
 use futures_util::StreamExt;
 use wire_protocol::outcome::Reason;
@@ -36,9 +39,11 @@ use wire_protocol::template::Input;
 use self::container::{Container, LABEL_WORKER, WORK};
 use self::image::ImageRef;
 use self::run::{Created, Guard, failed, remove, status};
+use self::store::{InUse, Uses};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use crate::disk;
 
 pub use self::container::Bounds;
 pub use self::image::{ImageAllow, NoImage};
@@ -60,6 +65,8 @@ pub struct DockerConfig {
     pub allow: ImageAllow,
     /// Those of them whose containers have a network.
     pub network: ImageAllow,
+    /// Images that are never removed to make room.
+    pub keep: ImageAllow,
     /// Only images that are named by their digest.
     pub pinned: bool,
     /// What each container gets.
@@ -74,6 +81,9 @@ pub struct Docker {
     engine: Engine,
     /// One at a time, so that no image is pulled twice.
     pulls: tokio::sync::Mutex<()>,
+    uses: Arc<Uses>,
+    /// Shared while an image is found and counted as in use, not shared while one is removed: none goes in between.
+    images: tokio::sync::RwLock<()>,
 }
 
 impl Docker {
@@ -84,10 +94,13 @@ impl Docker {
     pub fn connect(config: DockerConfig) -> Result<Self, DockerError> {
         let socket = config.socket.to_string_lossy();
         let engine = Engine::connect_with_unix(&socket, ANSWER_WITHIN_S, API_DEFAULT_VERSION)?;
+        let uses = Arc::new(Uses::read(config.folder.path().join("images")));
         Ok(Self {
             config,
             engine,
             pulls: tokio::sync::Mutex::default(),
+            uses,
+            images: tokio::sync::RwLock::default(),
         })
     }
 }
@@ -136,8 +149,14 @@ struct Prepared {
     image: ImageRef,
     command: Vec<String>,
     env: Vec<String>,
-    /// Folders that the image declares as volumes.
+    found: Found,
+}
+
+/// An image that the engine has.
+struct Found {
+    /// Folders that it declares as volumes.
     volumes: Vec<String>,
+    in_use: InUse,
 }
 
 impl Docker {
@@ -193,25 +212,25 @@ impl Docker {
             let text = "input files do not reach containers yet".to_owned();
             return Err(NotRun(Reason::InputMissing, text));
         }
-        let volumes = self.have(&image).await?;
+        let found = self.have(&image).await?;
         Ok(Prepared {
             command: words.command.into_iter().map(text).collect::<Result<_, _>>()?,
             image,
             env,
-            volumes,
+            found,
         })
     }
 
-    /// Sees to it that the image is there; the volumes that it declares.
-    async fn have(&self, image: &ImageRef) -> Result<Vec<String>, NotRun> {
+    /// Sees to it that the image is there, and stays there as long as it is in use.
+    async fn have(&self, image: &ImageRef) -> Result<Found, NotRun> {
         let name = image.to_string();
-        if let Some(volumes) = self.look(&name).await? {
-            return Ok(volumes);
+        if let Some(found) = self.look(&name).await? {
+            return Ok(found);
         }
         let _one = self.pulls.lock().await;
         // Another attempt may have pulled it while this one waited.
-        if let Some(volumes) = self.look(&name).await? {
-            return Ok(volumes);
+        if let Some(found) = self.look(&name).await? {
+            return Ok(found);
         }
         self.pull(&name).await?;
         let pulled = self.look(&name).await?;
@@ -219,11 +238,13 @@ impl Docker {
     }
 
     /// `None`: the engine does not have it.
-    async fn look(&self, name: &str) -> Result<Option<Vec<String>>, NotRun> {
+    async fn look(&self, name: &str) -> Result<Option<Found>, NotRun> {
+        let _stays = self.images.read().await;
         match self.engine.inspect_image(name).await {
-            Ok(image) => Ok(Some(
-                image.config.and_then(|config| config.volumes).unwrap_or_default(),
-            )),
+            Ok(image) => Ok(Some(Found {
+                in_use: Arc::clone(&self.uses).begin(image.id.as_deref().unwrap_or_default()),
+                volumes: image.config.and_then(|config| config.volumes).unwrap_or_default(),
+            })),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(failed("looked at", &error)),
         }
@@ -295,7 +316,7 @@ impl Docker {
             worker: &self.config.worker,
             folder: &workspace.folder,
             user,
-            volumes: prepared.volumes,
+            volumes: prepared.found.volumes,
             has_input: !matches!(attempt.template.input, Input::None),
             memory: limits.memory,
             processes: limits.processes,
@@ -309,7 +330,94 @@ impl Docker {
             guard,
             folder: workspace.folder.clone(),
             disk: self.config.bounds.disk.0,
+            _image: prepared.found.in_use,
         })
+    }
+}
+
+/// Images, for whoever watches the disk.
+impl Docker {
+    /// Where the engine keeps its images, if that is on this machine.
+    pub(crate) async fn root(&self) -> Option<PathBuf> {
+        let info = self.engine.info().await.ok()?;
+        info.docker_root_dir
+            .map(PathBuf::from)
+            .filter(|root| root.is_dir())
+    }
+
+    /// Writes down when images were used.
+    pub(crate) fn keep_uses(&self) {
+        self.uses.write();
+    }
+
+    /// Images that works of this worker have used.
+    pub(crate) async fn images(&self) -> Result<Vec<disk::Image>, DockerError> {
+        let listed = self
+            .engine
+            .list_images(Some(ListImagesOptionsBuilder::new().build()))
+            .await?;
+        let all = ListContainersOptionsBuilder::new().all(true).build();
+        let containers = self.engine.list_containers(Some(all)).await?;
+        self.uses.retain(|id| listed.iter().any(|image| image.id == id));
+        let keeps = |name: &String| name.parse().is_ok_and(|name| self.config.keep.allows(&name));
+        let known = listed.into_iter().filter_map(|image| {
+            let has_container = containers
+                .iter()
+                .any(|container| container.image_id.as_deref() == Some(&image.id));
+            Some(disk::Image {
+                used_s: self.uses.last(&image.id)?,
+                size: u64::try_from(image.size).unwrap_or(0),
+                in_use: has_container || self.uses.is_in_use(&image.id),
+                kept: image.repo_tags.iter().chain(&image.repo_digests).any(keeps),
+                id: image.id,
+            })
+        });
+        Ok(known.collect())
+    }
+
+    /// Bytes of all images; layers that they share count more than once.
+    pub(crate) async fn images_bytes(&self) -> Option<u64> {
+        let options = ListImagesOptionsBuilder::new().build();
+        let listed = self.engine.list_images(Some(options)).await.ok()?;
+        Some(
+            listed
+                .iter()
+                .map(|image| u64::try_from(image.size).unwrap_or(0))
+                .sum(),
+        )
+    }
+
+    /// Removes an image with all its names. `false`: it stays, because it is in use meanwhile or the engine says no.
+    pub(crate) async fn remove_image(&self, id: &str) -> bool {
+        let _alone = self.images.write().await;
+        if self.uses.is_in_use(id) {
+            return false;
+        }
+        let Ok(image) = self.engine.inspect_image(id).await else {
+            return false;
+        };
+        // By its id alone the engine removes none that has several names. Never with force: that would take it from
+        // under a container.
+        let names = image.repo_tags.into_iter().chain(image.repo_digests).flatten();
+        for name in names.chain([id.to_owned()]) {
+            match self
+                .engine
+                .remove_image(&name, None::<RemoveImageOptions>, None)
+                .await
+            {
+                Ok(_) => {}
+                Err(error) if status(&error) == Some(404) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        image = name,
+                        error = &error as &dyn std::error::Error,
+                        "an image cannot be removed"
+                    );
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

@@ -4,6 +4,7 @@
 //!  folder/lock                 held as long as the worker lives: two workers in one folder would kill
 //!                              each other's works
 //!  folder/uid                  the worker's identity, made once
+//!  folder/images               when works used which image last
 //!  folder/works/w7-a1-e3-s0/         an attempt's own folder, its HOME and TMPDIR; removed when it ends
 //!  folder/works/w7-a1-e3-s0.group    its process group
 //! ```

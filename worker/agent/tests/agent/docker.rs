@@ -76,6 +76,7 @@ fn executor(engine: &DockerEngine, folder: &Path, images: &[&str]) -> Arc<Docker
         worker: "ant".to_owned(),
         allow: ImageAllow::new(images.iter().copied()).expect("images"),
         network: ImageAllow::default(),
+        keep: ImageAllow::default(),
         pinned: false,
         bounds: Bounds {
             memory: Bytes::from_mib(64),

@@ -19,6 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Input, Limits};
 
+use super::store::InUse;
 use crate::executor::capture::Capture;
 use crate::executor::{Attempt, Ended, Kill, NotRun};
 
@@ -82,6 +83,8 @@ pub(super) struct Created {
     pub(super) folder: PathBuf,
     /// Bytes that it may hold.
     pub(super) disk: u64,
+    /// Its image, which stays there as long as this does.
+    pub(super) _image: InUse,
 }
 
 /// Why waiting for a container ended.
