@@ -193,6 +193,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
             offer,
         },
         executors: Vec::new(),
+        folder: None,
         disk: None,
     }
 }

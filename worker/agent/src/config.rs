@@ -266,6 +266,11 @@ impl Cli {
         if let Some(docker) = &docker {
             executors.push(Arc::clone(docker) as Arc<dyn Executor>);
         }
+        if docker.is_none() {
+            folder
+                .forget_containers()
+                .context("what containers of before left cannot be removed")?;
+        }
         let disk = Some(self.disk.into_watch(folder.path(), docker)?);
         Ok(AgentConfig {
             engine,
@@ -282,6 +287,7 @@ impl Cli {
                 offer,
             },
             executors,
+            folder: Some(folder),
             disk,
         })
     }

@@ -43,7 +43,7 @@ pub use wire_link::{Connector, Fingerprint, Trust};
 pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
-use crate::executor::{Executor, shim};
+use crate::executor::{Executor, Folder, shim};
 use crate::shell::Shell;
 
 /// What a worker is made of.
@@ -59,6 +59,8 @@ pub struct AgentConfig {
     pub settings: Settings,
     /// What runs works.
     pub executors: Vec<Arc<dyn Executor>>,
+    /// Where reports are kept until they are recorded. `None`: nowhere; a worker that is killed makes none of them.
+    pub folder: Option<Arc<Folder>>,
     /// Which disks to look at. `None`: none; then the worker never holds because of one, and removes no images.
     pub disk: Option<DiskWatch>,
 }
@@ -99,19 +101,23 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         connector,
         mut settings,
         executors,
+        folder,
         disk,
     } = config;
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());
     }
     settings.validate()?;
+    let mut attempts = Vec::new();
     for executor in &executors {
-        Arc::clone(executor).begin().await;
+        let begun = Arc::clone(executor).begin().await;
+        attempts.extend(begun.into_iter().map(|token| (Arc::clone(executor), token)));
     }
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);
     Ok(Shell::new(agent, connector, engine, server_name, executors)
+        .resuming(folder, attempts)
         .watching(disk)
         .run(shutdown)
         .await)

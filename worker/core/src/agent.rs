@@ -189,6 +189,54 @@ impl Agent {
         }
     }
 
+    /// Takes up an attempt that an earlier process of this worker started and that still runs, or has ended meanwhile: it
+    /// is presented with the first `Join`, and goes on if the engine adopts it. Nothing is started; its end is said by
+    /// [`Event::Ended`]. `false`: there is no slot for it, or it is known; it has to be stopped, and its lease is given up.
+    ///
+    /// # Panics
+    /// After the first event.
+    #[must_use]
+    pub fn resume(&mut self, token: LeaseToken) -> bool {
+        self.assert_new();
+        let free =
+            self.held.has_free_slot() && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX;
+        let resumes = free && !self.held.knows(token);
+        if resumes {
+            self.held.start(self.now, token);
+        }
+        resumes
+    }
+
+    /// Takes up a report that an earlier process of this worker could not make, or of which it did not hear that it is
+    /// recorded. `false`: there is no room for it, or the attempt is known; it is given up.
+    ///
+    /// # Panics
+    /// After the first event, or if the result is longer than [`RESULT_BYTES_MAX`].
+    #[must_use]
+    pub fn resume_report(&mut self, report: &Report<'_>) -> bool {
+        self.assert_new();
+        let bytes = report.result.len();
+        assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
+        let has_room = self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX
+            && self.reports.bytes() < REPORT_BYTES_MAX;
+        let resumes = has_room && self.held.report_at_once(report.token);
+        if resumes {
+            self.reports.push(report);
+        }
+        resumes
+    }
+
+    fn assert_new(&self) {
+        let is_new = matches!(self.link, Link::Waiting { at: Instant(0) }) && self.now == Instant(0);
+        assert!(is_new, "what is resumed is known before anything happens");
+    }
+
+    /// The attempt has ended, and its report is not known to be recorded.
+    #[must_use]
+    pub fn has_report(&self, token: LeaseToken) -> bool {
+        self.held.has_report(token)
+    }
+
     /// Takes one event in, and appends what is to be done.
     ///
     /// `now` should not go backwards; an earlier one counts as the latest seen. After an [`Effect::Exit`]

@@ -24,6 +24,9 @@
 //! | stopping | `Cancel`, or not adopted | `Ended` | nothing more |
 //! | reported | `Ended` | `Recorded` | `Finished`, once a connection |
 //!
+//! What an earlier process of the worker left running or unreported is taken up before the first event
+//! ([`Agent::resume`], [`Agent::resume_report`]) and then like what it held itself.
+//!
 //! A token is in at most one of these places, and a second assignment of it changes nothing. What a worker
 //! holds outlives its connections: it is presented with the next `Join`, and `Welcome` says what of it goes
 //! on. Reports are numbered from 1 in each connection and kept until the engine says that they are recorded.

@@ -177,6 +177,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
             offer: offer(slots),
         },
         executors: Vec::new(),
+        folder: None,
         disk: None,
     }
 }

@@ -1,14 +1,17 @@
-//! A worker process that runs containers of a real Docker Engine: a disk that fills up.
+//! A worker process that runs containers of a real Docker Engine: a disk that fills up, a worker that is killed.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use client::protocol::client_link::Selector;
 use client::protocol::ids::WorkerId;
 use client::protocol::outcome::Outcome as End;
-use client::protocol::template::WorkTemplate;
-use client::{Client, SubmitOptions};
+use client::protocol::outcome::Reason;
+use client::protocol::template::{Input, Limits, Retry, WorkTemplate};
+use client::protocol::units::Millis;
+use client::{Client, Submission, SubmitOptions};
 use testkit::disk::SmallDisk;
 use testkit::docker::DockerEngine;
 
@@ -39,6 +42,21 @@ fn succeeded(outcomes: &[Outcome]) {
     }
 }
 
+/// The variables of a worker with this engine for containers of all images.
+fn containers(docker: &DockerEngine) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("POOL_DOCKER_ALLOW", OsString::from("*")),
+        ("POOL_DOCKER_SOCKET", docker.socket().into_os_string()),
+    ]
+}
+
+fn borrowed<'a>(variables: &'a [(&'static str, OsString)]) -> Vec<(&'static str, &'a OsStr)> {
+    variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_os_str()))
+        .collect()
+}
+
 /// The folders of works that a worker runs.
 fn folders(worker: &Path) -> Vec<PathBuf> {
     let works = fs::read_dir(worker.join("works")).map(|works| works.flatten().collect::<Vec<_>>());
@@ -58,22 +76,18 @@ async fn a_disk_that_fills_up_takes_images_then_holds_the_worker_and_loses_no_wo
     }
     let engine = Engine::start(&[]);
     let client = engine.client().await;
-    let variables = [
-        ("POOL_DOCKER_ALLOW", OsStr::new("*")),
-        ("POOL_DOCKER_KEEP", OsStr::new("kept")),
-        ("POOL_DOCKER_SOCKET", docker.socket().as_os_str()),
-        ("POOL_WORKER_FOLDER", folder.as_os_str()),
-        ("POOL_DISK_LOW", OsStr::new("75")),
-        ("POOL_DISK_HIGH", OsStr::new("80")),
-        ("POOL_DISK_FULL", OsStr::new("92")),
-        ("POOL_DISK_LOOK_S", OsStr::new("1")),
-    ]
-    .map(|(name, value)| (name, value.to_owned()));
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (*name, value.as_os_str()))
-        .collect();
-    let _worker = Worker::start_with(&engine, "small", 2, "", &variables);
+    let mut variables = containers(&docker);
+    for (name, value) in [
+        ("POOL_DOCKER_KEEP", "kept"),
+        ("POOL_DISK_LOW", "75"),
+        ("POOL_DISK_HIGH", "80"),
+        ("POOL_DISK_FULL", "92"),
+        ("POOL_DISK_LOOK_S", "1"),
+    ] {
+        variables.push((name, value.into()));
+    }
+    variables.push(("POOL_WORKER_FOLDER", folder.clone().into_os_string()));
+    let _worker = Worker::start_with(&engine, "small", 2, "", &borrowed(&variables));
 
     // The image that is used longest ago is in use to the end of this.
     let busy = {
@@ -158,4 +172,152 @@ async fn a_disk_that_fills_up_takes_images_then_holds_the_worker_and_loses_no_wo
             .await
             .is_ok_and(|view| view.problem.is_none())
     );
+}
+
+/// Submits a work, and waits until its container runs in a folder of its own.
+async fn begin(engine: &Engine, worker: &Path, template: WorkTemplate) -> (Submission, PathBuf) {
+    let client = engine.client().await;
+    let before = folders(worker);
+    let submission = client
+        .submit(template, vec!["the row"], SubmitOptions::default())
+        .await
+        .expect("accepted");
+    let begun = || {
+        folders(worker)
+            .into_iter()
+            .find(|folder| !before.contains(folder) && folder.join("begun").exists())
+    };
+    until("the work runs", async || begun().is_some()).await;
+    (submission, begun().expect("it was there"))
+}
+
+async fn ends(client: &Client, submission: Submission) -> Outcome {
+    let follow = client.follow(submission.bag).await.expect("it is there");
+    let mut outcomes = all_outcomes(follow).await;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_outlive_their_worker_and_are_taken_up_by_the_next() {
+    const WAITS: &str =
+        "cat; echo before; >begun; while [ ! -e go ]; do sleep 0.1; done; echo after; echo err >&2";
+    let docker = DockerEngine::start();
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    let (variables, folder) = (containers(&docker), engine.folder().join("ant"));
+    let start = || Worker::start_with(&engine, "ant", 5, "sh", &borrowed(&variables));
+    let mut worker = start();
+    let reads = |script: &str| WorkTemplate {
+        input: Input::Row,
+        ..self::script("box:test", script)
+    };
+    let limited = WorkTemplate {
+        limits: Limits {
+            wall_clock: Millis(15_000),
+            ..Limits::default()
+        },
+        retry: Retry {
+            attempts_max: 1,
+            ..Retry::default()
+        },
+        ..script("box:test", ">begun; sleep 600")
+    };
+    let began = Instant::now();
+    let (limited, _) = begin(&engine, &folder, limited).await;
+    let (meanwhile, meanwhile_folder) = begin(&engine, &folder, reads(WAITS)).await;
+    let (later, later_folder) = begin(&engine, &folder, reads(WAITS)).await;
+    let (cancelled, _) = begin(&engine, &folder, script("box:test", WAITS)).await;
+    let process = command(&[
+        "sh",
+        "-c",
+        "if [ $POOL_ATTEMPT = 1 ]; then >begun; sleep 600; fi; echo again",
+    ]);
+    let (process, _) = begin(&engine, &folder, process).await;
+    assert_eq!(docker.containers().len(), 4);
+
+    worker.kill();
+    fs::write(meanwhile_folder.join("go"), "").expect("it is there");
+    until("it has ended while nobody looked", async || {
+        let running = docker.docker(&["ps", "--quiet"]).stdout;
+        String::from_utf8_lossy(&running).lines().count() == 3
+    })
+    .await;
+    let changed = client.cancel(Selector::Work(cancelled.first)).await;
+    assert_eq!(changed.expect("an answer"), 1);
+    let _worker = start();
+
+    let whole = "the rowbefore\nafter\n";
+    let ended = ends(&client, meanwhile).await;
+    assert_eq!(
+        (ended.outcome, ended.attempt, ended.stdout().as_str()),
+        (End::Succeeded, 1, whole)
+    );
+    let ended = ends(&client, process).await;
+    assert_eq!(
+        (ended.outcome, ended.attempt, ended.stdout().as_str()),
+        (End::Succeeded, 2, "again\n")
+    );
+    fs::write(later_folder.join("go"), "").expect("it is there");
+    let ended = ends(&client, later).await;
+    assert_eq!(
+        (ended.outcome, ended.attempt, ended.stdout().as_str()),
+        (End::Succeeded, 1, whole)
+    );
+    let ended = ends(&client, limited).await;
+    let took = began.elapsed();
+    let detail = client.work(limited.first).await.expect("it is remembered");
+    assert_eq!((ended.attempt, detail.work.reason), (1, Reason::WallClock));
+    assert!(
+        (15..40).contains(&took.as_secs()),
+        "its time goes on from when it began: {took:?}"
+    );
+    until("nothing is left", async || {
+        docker.containers().is_empty() && folders(&folder).is_empty()
+    })
+    .await;
+    assert_eq!(
+        fs::read_dir(folder.join("works")).expect("it is there").count(),
+        0
+    );
+    until("no report is kept", async || {
+        fs::metadata(folder.join("reports")).is_ok_and(|file| file.len() == 0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ended_while_the_engine_was_away_is_reported_by_the_workers_next_process() {
+    const WAITS: &str = "echo began; >begun; while [ ! -e go ]; do sleep 0.1; done; echo done";
+    let docker = DockerEngine::start();
+    let mut engine = Engine::start(&[]);
+    let (variables, folder) = (containers(&docker), engine.folder().join("ant"));
+    let mut worker = Worker::start_with(&engine, "ant", 2, "sh", &borrowed(&variables));
+    let (contained, one) = begin(&engine, &folder, script("box:test", WAITS)).await;
+    let (process, other) = begin(&engine, &folder, command(&["sh", "-c", WAITS])).await;
+    engine.kill();
+    for folder in [&one, &other] {
+        fs::write(folder.join("go"), "").expect("it is there");
+    }
+    until("both have ended and are gone", async || {
+        docker.containers().is_empty() && folders(&folder).is_empty()
+    })
+    .await;
+    // A process is kept a moment after its folder has gone.
+    until("both are kept", async || {
+        fs::read(folder.join("reports"))
+            .is_ok_and(|kept| kept.windows(10).filter(|text| text == b"began\ndone").count() == 2)
+    })
+    .await;
+    worker.kill();
+    engine.start_again();
+    let _worker = Worker::start_with(&engine, "ant", 2, "sh", &borrowed(&variables));
+    let client = engine.client().await;
+    for submission in [contained, process] {
+        let ended = ends(&client, submission).await;
+        assert_eq!(
+            (ended.outcome, ended.attempt, ended.stdout().as_str()),
+            (End::Succeeded, 1, "began\ndone\n")
+        );
+    }
 }

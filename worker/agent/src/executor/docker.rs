@@ -11,33 +11,39 @@
 //! What a container may do is said in `container`, what image it may be of in `image`. Output comes over the attached
 //! stream, kept up to a bound, and Docker logs none of it.
 //!
-//! Every container has the worker's identity as a label. What a worker that was killed left running is removed when the
-//! next one with this identity begins: its works are given to others meanwhile, and its folder is emptied.
+//! Every container has the worker's identity as a label, and beside its folder a `note` with all that has to be known of
+//! it. When a worker was killed, its containers run on, and the next worker of this identity takes them up: their output
+//! from the beginning, which Docker's log has kept, their time from when they were started. A container without a note,
+//! or whose input was cut off, or whose report is kept already, it removes; and the engine says later which leases go on.
 
 mod container;
 mod image;
+mod note;
 mod run;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error as DockerError;
+use bollard::models::ContainerStateStatusEnum;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker as Engine};
 use futures_util::StreamExt;
+use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Input;
 
 use self::container::{Container, LABEL_WORKER, WORK};
 use self::image::ImageRef;
+use self::note::Note;
 use self::run::{Created, Guard, failed, remove, status};
 use self::store::{InUse, Uses};
 use super::command::Words;
@@ -82,6 +88,8 @@ pub struct Docker {
     /// One at a time, so that no image is pulled twice.
     pulls: tokio::sync::Mutex<()>,
     uses: Arc<Uses>,
+    /// What an earlier worker left running, until it is taken up.
+    left: Mutex<HashMap<LeaseToken, Left>>,
     /// Shared while an image is found and counted as in use, not shared while one is removed: none goes in between.
     images: tokio::sync::RwLock<()>,
 }
@@ -100,6 +108,7 @@ impl Docker {
             engine,
             pulls: tokio::sync::Mutex::default(),
             uses,
+            left: Mutex::default(),
             images: tokio::sync::RwLock::default(),
         })
     }
@@ -110,21 +119,36 @@ impl Executor for Docker {
         "docker"
     }
 
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
         Box::pin(async move {
-            match self.remove_leftovers().await {
-                Ok(0) => {}
-                Ok(containers) => {
+            let left = match self.sort_leftovers().await {
+                Ok(left) => left,
+                Err(error) => {
                     tracing::warn!(
-                        containers,
-                        "removed containers that an earlier worker left running"
+                        error = &error as &dyn std::error::Error,
+                        socket = %self.config.socket.display(),
+                        "Docker does not answer; its works fail until it does"
                     );
+                    Vec::new()
                 }
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    socket = %self.config.socket.display(),
-                    "Docker does not answer; its works fail until it does"
-                ),
+            };
+            let mut tokens: Vec<LeaseToken> = left.iter().map(|left| left.note.token).collect();
+            tokens.sort_unstable();
+            let left = left.into_iter().map(|left| (left.note.token, left));
+            *self.left() = left.collect();
+            tokens
+        })
+    }
+
+    fn resume(self: Arc<Self>, token: LeaseToken, kill: Kill) -> Running {
+        Box::pin(async move {
+            let left = self.left().remove(&token);
+            match left {
+                Some(left) => self.take_up(left, kill).await,
+                None => {
+                    let text = format!("no container of {token} is left");
+                    Ended::without_running(Reason::ExecutorFailed, &text)
+                }
             }
         })
     }
@@ -144,6 +168,12 @@ impl Executor for Docker {
     }
 }
 
+/// A container that an earlier worker started.
+struct Left {
+    note: Note,
+    workspace: Workspace,
+}
+
 /// What a container is made of, once everything was checked.
 struct Prepared {
     image: ImageRef,
@@ -160,8 +190,12 @@ struct Found {
 }
 
 impl Docker {
-    /// Containers of this worker, from before it began.
-    async fn remove_leftovers(&self) -> Result<usize, DockerError> {
+    fn left(&self) -> MutexGuard<'_, HashMap<LeaseToken, Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of what an earlier worker left, gives what can be taken up and removes the rest.
+    async fn sort_leftovers(&self) -> Result<Vec<Left>, DockerError> {
         let label = format!("{LABEL_WORKER}={}", self.config.worker);
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::new()
@@ -169,10 +203,60 @@ impl Docker {
             .filters(&filters)
             .build();
         let found = self.engine.list_containers(Some(options)).await?;
-        for container in &found {
-            remove(&self.engine, container.id.as_deref().unwrap_or_default()).await;
+        let mut containers: HashSet<String> = found.into_iter().filter_map(|found| found.id).collect();
+        let mut left = Vec::new();
+        let workspaces = self.config.folder.containers().unwrap_or_else(|error| {
+            tracing::warn!(%error, "notes of containers cannot be read");
+            Vec::new()
+        });
+        for workspace in workspaces {
+            let note = Note::read(&workspace.note).ok();
+            let note = note.filter(|note| note.has_input && !self.config.folder.kept().has(note.token));
+            match note {
+                Some(note) if containers.contains(&note.container) && self.has_begun(&note).await => {
+                    containers.remove(&note.container);
+                    left.push(Left { note, workspace });
+                }
+                _ => workspace.remove_apart().await,
+            }
         }
-        Ok(found.len())
+        for container in &containers {
+            remove(&self.engine, container).await;
+        }
+        if !containers.is_empty() {
+            tracing::warn!(
+                containers = containers.len(),
+                "removed containers that an earlier worker left and that cannot be taken up"
+            );
+        }
+        Ok(left)
+    }
+
+    /// The container runs or has run.
+    async fn has_begun(&self, note: &Note) -> bool {
+        let looked = self.engine.inspect_container(&note.container, None).await;
+        let status = looked.ok().and_then(|found| found.state?.status);
+        !matches!(status, None | Some(ContainerStateStatusEnum::CREATED))
+    }
+
+    /// Goes on with a container of an earlier worker.
+    async fn take_up(&self, left: Left, kill: Kill) -> Ended {
+        let Left { note, workspace } = left;
+        let age = note.age();
+        let created = Created {
+            guard: Guard::of(self.engine.clone(), note.container.clone()),
+            workspace: workspace.clone(),
+            disk: self.config.bounds.disk.0,
+            // A container is of it, which keeps it.
+            _image: None,
+        };
+        let attempt = note.into_attempt();
+        tracing::info!(token = %attempt.token, age_s = age.as_secs(), "takes up a container that an earlier worker started");
+        let ended = created
+            .go_on(&attempt, age, kill, self.config.folder.kept())
+            .await;
+        workspace.remove_apart().await;
+        ended.unwrap_or_else(Ended::from)
     }
 
     async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
@@ -292,7 +376,7 @@ impl Docker {
             }
         };
         let ended = match self.create(attempt, prepared, &workspace, user).await {
-            Ok(created) => created.run(attempt, kill).await,
+            Ok(created) => created.run(attempt, kill, self.config.folder.kept()).await,
             Err(not_run) => Err(not_run),
         };
         workspace.remove_apart().await;
@@ -328,9 +412,9 @@ impl Docker {
         let guard = created.await.expect("it does not panic")?;
         Ok(Created {
             guard,
-            folder: workspace.folder.clone(),
+            workspace: workspace.clone(),
             disk: self.config.bounds.disk.0,
-            _image: prepared.found.in_use,
+            _image: Some(prepared.found.in_use),
         })
     }
 }

@@ -271,7 +271,14 @@ async fn what_a_work_tries_stays_in_its_container() {
     assert!(lines.len() < 10, "nobody's processes but its own: {found}");
 
     let ended = setup
-        .run(3, shell("yes | head -c 100000000; echo done >&2"), b"")
+        .run(
+            3,
+            shell(&format!(
+                "yes {} | head -c 50000000; echo done >&2",
+                "a".repeat(99)
+            )),
+            b"",
+        )
         .await;
     let kept = Output::parse(&ended.result).expect("an output");
     assert_eq!(

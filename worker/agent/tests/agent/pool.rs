@@ -53,6 +53,7 @@ impl Pool {
                 },
             },
             executors: vec![Arc::new(Sleep), Arc::new(process)],
+            folder: None,
             disk: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, welcome};
+use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, token, welcome};
 use proptest::prelude::*;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{RefusedCode, kind};
@@ -222,12 +222,19 @@ proptest! {
     fn any_sequence_keeps_the_invariants_and_comes_to_rest(
         slots in 1..4_u32,
         prefill in 0..5_u32,
+        resumed in prop::collection::vec(1..24_u64, 0..4),
+        adopted in prop::collection::vec(1..24_u64, 0..24),
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut world = World::new(slots, prefill);
         let mut outsider = Outsider::default();
+        for work in resumed {
+            if world.agent.resume(token(work)) {
+                outsider.running.insert(work, false);
+            }
+        }
         world.connect();
-        world.welcome(&welcome(&[]));
+        world.welcome(&welcome(&adopted));
         world.define_all();
         outsider.see(world.did(), slots as usize)?;
         for step in &steps {

@@ -4,7 +4,8 @@
 //! is not root, its own process, ipc and cgroup namespaces, Docker's own seccomp profile, and bounds on memory (swap is not
 //! in it), processors, processes, open files and the size of a file. What it may write to is `/work`, a folder of its own on
 //! the worker's disk, and a small `/tmp` in its memory. An image that declares volumes gets memory there too: Docker would
-//! make them on its disk, where nothing bounds them. Nothing of it is logged by Docker, whose disk has no bound either.
+//! make them on its disk, where nothing bounds them. Of what it prints Docker keeps at most eight mebibytes, as long as the
+//! container is there.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +26,9 @@ const LABEL_ATTEMPT: &str = "workerpool.attempt";
 pub(super) const WORK: &str = "/work";
 /// Memory that `/tmp` and each declared volume may take of the container's own.
 const TMPFS: &str = "rw,nosuid,nodev,noexec,size=64m,mode=1777";
+/// What Docker keeps of the output, for a worker that takes the container up again. Output that a result can hold takes at
+/// most two mebibytes in it, at two bytes a line; so it is always whole. A file is full at four, and then there are two.
+const LOG: [(&str, &str); 3] = [("max-size", "4m"), ("max-file", "2"), ("compress", "false")];
 /// Open files at once.
 const FILES_MAX: i64 = 1_024;
 
@@ -114,8 +118,10 @@ impl Container<'_> {
                 ulimit("fsize", size(bounds.disk.0)),
             ]),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("none".to_owned()),
-                config: None,
+                typ: Some("local".to_owned()),
+                config: Some(HashMap::from(
+                    LOG.map(|(name, value)| (name.to_owned(), value.to_owned())),
+                )),
             }),
             runtime: bounds.runtime.clone(),
             ..HostConfig::default()
@@ -231,9 +237,12 @@ mod tests {
             .collect();
         assert_eq!((mounts, host.binds), (vec![(Some("/w/w7"), Some(WORK))], None));
         assert_eq!(body.user.as_deref(), Some("65534:65534"));
-        assert_eq!(
-            host.log_config.and_then(|config| config.typ).as_deref(),
-            Some("none")
+        let log = host.log_config.expect("it is said");
+        assert_eq!(log.typ.as_deref(), Some("local"));
+        let bounds = log.config.expect("it is said");
+        assert!(
+            bounds.contains_key("max-size") && bounds.contains_key("max-file"),
+            "{bounds:?}"
         );
         assert_eq!(host.memory, host.memory_swap);
         assert_eq!((host.memory, host.pids_limit), (Some(512 << 20), Some(64)));
