@@ -19,7 +19,7 @@ use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
 use crate::executor::{
-    Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sandbox, SandboxMode, Sleep,
+    Allow, Executor, Folder, Gpus, NoFiles, Process, ProcessConfig, Sandbox, SandboxMode, Sleep,
 };
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
@@ -224,7 +224,11 @@ impl Cli {
         let password = self.password(&seeds)?;
         let trust = self.trust()?;
         let allow = self.allow()?;
-        let sandbox = if allow.is_empty() { None } else { self.sandbox()? };
+        let mut sandbox = if allow.is_empty() { None } else { self.sandbox()? };
+        let gpus = gpus(&self.gpus)?;
+        if let Some(sandbox) = sandbox.as_mut().filter(|_| !gpus.is_empty()) {
+            sandbox.write.extend(gpu_files());
+        }
         let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
         let uid = match self.uid.filter(|uid| !uid.is_empty()) {
@@ -239,6 +243,7 @@ impl Cli {
         if offer.slots as usize + offer.prefill as usize > LEASES_PER_WORKER_MAX {
             bail!("--slots and --prefill together are more than {LEASES_PER_WORKER_MAX}");
         }
+        offer.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
         offer.tags = without_empty(self.tags);
         offer.groups = without_empty(self.groups);
         offer.executors = vec!["null".to_owned()];
@@ -255,13 +260,14 @@ impl Cli {
                 folder: Arc::clone(&folder),
                 allow,
                 sandbox,
+                gpus: Arc::clone(&gpus),
                 shim,
                 files: Arc::new(NoFiles),
             })));
         }
         let docker = self
             .docker
-            .into_executor(&folder, &uid, all_images)?
+            .into_executor(&folder, &uid, all_images, &gpus)?
             .map(Arc::new);
         if let Some(docker) = &docker {
             executors.push(Arc::clone(docker) as Arc<dyn Executor>);
@@ -291,6 +297,24 @@ impl Cli {
             disk,
         })
     }
+}
+
+fn gpus(given: &[String]) -> anyhow::Result<Arc<Gpus>> {
+    let ids = without_empty(given.to_vec());
+    let mut distinct = ids.clone();
+    distinct.sort();
+    distinct.dedup();
+    if distinct.len() != ids.len() {
+        bail!("--gpus (POOL_WORKER_GPUS) names one twice");
+    }
+    Ok(Gpus::new(ids))
+}
+
+/// What NVIDIA's driver puts into `/dev`, which programs read and write.
+fn gpu_files() -> Vec<PathBuf> {
+    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let is_gpu = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("nvidia");
+    devices.filter(is_gpu).map(|entry| entry.path()).collect()
 }
 
 fn without_empty(list: Vec<String>) -> Vec<String> {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use wire_protocol::units::Bytes;
 
-use crate::executor::{Bounds, Docker, DockerConfig, Folder, ImageAllow};
+use crate::executor::{Bounds, Docker, DockerConfig, Folder, Gpus, ImageAllow};
 
 /// What the operator of a worker says of containers.
 #[derive(Args, Debug)]
@@ -106,6 +106,7 @@ impl DockerArgs {
         folder: &Arc<Folder>,
         worker: &str,
         all_images: bool,
+        gpus: &Arc<Gpus>,
     ) -> anyhow::Result<Option<Docker>> {
         let allow = self.allow(all_images)?;
         if allow.is_all() {
@@ -126,6 +127,7 @@ impl DockerArgs {
             allow,
             network,
             keep,
+            gpus: Arc::clone(gpus),
             pinned: self.docker_pinned,
             bounds: Bounds {
                 memory: Bytes::from_mib(self.docker_memory_mib),

@@ -48,6 +48,7 @@ use self::run::{Created, Guard, failed, remove, status};
 use self::store::{InUse, Uses};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
+use super::gpu::{Gpus, Taken};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
 use crate::disk;
 
@@ -73,6 +74,8 @@ pub struct DockerConfig {
     pub network: ImageAllow,
     /// Images that are never removed to make room.
     pub keep: ImageAllow,
+    /// GPUs that works may have, shared with the other executors.
+    pub gpus: Arc<Gpus>,
     /// Only images that are named by their digest.
     pub pinned: bool,
     /// What each container gets.
@@ -172,6 +175,7 @@ impl Executor for Docker {
 struct Left {
     note: Note,
     workspace: Workspace,
+    gpus: Taken,
 }
 
 /// What a container is made of, once everything was checked.
@@ -180,6 +184,7 @@ struct Prepared {
     command: Vec<String>,
     env: Vec<String>,
     found: Found,
+    gpus: Taken,
 }
 
 /// An image that the engine has.
@@ -215,7 +220,12 @@ impl Docker {
             match note {
                 Some(note) if containers.contains(&note.container) && self.has_begun(&note).await => {
                     containers.remove(&note.container);
-                    left.push(Left { note, workspace });
+                    let gpus = self.config.gpus.take_again(&note.gpus);
+                    left.push(Left {
+                        note,
+                        workspace,
+                        gpus,
+                    });
                 }
                 _ => workspace.remove_apart().await,
             }
@@ -241,7 +251,11 @@ impl Docker {
 
     /// Goes on with a container of an earlier worker.
     async fn take_up(&self, left: Left, kill: Kill) -> Ended {
-        let Left { note, workspace } = left;
+        let Left {
+            note,
+            workspace,
+            gpus,
+        } = left;
         let age = note.age();
         let created = Created {
             guard: Guard::of(self.engine.clone(), note.container.clone()),
@@ -249,6 +263,7 @@ impl Docker {
             disk: self.config.bounds.disk.0,
             // A container is of it, which keeps it.
             _image: None,
+            gpus,
         };
         let attempt = note.into_attempt();
         tracing::info!(token = %attempt.token, age_s = age.as_secs(), "takes up a container that an earlier worker started");
@@ -297,11 +312,19 @@ impl Docker {
             return Err(NotRun(Reason::InputMissing, text));
         }
         let found = self.have(&image).await?;
+        let gpus = self.config.gpus.take(template.requirements.gpus).await?;
+        // Where NVIDIA's runtime is Docker's own, it is this that says which GPUs a container sees.
+        let visible = match gpus.ids() {
+            none if none.is_empty() => "void".to_owned(),
+            ids => ids.join(","),
+        };
+        env.push(format!("NVIDIA_VISIBLE_DEVICES={visible}"));
         Ok(Prepared {
             command: words.command.into_iter().map(text).collect::<Result<_, _>>()?,
             image,
             env,
             found,
+            gpus,
         })
     }
 
@@ -401,6 +424,7 @@ impl Docker {
             folder: &workspace.folder,
             user,
             volumes: prepared.found.volumes,
+            gpus: prepared.gpus.ids(),
             has_input: !matches!(attempt.template.input, Input::None),
             memory: limits.memory,
             processes: limits.processes,
@@ -415,6 +439,7 @@ impl Docker {
             workspace: workspace.clone(),
             disk: self.config.bounds.disk.0,
             _image: Some(prepared.found.in_use),
+            gpus: prepared.gpus,
         })
     }
 }

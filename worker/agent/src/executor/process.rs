@@ -39,6 +39,7 @@ use super::capture::Capture;
 use super::command::Words;
 use super::files::Files;
 use super::folder::{Folder, Workspace};
+use super::gpu::{Gpus, Taken};
 use super::sandbox::Sandbox;
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
@@ -59,6 +60,8 @@ pub struct ProcessConfig {
     pub shim: PathBuf,
     /// What a command may touch; `None`: what this account may.
     pub sandbox: Option<Sandbox>,
+    /// GPUs that works may have, shared with the other executors.
+    pub gpus: Arc<Gpus>,
     /// Where input files come from.
     pub files: Arc<dyn Files>,
 }
@@ -84,9 +87,14 @@ impl Executor for Process {
         "process"
     }
 
-    fn run(self: Arc<Self>, attempt: Attempt, kill: Kill) -> Running {
+    fn run(self: Arc<Self>, attempt: Attempt, mut kill: Kill) -> Running {
         Box::pin(async move {
-            match self.prepare(&attempt).await {
+            // It may have to wait for GPUs.
+            let prepared = tokio::select! {
+                prepared = self.prepare(&attempt) => prepared,
+                () = kill.wished() => Err(NotRun(Reason::ExecutorFailed, "stopped before it began".to_owned())),
+            };
+            match prepared {
                 Ok(prepared) => self.execute(&attempt, prepared, kill).await,
                 Err(not_run) => not_run.into(),
             }
@@ -99,6 +107,7 @@ struct Prepared {
     program: PathBuf,
     words: Words,
     stdin: Source,
+    gpus: Taken,
 }
 
 /// Where a command's standard input comes from.
@@ -153,6 +162,7 @@ impl Process {
             program,
             words,
             stdin,
+            gpus: self.config.gpus.take(template.requirements.gpus).await?,
         })
     }
 
@@ -197,6 +207,7 @@ impl Process {
             .env("TMPDIR", &workspace.folder)
             .env("POOL_WORK_ID", attempt.token.work.0.to_string())
             .env("POOL_ATTEMPT", attempt.token.attempt.0.to_string())
+            .envs(visible(&self.config.gpus, &prepared.gpus))
             .current_dir(&workspace.folder)
             .process_group(0)
             .stdin(match prepared.stdin {
@@ -215,12 +226,27 @@ impl Process {
         let group = GroupGuard(Some(pid));
         let exit = watch_exit(pid)?;
         Ok(Spawned {
+            _gpus: prepared.gpus,
             started: Instant::now(),
             exit,
             child,
             group,
         })
     }
+}
+
+/// By what programs find their GPUs. Nothing keeps a command from others: these variables are a custom, no wall.
+fn visible(all: &Gpus, taken: &Taken) -> Vec<(&'static str, String)> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let ids = taken.ids().join(",");
+    let nvidia = if ids.is_empty() {
+        "void".to_owned()
+    } else {
+        ids.clone()
+    };
+    vec![("CUDA_VISIBLE_DEVICES", ids), ("NVIDIA_VISIBLE_DEVICES", nvidia)]
 }
 
 /// Something that becomes readable when the process exits, and leaves it to be reaped.
@@ -258,6 +284,8 @@ struct Spawned {
     // Dropped before the child, so that the child is not reaped before its group is killed.
     group: GroupGuard,
     child: Child,
+    /// Its own until it has ended.
+    _gpus: Taken,
 }
 
 /// Why waiting for a command ended.

@@ -11,7 +11,7 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, ImageAllow, Kill, Killer, Running,
+    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, Gpus, ImageAllow, Kill, Killer, Running,
 };
 
 /// A worker's executor, and the engine that it uses.
@@ -77,6 +77,7 @@ fn executor(engine: &DockerEngine, folder: &Path, images: &[&str]) -> Arc<Docker
         allow: ImageAllow::new(images.iter().copied()).expect("images"),
         network: ImageAllow::default(),
         keep: ImageAllow::default(),
+        gpus: Gpus::new(vec!["0".to_owned()]),
         pinned: false,
         bounds: Bounds {
             memory: Bytes::from_mib(64),
@@ -229,6 +230,35 @@ async fn what_cannot_run_is_refused_with_the_reason() {
             said(&ended)
         );
     }
+}
+
+#[tokio::test]
+async fn gpus_that_docker_cannot_give_are_refused_with_the_reason_and_hidden_from_others() {
+    let setup = Setup::new();
+    let mut template = shell("true");
+    template.requirements.gpus = 1;
+    // This test is for machines without NVIDIA's toolkit, as those of the tests are.
+    for _ in 0..2 {
+        let ended = setup.run(1, template.clone(), b"").await;
+        assert_eq!(ended.reason, Reason::ExecutorFailed, "{}", said(&ended));
+        let text = output(&ended).1;
+        assert!(
+            text.contains("Docker has no driver for GPUs") && text.contains("--gpus"),
+            "{text}"
+        );
+    }
+    template.requirements.gpus = 2;
+    let ended = setup.run(2, template, b"").await;
+    assert_eq!(ended.reason, Reason::NoRoom, "{}", said(&ended));
+    let mut template = shell("echo $NVIDIA_VISIBLE_DEVICES");
+    template.env = vec![("NVIDIA_VISIBLE_DEVICES".to_owned(), "all".to_owned())];
+    let ended = setup.run(3, template, b"").await;
+    assert_eq!(
+        output(&ended).0,
+        "void\n",
+        "a work cannot talk itself into more: {}",
+        said(&ended)
+    );
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ impl Pool {
             allow: Allow::new(["sh"], &path).expect("every system has it"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox: None,
+            gpus: worker_agent::executor::Gpus::new(Vec::new()),
             files: Arc::new(NoFiles),
         });
         AgentConfig {

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountType, ResourcesUlimits,
+    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
 };
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::units::Bytes;
@@ -62,6 +62,8 @@ pub(super) struct Container<'a> {
     pub(super) volumes: Vec<String>,
     pub(super) has_input: bool,
     pub(super) network: bool,
+    /// GPUs that it gets, by what their driver calls them.
+    pub(super) gpus: Vec<String>,
     /// What the work may have: its own limit or the operator's, whichever is less; 0: it says nothing.
     pub(super) memory: Bytes,
     pub(super) processes: u32,
@@ -122,6 +124,14 @@ impl Container<'_> {
                 config: Some(HashMap::from(
                     LOG.map(|(name, value)| (name.to_owned(), value.to_owned())),
                 )),
+            }),
+            // Whichever driver has GPUs, as `docker run --gpus` asks for it.
+            device_requests: (!self.gpus.is_empty()).then(|| {
+                vec![DeviceRequest {
+                    device_ids: Some(self.gpus),
+                    capabilities: Some(vec![vec!["gpu".to_owned()]]),
+                    ..DeviceRequest::default()
+                }]
             }),
             runtime: bounds.runtime.clone(),
             ..HostConfig::default()
@@ -209,6 +219,7 @@ mod tests {
             volumes: Vec::new(),
             has_input: false,
             network: false,
+            gpus: Vec::new(),
             memory: Bytes(0),
             processes: 0,
         }
@@ -264,6 +275,21 @@ mod tests {
             let host = container.body(&bounds()).host_config.expect("it is said");
             assert_eq!(host.pids_limit, Some(given), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_work_gets_the_gpus_that_it_was_given_and_no_other_device() {
+        let mut container = container(Path::new("/w"));
+        container.gpus = vec!["1".to_owned(), "GPU-5f".to_owned()];
+        let host = container.body(&bounds()).host_config.expect("it is said");
+        let requests = host.device_requests.expect("it is said");
+        let expected = DeviceRequest {
+            device_ids: Some(vec!["1".to_owned(), "GPU-5f".to_owned()]),
+            capabilities: Some(vec![vec!["gpu".to_owned()]]),
+            ..DeviceRequest::default()
+        };
+        assert_eq!(requests, [expected]);
+        assert_eq!((host.devices, host.privileged), (None, Some(false)));
     }
 
     #[test]

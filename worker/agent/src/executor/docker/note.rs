@@ -27,11 +27,13 @@ pub(super) struct Note {
     started_ms: u64,
     /// Its input is written, or it has none.
     pub(super) has_input: bool,
+    /// GPUs that it has.
+    pub(super) gpus: Vec<String>,
 }
 
 impl Note {
     /// Of a container that starts now.
-    pub(super) fn new(attempt: &Attempt, container: &str, has_input: bool) -> Self {
+    pub(super) fn new(attempt: &Attempt, container: &str, has_input: bool, gpus: Vec<String>) -> Self {
         Self {
             token: attempt.token,
             template: (*attempt.template).clone(),
@@ -39,6 +41,7 @@ impl Note {
             container: container.to_owned(),
             started_ms: now_ms(),
             has_input,
+            gpus,
         }
     }
 

@@ -24,6 +24,7 @@ use super::note::Note;
 use super::store::InUse;
 use crate::executor::capture::Capture;
 use crate::executor::folder::Workspace;
+use crate::executor::gpu::Taken;
 use crate::executor::kept::Kept;
 use crate::executor::{Attempt, Ended, Kill, NotRun, world_reason};
 
@@ -95,6 +96,8 @@ pub(super) struct Created {
     pub(super) disk: u64,
     /// Its image, which stays there as long as this does.
     pub(super) _image: Option<InUse>,
+    /// Its GPUs, likewise.
+    pub(super) gpus: Taken,
 }
 
 /// What comes out of a container.
@@ -174,7 +177,7 @@ impl Created {
         let attached = engine.attach_container(id, Some(options)).await;
         let AttachContainerResults { output, input: stdin } =
             attached.map_err(|error| failed("attached to", &error))?;
-        let mut note = Note::new(attempt, id, has_none);
+        let mut note = Note::new(attempt, id, has_none, self.gpus.ids());
         let note_file = &self.workspace.note;
         note.write(note_file).map_err(|error| {
             NotRun(
@@ -185,7 +188,7 @@ impl Created {
         engine
             .start_container(id, None)
             .await
-            .map_err(|error| failed("started", &error))?;
+            .map_err(|error| not_started(&error))?;
         let feed = async move {
             write(stdin, input).await;
             note.has_input = true;
@@ -383,6 +386,17 @@ pub(super) fn status(error: &DockerError) -> Option<u16> {
         DockerError::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }
+}
+
+/// The engine does not start a container.
+fn not_started(error: &DockerError) -> NotRun {
+    let NotRun(reason, text) = failed("started", error);
+    if text.contains("could not select device driver") {
+        let cure = "this worker's Docker has no driver for GPUs: its operator installs the NVIDIA Container Toolkit, or \
+                    starts the worker without --gpus";
+        return NotRun(Reason::ExecutorFailed, format!("{cure} ({error})"));
+    }
+    NotRun(reason, text)
 }
 
 /// A container cannot be `done` this to.
