@@ -19,6 +19,7 @@
 mod container;
 mod image;
 mod note;
+mod pull;
 mod run;
 mod store;
 
@@ -44,6 +45,7 @@ use wire_protocol::template::Input;
 use self::container::{Container, LABEL_WORKER, WORK};
 use self::image::ImageRef;
 use self::note::Note;
+use self::pull::Progress;
 use self::run::{Created, Guard, failed, remove, status};
 use self::store::{InUse, Uses};
 use super::command::Words;
@@ -362,9 +364,14 @@ impl Docker {
         let began = Instant::now();
         let options = CreateImageOptionsBuilder::new().from_image(name).build();
         let pulled = tokio::time::timeout(self.config.pull_within, async {
-            let mut progress = pin!(self.engine.create_image(Some(options), None, None));
-            while let Some(step) = progress.next().await {
+            let mut steps = pin!(self.engine.create_image(Some(options), None, None));
+            let mut progress = Progress::new(began);
+            while let Some(step) = steps.next().await {
                 let step = step?;
+                if progress.take(Instant::now(), &step) {
+                    let seconds = began.elapsed().as_secs();
+                    tracing::info!(event = "pulling", image = name, seconds, "has {progress}");
+                }
                 tracing::debug!(image = name, id = step.id, status = step.status, "pulling");
             }
             Ok::<_, DockerError>(())
