@@ -41,6 +41,8 @@ pub enum Fault {
     WorkerStall,
     /// A worker is asked to leave.
     WorkerDrain,
+    /// A worker takes no work for a while.
+    WorkerHold,
     /// Somebody asks for a snapshot, or a client stops reading.
     Snapshot,
     /// The wall clock has stepped when the engine starts again.
@@ -48,6 +50,7 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Those that [`Options::from_seed`] chooses from; [`Self::WorkerHold`] it chooses apart.
     const ALL: [Self; 16] = [
         Self::ConnectionLoss,
         Self::Partition,
@@ -177,6 +180,10 @@ impl Options {
         if !one_in(&mut rng, 20) {
             let share = rng.u32(1..=3);
             faults.extend(Fault::ALL.iter().copied().filter(|_| rng.u32(0..4) < share));
+        }
+        // Of a generator of its own: what seeds have found before there was this fault they find again.
+        if !faults.is_empty() && fastrand::Rng::with_seed(!seed).u8(0..3) == 0 {
+            faults.push(Fault::WorkerHold);
         }
         let large_results = one_in(&mut rng, 12);
         let retention_ms = if one_in(&mut rng, 8) {

@@ -11,7 +11,7 @@ use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, LinkId, Shard, WorkId, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
-use wire_protocol::worker_link::{Join, Report, ToWorker, Tokens, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Holding, Join, Report, ToWorker, Tokens, kind, push_control, push_empty};
 
 use crate::clock::{MS, SEC, Time};
 use crate::net::End;
@@ -191,6 +191,10 @@ impl Hostile {
             1 => Tokens::push(out, kind::STARTED, Reason::None, tokens),
             2 => Tokens::push(out, kind::RETRACTED, Reason::WorkerDraining, tokens),
             3 if rng.u8(0..6) == 0 => push_empty(out, kind::DRAINING),
+            4 if rng.bool() => {
+                let problem = rng.bool().then(|| "tired".to_owned());
+                push_control(out, kind::HOLDING, &Holding { problem });
+            }
             _ => {
                 let first = if rng.u8(0..8) == 0 {
                     rng.u64(0..5)

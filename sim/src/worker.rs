@@ -135,6 +135,10 @@ impl Worker {
         self.handle(ctx, AgentEvent::Drain)
     }
 
+    pub(crate) fn hold(&mut self, ctx: &mut Ctx, problem: Option<&str>) -> Result<(), Violation> {
+        self.handle(ctx, AgentEvent::Hold(problem))
+    }
+
     pub(crate) fn on_connected(&mut self, ctx: &mut Ctx, link: LinkId) -> Result<(), Violation> {
         if self.link() == Some(link) {
             self.handle(ctx, AgentEvent::Connected)?;
@@ -304,6 +308,9 @@ impl Worker {
                     });
                 }
                 Effect::Note(note) => {
+                    if matches!(note, Note::Holding { .. }) {
+                        ctx.trace.reach("a worker that takes no work");
+                    }
                     let uid = &self.settings.uid;
                     if !matches!(note, Note::Reconnecting { .. }) && ctx.trace.is_telling() {
                         ctx.trace.tell(ctx.clock.now(), &format!("{uid}: {note:?}"));

@@ -78,6 +78,11 @@ pub(crate) enum Event {
         life: u64,
         token: LeaseToken,
     },
+    /// Nothing keeps a worker from taking work any more.
+    Welcoming {
+        peer: PeerId,
+        life: u64,
+    },
     /// It is time for the next fault.
     Fault,
     /// What was wrong with a path, or with the disk, is over.
@@ -277,6 +282,10 @@ impl World {
             },
             Event::Ended { peer, life, token } => match &mut self.peers[peer.0] {
                 Peer::Worker(worker) if worker.lives == life => worker.on_ended(&mut self.ctx, token),
+                _ => Ok(()),
+            },
+            Event::Welcoming { peer, life } => match &mut self.peers[peer.0] {
+                Peer::Worker(worker) if worker.lives == life => worker.hold(&mut self.ctx, None),
                 _ => Ok(()),
             },
             Event::Fault => self.on_fault(),
@@ -498,6 +507,14 @@ impl World {
                     worker.drain(&mut self.ctx)?;
                 }
             }
+            Fault::WorkerHold => {
+                let chosen = self.rng.usize(..);
+                if let Some(worker) = Self::worker_at(&mut self.peers, chosen, self.options.workers) {
+                    let (peer, life) = (worker.id, worker.lives);
+                    worker.hold(&mut self.ctx, Some("its disk is full"))?;
+                    self.ctx.clock.after(lasts, Event::Welcoming { peer, life });
+                }
+            }
             Fault::Snapshot => self.engine.ask_for_snapshot(&mut self.ctx)?,
             Fault::ClockJump => {
                 let hour = 3_600 * SEC as i64;
@@ -549,6 +566,7 @@ impl World {
                 Peer::Worker(worker) => {
                     worker.stalled_until = 0;
                     worker.start(&mut self.ctx)?;
+                    worker.hold(&mut self.ctx, None)?;
                 }
                 Peer::Client(client) => client.calm_down(),
                 Peer::Hostile(hostile) => hostile.retire(&mut self.ctx),

@@ -20,7 +20,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// An engine. Dropped, it stops with all its containers.
 #[derive(Debug)]
 pub struct DockerEngine {
-    folder: tempfile::TempDir,
+    /// Its data, socket and log.
+    folder: PathBuf,
+    /// What its images are made of.
+    files: tempfile::TempDir,
+    _own: Option<tempfile::TempDir>,
     child: Option<Child>,
 }
 
@@ -31,13 +35,27 @@ impl DockerEngine {
     /// It does not start, or is not installed; the message says which, and what to do.
     #[must_use]
     pub fn start() -> Self {
+        let own = tempfile::tempdir().expect("a folder");
+        let mut engine = Self::start_in(own.path());
+        engine._own = Some(own);
+        engine
+    }
+
+    /// The same with its data in this folder, which has to be empty and to outlive it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_in(folder: &Path) -> Self {
         let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
         assert!(
             is_root,
             "a Docker Engine starts as root only: run these tests as root"
         );
         let mut engine = Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: folder.to_owned(),
+            files: tempfile::tempdir().expect("a folder"),
+            _own: None,
             child: None,
         };
         engine.start_again();
@@ -62,14 +80,14 @@ impl DockerEngine {
             assert!(
                 Instant::now() < deadline,
                 "the engine does not start:\n{}",
-                fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+                fs::read_to_string(self.folder.join("log")).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     fn spawn(&mut self) {
-        let at = |name: &str| self.folder.path().join(name);
+        let at = |name: &str| self.folder.join(name);
         let log = fs::File::options().create(true).append(true).open(at("log"));
         let log = log.expect("a log file");
         // Told to stop if the test is killed; killed, it would leave its containers behind.
@@ -101,13 +119,13 @@ impl DockerEngine {
         child.kill().expect("our child");
         child.wait().expect("our child");
         // The next one looks whether the process of this number still lives, which may be another's by then.
-        drop(fs::remove_file(self.folder.path().join("pid")));
+        drop(fs::remove_file(self.folder.join("pid")));
     }
 
     /// Its unix socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("sock")
+        self.folder.join("sock")
     }
 
     /// Runs `docker` on it.
@@ -141,7 +159,48 @@ impl DockerEngine {
     /// # Panics
     /// The engine says no.
     pub fn make_image(&self, name: &str, changes: &[&str]) {
-        let archive = self.archive();
+        self.import(&self.archive(), name, changes);
+    }
+
+    /// Makes an image of this name that takes so many mebibytes more.
+    ///
+    /// # Panics
+    /// The engine says no.
+    pub fn make_large_image(&self, name: &str, mib: usize) {
+        let large = self.files.path().join("large");
+        fs::create_dir_all(&large).expect("a folder");
+        // Each byte of its own, so that nothing is shared or compressed away.
+        let byte = |n: usize| (n.wrapping_mul(0x9e37_79b9) >> 16) as u8;
+        let filler: Vec<u8> = (0..mib << 20).map(byte).collect();
+        fs::write(large.join("filler"), filler).expect("a file");
+        let archive = self.files.path().join("large.tar");
+        fs::copy(self.archive(), &archive).expect("a copy");
+        let added = Command::new("tar")
+            .arg("-rf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&large)
+            .arg("filler")
+            .status();
+        assert!(added.expect("tar runs").success());
+        self.import(&archive, name, &[]);
+    }
+
+    /// Images, by their names.
+    ///
+    /// # Panics
+    /// The engine does not answer.
+    #[must_use]
+    pub fn images(&self) -> Vec<String> {
+        let listed = self.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        assert!(listed.status.success(), "{listed:?}");
+        let names = String::from_utf8(listed.stdout).expect("text");
+        let mut names: Vec<_> = names.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    fn import(&self, archive: &Path, name: &str, changes: &[&str]) {
         let mut arguments = vec!["import"];
         arguments.extend(changes.iter().flat_map(|change| ["--change", change]));
         arguments.extend([archive.to_str().expect("UTF-8"), name]);
@@ -150,11 +209,11 @@ impl DockerEngine {
     }
 
     fn archive(&self) -> PathBuf {
-        self.folder.path().join("root.tar")
+        self.files.path().join("root.tar")
     }
 
     fn pack(&self) {
-        let root = self.folder.path().join("root");
+        let root = self.files.path().join("root");
         fs::create_dir_all(root.join("bin")).expect("a folder");
         fs::copy("/bin/busybox", root.join("bin/busybox"))
             .expect("busybox (busybox-static) is here: `./dev test` installs it");

@@ -8,6 +8,7 @@
 //! It knows the vocabulary and what the tables are called, not the crates under test: a model of one stays with that
 //! one's tests. What goes wrong in here is a failed test, so that everything panics and says why.
 
+pub mod disk;
 pub mod docker;
 pub mod dump;
 pub mod sql;

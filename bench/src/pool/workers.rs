@@ -194,5 +194,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
         },
         executors: Vec::new(),
         clerk: None,
+        folder: None,
+        disk: None,
     }
 }

@@ -670,6 +670,7 @@ fn worker_view() -> WorkerView {
         uid: "uid-1".into(),
         name: "worker-1".into(),
         state: WorkerState::Ready,
+        problem: None,
         held: 0,
         finished: 0,
         offer: Offer {

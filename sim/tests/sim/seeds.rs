@@ -84,6 +84,7 @@ fn nothing_that_was_promised_is_broken_and_everything_settles() {
         "a torn tail",
         "a trimmed journal",
         "a work quarantined",
+        "a worker that takes no work",
         "an attempt killed",
         "a grant given",
         "intake finds the disk full",

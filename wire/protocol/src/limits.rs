@@ -21,6 +21,9 @@ pub const TEMPLATE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a name, a tag, a login, a label.
 pub const NAME_BYTES_MAX: usize = 256;
 
+/// Bytes of a worker's sentence about why it takes no work.
+pub const PROBLEM_BYTES_MAX: usize = 1024;
+
 /// Entries of a list inside a template or an offer (arguments, variables, tags, columns …).
 pub const LIST_LEN_MAX: usize = 256;
 

@@ -182,6 +182,8 @@ pub struct WorkerView {
     pub name: String,
     /// Where it is.
     pub state: WorkerState,
+    /// Why it takes no work for now, in its own words; `None`: nothing keeps it from working.
+    pub problem: Option<String>,
     /// Works it has, running or waiting there.
     pub held: u32,
     /// Works that ended there since the engine started.

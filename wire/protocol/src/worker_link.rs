@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError, Reader};
 use crate::frame;
 use crate::ids::{Epoch, LeaseToken, Shard, WorkerId};
-use crate::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
+use crate::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
 use crate::outcome::Reason;
 use crate::template::{Offer, WorkTemplate};
 use crate::units::Millis;
@@ -41,6 +41,7 @@ pub mod kind {
     pub const PING: u8 = 0x45;
     pub const DRAINING: u8 = 0x46;
     pub const GRANT_ASKED: u8 = 0x48;
+    pub const HOLDING: u8 = 0x47;
 }
 
 /// First message of a worker.
@@ -116,6 +117,31 @@ impl Join {
             return Err(DecodeError::OutOfRange {
                 field: "join: uid or slots",
                 value: 0,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a worker takes work, said when that changes and after each `Welcome` that finds it holding: the engine
+/// forgets it with the connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Holding {
+    /// Why it takes none, for people, at most [`PROBLEM_BYTES_MAX`] bytes. `None`: work is welcome again.
+    pub problem: Option<String>,
+}
+
+impl Holding {
+    /// Checks the length of the sentence.
+    ///
+    /// # Errors
+    /// It is longer than [`PROBLEM_BYTES_MAX`].
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        let bytes = self.problem.as_ref().map_or(0, String::len);
+        if bytes > PROBLEM_BYTES_MAX {
+            return Err(DecodeError::OutOfRange {
+                field: "holding: problem",
+                value: bytes as u64,
             });
         }
         Ok(())
@@ -493,6 +519,8 @@ pub enum FromWorker<'a> {
     Draining,
     /// What may it do with the files of these attempts? Answered one by one; asked again, answered again.
     GrantAsked(Tokens<'a>),
+    /// It takes no work for a while, or takes work again.
+    Holding(Holding),
 }
 
 impl<'a> FromWorker<'a> {
@@ -520,6 +548,11 @@ impl<'a> FromWorker<'a> {
             kind::PING => empty(Self::Ping)?,
             kind::DRAINING => empty(Self::Draining)?,
             kind::GRANT_ASKED => Self::GrantAsked(Tokens::parse(payload)?),
+            kind::HOLDING => {
+                let holding: Holding = codec::read_control("holding", payload)?;
+                holding.validate()?;
+                Self::Holding(holding)
+            }
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

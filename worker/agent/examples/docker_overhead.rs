@@ -16,7 +16,9 @@ use wire_protocol::ids::{Attempt as AttemptId, Epoch, LeaseToken, Shard, WorkId}
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Bytes;
-use worker_agent::executor::{Attempt, Bounds, Docker, DockerConfig, Executor, Folder, ImageAllow, Kill};
+use worker_agent::executor::{
+    Attempt, Bounds, Docker, DockerConfig, Executor, Folder, Gpus, ImageAllow, Kill,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -127,6 +129,8 @@ fn executor(engine: &DockerEngine, folder: &tempfile::TempDir) -> Arc<Docker> {
         worker: "ant".to_owned(),
         allow: ImageAllow::new(["*"]).expect("a list"),
         network: ImageAllow::default(),
+        keep: ImageAllow::default(),
+        gpus: Gpus::new(Vec::new()),
         pinned: false,
         bounds: Bounds {
             memory: Bytes::from_mib(64),

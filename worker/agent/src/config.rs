@@ -1,6 +1,7 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
 mod args;
+mod disk;
 mod docker;
 mod seeds;
 
@@ -18,7 +19,7 @@ use wire_protocol::units::Bytes;
 use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
-use crate::executor::{Allow, Executor, Folder, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
+use crate::executor::{Allow, Executor, Folder, Gpus, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
 use crate::files::{Files, FilesConfig, desk};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
@@ -223,7 +224,11 @@ impl Cli {
         let password = self.password(&seeds)?;
         let trust = self.trust()?;
         let allow = self.allow()?;
-        let sandbox = if allow.is_empty() { None } else { self.sandbox()? };
+        let mut sandbox = if allow.is_empty() { None } else { self.sandbox()? };
+        let gpus = gpus(&self.gpus)?;
+        if let Some(sandbox) = sandbox.as_mut().filter(|_| !gpus.is_empty()) {
+            sandbox.write.extend(gpu_files());
+        }
         let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
         let uid = match self.uid.filter(|uid| !uid.is_empty()) {
@@ -246,6 +251,7 @@ impl Cli {
         if offer.slots as usize + offer.prefill as usize > LEASES_PER_WORKER_MAX {
             bail!("--slots and --prefill together are more than {LEASES_PER_WORKER_MAX}");
         }
+        offer.gpus = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
         offer.tags = without_empty(self.tags);
         offer.groups = without_empty(self.groups);
         offer.executors = vec!["null".to_owned()];
@@ -262,13 +268,24 @@ impl Cli {
                 folder: Arc::clone(&folder),
                 allow,
                 sandbox,
+                gpus: Arc::clone(&gpus),
                 shim,
                 files: Some(Arc::clone(&files)),
             })));
         }
-        if let Some(docker) = self.docker.into_executor(&folder, &uid, all_images, files)? {
-            executors.push(Arc::new(docker));
+        let docker = self
+            .docker
+            .into_executor(&folder, &uid, all_images, &gpus, files)?
+            .map(Arc::new);
+        if let Some(docker) = &docker {
+            executors.push(Arc::clone(docker) as Arc<dyn Executor>);
         }
+        if docker.is_none() {
+            folder
+                .forget_containers()
+                .context("what containers of before left cannot be removed")?;
+        }
+        let disk = Some(self.disk.into_watch(folder.path(), docker)?);
         Ok(AgentConfig {
             engine,
             server_name,
@@ -285,8 +302,28 @@ impl Cli {
             },
             executors,
             clerk: Some(clerk),
+            folder: Some(folder),
+            disk,
         })
     }
+}
+
+fn gpus(given: &[String]) -> anyhow::Result<Arc<Gpus>> {
+    let ids = without_empty(given.to_vec());
+    let mut distinct = ids.clone();
+    distinct.sort();
+    distinct.dedup();
+    if distinct.len() != ids.len() {
+        bail!("--gpus (POOL_WORKER_GPUS) names one twice");
+    }
+    Ok(Gpus::new(ids))
+}
+
+/// What NVIDIA's driver puts into `/dev`, which programs read and write.
+fn gpu_files() -> Vec<PathBuf> {
+    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let is_gpu = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("nvidia");
+    devices.filter(is_gpu).map(|entry| entry.path()).collect()
 }
 
 fn without_empty(list: Vec<String>) -> Vec<String> {

@@ -9,18 +9,21 @@
 //!                                   ├─► process   commands that the operator allows
 //!                                   ├─► docker    commands in containers of images that the operator allows
 //!                                   ├─► sleep     works that take time and nothing else
-//!                                   └─► files     inputs and outputs of works ◄── HTTPS ──► file store, web
+//!                                   ├─► files     inputs and outputs of works ◄── HTTPS ──► file store, web
+//!                                   └─► watch     disks: images that go, and why no work is taken
 //! ```
 //!
 //! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
 //! Deliberately absent: the chain.
 
 mod config;
+mod disk;
 mod doctor;
 pub mod executor;
 pub mod files;
 mod resources;
 mod shell;
+mod watch;
 mod wire;
 
 use std::future::Future;
@@ -36,11 +39,13 @@ use wire_protocol::codec::DecodeError;
 use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
+pub use crate::disk::Marks;
+pub use crate::watch::DiskWatch;
 pub use wire_link::{Connector, Fingerprint, Trust};
 pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
-use crate::executor::{Executor, shim};
+use crate::executor::{Executor, Folder, shim};
 use crate::files::Clerk;
 use crate::shell::Shell;
 
@@ -59,6 +64,10 @@ pub struct AgentConfig {
     pub executors: Vec<Arc<dyn Executor>>,
     /// Where executors ask what they may do with files; `None`: they have none.
     pub clerk: Option<Clerk>,
+    /// Where reports are kept until they are recorded. `None`: nowhere; a worker that is killed makes none of them.
+    pub folder: Option<Arc<Folder>>,
+    /// Which disks to look at. `None`: none; then the worker never holds because of one, and removes no images.
+    pub disk: Option<DiskWatch>,
 }
 
 /// Why an agent cannot begin.
@@ -98,19 +107,25 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         mut settings,
         executors,
         clerk,
+        folder,
+        disk,
     } = config;
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());
     }
     settings.validate()?;
+    let mut attempts = Vec::new();
     for executor in &executors {
-        Arc::clone(executor).begin().await;
+        let begun = Arc::clone(executor).begin().await;
+        attempts.extend(begun.into_iter().map(|token| (Arc::clone(executor), token)));
     }
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);
     Ok(
         Shell::new(agent, connector, engine, server_name, executors, clerk)
+            .resuming(folder, attempts)
+            .watching(disk)
             .run(shutdown)
             .await,
     )

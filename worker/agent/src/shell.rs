@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant as TokioInstant;
 use wire_link::Connector;
@@ -15,11 +16,11 @@ use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Instant;
-use wire_protocol::worker_link::Report;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
-use crate::executor::{Attempt, Ended, Executor, Kill, Killer};
+use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer};
 use crate::files::Clerk;
+use crate::watch::DiskWatch;
 use crate::wire::{Turn, Wire};
 
 pub(crate) struct Shell {
@@ -36,6 +37,12 @@ pub(crate) struct Shell {
     running: HashMap<task::Id, Started>,
     /// By token, so that a kill finds its task.
     ids: HashMap<LeaseToken, task::Id>,
+    /// Reports until they are recorded, for the next process of this worker.
+    folder: Option<Arc<Folder>>,
+    /// What keeps the worker from taking work.
+    problem: Option<watch::Receiver<Option<String>>>,
+    /// What looks for that; it ends with the shell.
+    watching: JoinSet<()>,
 }
 
 /// An attempt that an executor runs.
@@ -66,7 +73,59 @@ impl Shell {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             ids: HashMap::new(),
+            folder: None,
+            problem: None,
+            watching: JoinSet::new(),
         }
+    }
+
+    /// The same with what an earlier process of this worker left: attempts that executors can take up, and reports.
+    pub(crate) fn resuming(
+        mut self,
+        folder: Option<Arc<Folder>>,
+        attempts: Vec<(Arc<dyn Executor>, LeaseToken)>,
+    ) -> Self {
+        let mut reports = 0_usize;
+        if let Some(folder) = &folder {
+            folder
+                .kept()
+                .each(|report| reports += usize::from(self.agent.resume_report(report)));
+        }
+        let (mut resumed, mut given_up) = (0_usize, 0_usize);
+        for (executor, token) in attempts {
+            let (killer, kill) = Kill::pair();
+            let id = self.tasks.spawn(executor.resume(token, kill)).id();
+            if self.agent.resume(token) {
+                resumed += 1;
+                self.ids.insert(token, id);
+                let killer = Some(killer);
+                self.running.insert(id, Started { token, killer });
+            } else {
+                // Without its killer it stops.
+                given_up += 1;
+            }
+        }
+        if resumed + given_up + reports > 0 {
+            tracing::info!(
+                event = "resumed",
+                works = resumed,
+                reports,
+                given_up,
+                "takes up what this worker ran before it was started again"
+            );
+        }
+        self.folder = folder;
+        self
+    }
+
+    /// The same with an eye on the disks.
+    pub(crate) fn watching(mut self, disk: Option<DiskWatch>) -> Self {
+        if let Some(disk) = disk {
+            let (say, problem) = watch::channel(None);
+            self.watching.spawn(disk.run(say));
+            self.problem = Some(problem);
+        }
+        self
     }
 
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Exit {
@@ -84,6 +143,7 @@ impl Shell {
                 wire,
                 clerk,
                 tasks,
+                problem,
                 ..
             } = &mut self;
             tokio::select! {
@@ -92,6 +152,7 @@ impl Shell {
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
                 token = asked(clerk) => self.handle(Event::GrantAsked(token)),
+                problem = next_problem(problem) => self.handle(Event::Hold(problem.as_deref())),
                 () = until(deadline) => self.handle(Event::Tick),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
@@ -102,6 +163,7 @@ impl Shell {
                 self.on_ended(ended);
             }
             self.handle(Event::Flush);
+            self.let_go();
         };
         // Dropping an attempt stops it.
         self.tasks.shutdown().await;
@@ -111,6 +173,16 @@ impl Shell {
 
     fn handle(&mut self, event: Event<'_>) {
         self.agent.handle(self.clock.now(), event, &mut self.effects);
+    }
+
+    /// Keeps no report longer than the engine needs it.
+    fn let_go(&self) {
+        if let Some(folder) = &self.folder {
+            let runs = |token| self.ids.contains_key(&token);
+            folder
+                .kept()
+                .retain(|token| runs(token) || self.agent.has_report(token));
+        }
     }
 
     fn on_turn(&mut self, turn: &Turn) {
@@ -141,13 +213,12 @@ impl Shell {
     }
 
     fn report(&mut self, token: LeaseToken, ended: &Ended) {
-        self.handle(Event::Ended(Report {
-            token,
-            reason: ended.reason,
-            exit_code: ended.exit_code,
-            elapsed_us: u32::try_from(ended.elapsed.as_micros()).unwrap_or(u32::MAX),
-            result: &ended.result,
-        }));
+        self.handle(Event::Ended(ended.report(token)));
+        if let Some(folder) = &self.folder
+            && self.agent.has_report(token)
+        {
+            folder.kept().keep(token, ended);
+        }
     }
 
     /// Performs the effects of all events so far, in order.
@@ -207,6 +278,16 @@ async fn asked(clerk: &mut Option<Clerk>) -> LeaseToken {
         Some(clerk) => clerk.asked().await,
         None => std::future::pending().await,
     }
+}
+
+/// What keeps the worker from taking work, once that has changed.
+async fn next_problem(problem: &mut Option<watch::Receiver<Option<String>>>) -> Option<String> {
+    if let Some(receiver) = problem
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn until(deadline: Option<TokioInstant>) {
@@ -272,6 +353,14 @@ fn log(note: &Note) {
         }
         Note::Cordoned { reason } => tracing::info!(event = "cordoned", reason, "no further work will come"),
         Note::Uncordoned => tracing::info!(event = "uncordoned", "work will come again"),
+        Note::Holding { problem } => {
+            tracing::warn!(
+                event = "holding",
+                problem,
+                "takes no work, and the engine is told why"
+            );
+        }
+        Note::Welcoming => tracing::info!(event = "welcoming", "takes work again"),
         Note::Draining { reason } => {
             tracing::info!(event = "draining", reason, "finishes what runs, then leaves")
         }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard};
-use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
+use wire_protocol::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Offer;
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{Join, Report, Tokens, Welcome, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Holding, Join, Report, Tokens, Welcome, kind, push_control, push_empty};
 
 use crate::backoff::Backoff;
 use crate::effect::{Disconnect, Effect, Effects, Exit, Note};
@@ -94,6 +94,8 @@ pub struct Agent {
     /// Until when the leases that it holds are its own, as far as it can know.
     leases_until: Instant,
     draining: bool,
+    /// Why it takes no work.
+    problem: Option<String>,
     backoff: Backoff,
     now: Instant,
     /// Tokens of an answer that is being made; kept for its memory.
@@ -152,6 +154,8 @@ pub struct Status {
     pub phase: Phase,
     /// It takes no further work.
     pub draining: bool,
+    /// It takes no work for now, see [`Event::Hold`].
+    pub holding: bool,
     /// Works that wait for a slot.
     pub waiting: usize,
     /// Slots in use, also by works that were told to stop.
@@ -180,11 +184,60 @@ impl Agent {
             asking: BTreeSet::new(),
             leases_until: Instant(0),
             draining: false,
+            problem: None,
             backoff: Backoff::new(seed),
             now: Instant(0),
             tokens: Vec::new(),
             settings,
         }
+    }
+
+    /// Takes up an attempt that an earlier process of this worker started and that still runs, or has ended meanwhile: it
+    /// is presented with the first `Join`, and goes on if the engine adopts it. Nothing is started; its end is said by
+    /// [`Event::Ended`]. `false`: there is no slot for it, or it is known; it has to be stopped, and its lease is given up.
+    ///
+    /// # Panics
+    /// After the first event.
+    #[must_use]
+    pub fn resume(&mut self, token: LeaseToken) -> bool {
+        self.assert_new();
+        let free =
+            self.held.has_free_slot() && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX;
+        let resumes = free && !self.held.knows(token);
+        if resumes {
+            self.held.start(self.now, token);
+        }
+        resumes
+    }
+
+    /// Takes up a report that an earlier process of this worker could not make, or of which it did not hear that it is
+    /// recorded. `false`: there is no room for it, or the attempt is known; it is given up.
+    ///
+    /// # Panics
+    /// After the first event, or if the result is longer than [`RESULT_BYTES_MAX`].
+    #[must_use]
+    pub fn resume_report(&mut self, report: &Report<'_>) -> bool {
+        self.assert_new();
+        let bytes = report.result.len();
+        assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
+        let has_room = self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX
+            && self.reports.bytes() < REPORT_BYTES_MAX;
+        let resumes = has_room && self.held.report_at_once(report.token);
+        if resumes {
+            self.reports.push(report);
+        }
+        resumes
+    }
+
+    fn assert_new(&self) {
+        let is_new = matches!(self.link, Link::Waiting { at: Instant(0) }) && self.now == Instant(0);
+        assert!(is_new, "what is resumed is known before anything happens");
+    }
+
+    /// The attempt has ended, and its report is not known to be recorded.
+    #[must_use]
+    pub fn has_report(&self, token: LeaseToken) -> bool {
+        self.held.has_report(token)
     }
 
     /// Takes one event in, and appends what is to be done.
@@ -206,6 +259,7 @@ impl Agent {
             Event::Ended(report) => self.on_ended(&report),
             Event::GrantAsked(token) => self.on_grant_asked(token, effects),
             Event::Drain => self.drain("the worker was asked to stop", effects),
+            Event::Hold(problem) => self.hold(problem, effects),
             Event::Flush => self.flush(effects),
             Event::Tick => self.on_tick(effects),
         }
@@ -248,6 +302,7 @@ impl Agent {
                 Link::Left => Phase::Left,
             },
             draining: self.draining,
+            holding: self.problem.is_some(),
             waiting: self.held.waiting(),
             running: self.held.running(),
             unacknowledged: self.reports.len(),
@@ -283,7 +338,7 @@ impl Agent {
         );
         let joined = matches!(self.link, Link::Joined(_));
         assert!(
-            !(joined && self.draining && self.held.waiting() > 0),
+            !(joined && self.closed_because().is_some() && self.held.waiting() > 0),
             "waiting works go back"
         );
     }
@@ -370,12 +425,55 @@ impl Agent {
         };
         joined.said = self.now;
         effects.send(|out| push_empty(out, kind::DRAINING));
+        self.return_waiting(Reason::WorkerDraining, effects);
+    }
+
+    fn hold(&mut self, problem: Option<&str>, effects: &mut Effects) {
+        let problem = problem.map(|text| text[..text.floor_char_boundary(PROBLEM_BYTES_MAX)].to_owned());
+        if self.problem == problem {
+            return;
+        }
+        effects.note(match &problem {
+            Some(problem) => Note::Holding {
+                problem: problem.clone(),
+            },
+            None => Note::Welcoming,
+        });
+        self.problem = problem;
+        self.say_holding(effects);
+    }
+
+    /// Tells an engine that is there whether to send work, before what has not started goes back: so it does not come
+    /// again.
+    fn say_holding(&mut self, effects: &mut Effects) {
+        let Link::Joined(joined) = &mut self.link else {
+            return;
+        };
+        joined.said = self.now;
+        let problem = self.problem.clone();
+        let holds = problem.is_some();
+        effects.send(|out| push_control(out, kind::HOLDING, &Holding { problem }));
+        if holds {
+            self.return_waiting(Reason::NoRoom, effects);
+        }
+    }
+
+    fn return_waiting(&mut self, reason: Reason, effects: &mut Effects) {
         let mut tokens = mem::take(&mut self.tokens);
         while let Some(waiting) = self.held.dequeue() {
             tokens.push(waiting.token);
         }
-        self.say_tokens(kind::RETRACTED, Reason::WorkerDraining, &tokens, effects);
+        self.say_tokens(kind::RETRACTED, reason, &tokens, effects);
         self.put_back(tokens);
+    }
+
+    /// Why nothing starts here whatever comes, in the words in which it goes back.
+    fn closed_because(&self) -> Option<Reason> {
+        if self.draining {
+            Some(Reason::WorkerDraining)
+        } else {
+            self.problem.is_some().then_some(Reason::NoRoom)
+        }
     }
 
     fn leave_when_drained(&mut self, effects: &mut Effects) {
@@ -474,7 +572,7 @@ impl Agent {
     /// A further work may start: there is a slot, room for its report, and its lease has not run out.
     fn may_start(&self) -> bool {
         self.held.has_free_slot()
-            && !self.draining
+            && self.closed_because().is_none()
             && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX
             && self.reports.bytes() < REPORT_BYTES_MAX
             && self.now < self.leases_until

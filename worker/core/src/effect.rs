@@ -168,6 +168,13 @@ pub enum Note {
         /// Who wants it: the engine's reason, or that of the process.
         reason: String,
     },
+    /// The worker takes no work until [`Note::Welcoming`].
+    Holding {
+        /// What keeps it from it.
+        problem: String,
+    },
+    /// The worker takes work again.
+    Welcoming,
     /// A report of this worker had been superseded.
     Stale {
         /// Its token.

@@ -31,6 +31,10 @@ pub enum Event<'a> {
     GrantAsked(LeaseToken),
     /// Whoever runs the worker wants it to leave: finish what runs, return the rest, exit. A repeat is ignored.
     Drain,
+    /// Something keeps the worker from taking work, and this is what, or work is welcome again (`None`). What runs goes
+    /// on, what waits goes back. It holds until it is said otherwise, over all connections; a sentence longer than
+    /// [`wire_protocol::limits::PROBLEM_BYTES_MAX`] is cut. A repeat is ignored.
+    Hold(Option<&'a str>),
     /// Everything that is there was handed over: say what has ended. A shell that never says so gets the same
     /// from the next [`Event::Tick`].
     Flush,

@@ -92,6 +92,10 @@ impl Held {
         }
     }
 
+    pub(crate) fn has_report(&self, token: LeaseToken) -> bool {
+        self.places.get(&token) == Some(&Place::Reported)
+    }
+
     pub(crate) fn waiting_tokens(&self) -> impl Iterator<Item = LeaseToken> {
         self.waiting.iter().map(|waiting| waiting.token)
     }

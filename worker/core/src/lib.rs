@@ -5,7 +5,7 @@
 //! effects, byte for byte, so one thread can simulate a whole pool of them.
 //!
 //! ```text
-//!        Event::{Connected, Frame, Disconnected}      Event::Ended            Event::{Tick, Flush, Drain}
+//!        Event::{Connected, Frame, Disconnected}      Event::Ended            Event::{Tick, Flush, Drain, Hold}
 //!  link ───────────────────────────────────────┐  executors ──────┐   clock, operator ───────┐
 //!                                              ▼                  ▼                          ▼
 //!                                        ┌──────────────────── Agent::handle ────────────────────┐
@@ -19,10 +19,13 @@
 //!
 //! | it is | from | until | the engine reads |
 //! | --- | --- | --- | --- |
-//! | waiting | `Assign`, no free slot | a slot is free · `Retract` · `Cancel` · drain | `Retracted` if it is given back |
+//! | waiting | `Assign`, no free slot | a slot is free · `Retract` · `Cancel` · drain · hold | `Retracted` if it is given back |
 //! | running | `Start` | `Ended` | `Started`, if it lasts [`STARTED_AFTER`] or somebody asks for it back |
 //! | stopping | `Cancel`, or not adopted | `Ended` | nothing more |
 //! | reported | `Ended` | `Recorded` | `Finished`, once a connection |
+//!
+//! What an earlier process of the worker left running or unreported is taken up before the first event
+//! ([`Agent::resume`], [`Agent::resume_report`]) and then like what it held itself.
 //!
 //! A token is in at most one of these places, and a second assignment of it changes nothing. What a worker
 //! holds outlives its connections: it is presented with the next `Join`, and `Welcome` says what of it goes

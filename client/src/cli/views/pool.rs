@@ -108,12 +108,23 @@ impl Show for BagView {
     }
 }
 
+/// What becomes of works for this worker, in a word.
+fn state_of(worker: &WorkerView) -> String {
+    let holds = if worker.problem.is_some() {
+        ", takes no work"
+    } else {
+        ""
+    };
+    format!("{}{holds}", worker.state)
+}
+
 #[derive(Serialize)]
 pub(crate) struct WorkerJson<'a> {
     worker: u32,
     name: &'a str,
     uid: &'a str,
     state: String,
+    problem: Option<&'a str>,
     held: u32,
     finished: u64,
     silent_ms: u64,
@@ -143,6 +154,7 @@ impl Show for WorkerView {
             name: &self.name,
             uid: &self.uid,
             state: self.state.to_string(),
+            problem: self.problem.as_deref(),
             held: self.held,
             finished: self.finished,
             silent_ms: self.silent_for.0,
@@ -155,7 +167,7 @@ impl Show for WorkerView {
         vec![
             self.worker.to_string(),
             self.name.clone(),
-            self.state.to_string(),
+            state_of(self),
             self.offer.slots.to_string(),
             self.held.to_string(),
             self.finished.to_string(),
@@ -190,7 +202,13 @@ impl Show for WorkerView {
             ("uid", self.uid.clone()),
             (
                 "state",
-                format!("{}, last heard of {} ago", self.state, self.silent_for),
+                match &self.problem {
+                    Some(problem) => format!(
+                        "{}, takes no work: {problem}; last heard of {} ago",
+                        self.state, self.silent_for
+                    ),
+                    None => format!("{}, last heard of {} ago", self.state, self.silent_for),
+                },
             ),
             (
                 "works",

@@ -92,6 +92,7 @@ fn worker() -> WorkerView {
         uid: "u-1".into(),
         name: "worker-1".into(),
         state: WorkerState::Ready,
+        problem: Some("disk full".into()),
         held: 2,
         finished: 30,
         offer: Offer {

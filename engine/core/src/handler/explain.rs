@@ -115,14 +115,12 @@ impl Scheduler {
         let (taking, closed): (Vec<&Worker>, Vec<&Worker>) =
             able.into_iter().partition(|worker| worker.takes_work());
         for worker in closed.iter().take(EXAMPLES_MAX) {
-            facts.push(format!(
-                "{} could run it but is {}",
-                worker.about.name, worker.state
-            ));
+            let because = worker.closed_because().expect("it is given nothing");
+            facts.push(format!("{} could run it but {because}", worker.about.name));
         }
         if taking.is_empty() {
             return format!(
-                "all {} workers that could run it are cordoned or draining",
+                "all {} workers that could run it are cordoned, draining or take no work",
                 closed.len()
             );
         }
@@ -157,6 +155,9 @@ impl Scheduler {
                 "it is draining: it finishes what it has and gets nothing more".to_owned()
             }
             WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
+            WorkerState::Ready if let Some(problem) = &worker.about.problem => {
+                format!("the worker takes no work: {problem}")
+            }
             WorkerState::Ready if worker.held_len() >= worker.slots => {
                 "all of its slots are taken".to_owned()
             }

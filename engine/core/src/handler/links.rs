@@ -24,6 +24,7 @@ impl Scheduler {
             }),
             FromWorker::Draining => self.on_draining(worker, effects),
             FromWorker::GrantAsked(tokens) => self.on_grant_asked(link, worker, *tokens, effects),
+            FromWorker::Holding(holding) => self.on_holding(worker, holding.problem.as_deref(), effects),
         }
     }
 

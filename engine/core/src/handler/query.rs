@@ -309,6 +309,7 @@ impl Scheduler {
             uid: worker.about.uid.clone(),
             name: worker.about.name.clone(),
             state: worker.state,
+            problem: worker.about.problem.clone(),
             held: worker.held_len(),
             finished: worker.about.finished_before + worker.reports,
             offer: worker.about.offer.clone(),
@@ -368,6 +369,7 @@ fn worker_bytes(worker: &Worker) -> usize {
         &worker.about.uid,
         &worker.about.name,
         &worker.about.version,
+        worker.about.problem.as_ref().unwrap_or(&offer.os),
         &offer.os,
         &offer.arch,
     ];

@@ -58,6 +58,7 @@ impl Scheduler {
         worker.about.ask_again_at = self.now;
         worker.about.templates.clear();
         worker.about.template_turn = 0;
+        (worker.holding, worker.about.problem) = (false, None);
         worker.last_seen = self.now;
         worker.last_report = self.now;
         let event = if worker.cordoned {
@@ -125,6 +126,7 @@ impl Scheduler {
             recent: Known::NONE,
             state: WorkerState::Lost,
             cordoned: false,
+            holding: false,
             listed: (false, false),
             overfull: false,
             lease_armed: false,
@@ -138,6 +140,7 @@ impl Scheduler {
                 ask_again_at: Instant(0),
                 templates: Vec::new(),
                 template_turn: 0,
+                problem: None,
             }),
         });
     }
@@ -254,6 +257,7 @@ impl Scheduler {
     pub(crate) fn on_worker_link_closed(&mut self, id: WorkerId, effects: &mut Effects) {
         let worker = self.workers.get_mut(id).expect("linked workers are known");
         worker.link = None;
+        (worker.holding, worker.about.problem) = (false, None);
         worker.about.ask_again_at = self.now;
         self.counters.workers_connected -= 1;
         self.counters.slots -= u64::from(worker.slots);
@@ -316,6 +320,16 @@ impl Scheduler {
     pub(crate) fn on_draining(&mut self, id: WorkerId, effects: &mut Effects) {
         self.change_worker(id, WorkerEvent::Drained, Reason::WorkerDraining, effects);
         self.leave_if_drained(id, effects);
+    }
+
+    /// The worker takes no work, or takes work again. What it holds it keeps or gives back itself. Nothing is recorded:
+    /// it is true of this connection alone, and a worker of which it is still true says so again after it has joined.
+    pub(crate) fn on_holding(&mut self, id: WorkerId, problem: Option<&str>, effects: &mut Effects) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        worker.holding = problem.is_some();
+        worker.about.problem = problem.map(str::to_owned);
+        self.list_room(id);
+        self.fill(id, effects);
     }
 
     pub(crate) fn leave_if_drained(&mut self, id: WorkerId, effects: &mut Effects) {

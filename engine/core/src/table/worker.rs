@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) state: WorkerState,
     /// An operator's cordon, which outlasts its connections.
     pub(crate) cordoned: bool,
+    /// It said that it takes no work; [`About::problem`] says why. Ends with its connection.
+    pub(crate) holding: bool,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
     /// It holds more than its slots, and is listed for that.
@@ -77,6 +79,8 @@ pub(crate) struct About {
     /// What this connection has defined, by number.
     pub(crate) templates: Vec<TemplateName>,
     pub(crate) template_turn: usize,
+    /// Why it takes no work for now, in its own words.
+    pub(crate) problem: Option<String>,
 }
 
 /// A template and the generation of its slot; no generation is 0.
@@ -181,7 +185,16 @@ impl Worker {
 
     /// It may be given works.
     pub(crate) fn takes_work(&self) -> bool {
-        self.state == WorkerState::Ready && self.link.is_some()
+        self.state == WorkerState::Ready && self.link.is_some() && !self.holding
+    }
+
+    /// Why it is given nothing, for people; `None`: it is given works.
+    pub(crate) fn closed_because(&self) -> Option<String> {
+        match &self.about.problem {
+            Some(problem) if self.is_connected() => Some(format!("takes no work: {problem}")),
+            _ if self.takes_work() => None,
+            _ => Some(format!("is {}", self.state)),
+        }
     }
 
     pub(crate) fn is_connected(&self) -> bool {

@@ -10,7 +10,7 @@ use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::{Offer, Rows, WorkTemplate};
 use wire_protocol::units::Bytes;
 use wire_protocol::view::{Filter, Reply, StatusView, WorkState, WorkView};
-use wire_protocol::worker_link::{Join, Report, Tokens, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Holding, Join, Report, Tokens, kind, push_control, push_empty};
 
 use super::{ClientHeard, FakeClient, FakeWorker, Lease, Pool, Told, WorkerHeard};
 
@@ -306,6 +306,11 @@ impl Pool {
 
     pub(crate) fn draining(&mut self, link: LinkId) {
         self.worker_says(link, |out| push_empty(out, kind::DRAINING));
+    }
+
+    pub(crate) fn holding(&mut self, link: LinkId, problem: Option<&str>) {
+        let problem = problem.map(str::to_owned);
+        self.worker_says(link, |out| push_control(out, kind::HOLDING, &Holding { problem }));
     }
 
     /// Sends a command and takes the answer.

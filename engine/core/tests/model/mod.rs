@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) offer: Offer,
     /// It is connected, and neither cordoned nor leaving.
     pub(crate) takes: bool,
+    /// It said that it takes no work, on this connection.
+    pub(crate) holding: bool,
     pub(crate) connected: bool,
     pub(crate) last_seen: Instant,
 }
@@ -185,7 +187,10 @@ impl Model {
         };
         assert!(earliest <= self.now, "{token} was leased during its backoff");
         assert!(!self.disk_full, "{token} was leased to {id} on a full disk");
-        assert!(worker.takes, "{id} takes no works and got {token}");
+        assert!(
+            worker.takes && !worker.holding,
+            "{id} takes no works and got {token}"
+        );
         assert_eq!(token.attempt.0, work.attempt + 1, "attempts are counted");
         assert_eq!((&lease.row, &lease.template), (&work.row, &bag.template));
         assert!(self.can_run(worker, bag), "{id} cannot run {token}");
@@ -221,7 +226,11 @@ impl Model {
         if !dispatching || self.disk_full {
             return;
         }
-        for (id, worker) in self.workers.iter().filter(|(_, worker)| worker.takes) {
+        for (id, worker) in self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.takes && !worker.holding)
+        {
             if self.held_by(*id).len() as u32 >= worker.offer.slots {
                 continue;
             }
@@ -307,6 +316,7 @@ impl Model {
             Worker {
                 offer,
                 takes,
+                holding: false,
                 connected: true,
                 last_seen,
             },
@@ -333,6 +343,7 @@ impl Model {
             *worker = Worker {
                 connected: false,
                 takes: false,
+                holding: false,
                 last_seen: now,
                 offer: worker.offer.clone(),
             };

@@ -281,6 +281,17 @@ impl Both {
                     pool.draining(link);
                 });
             }
+            Act::Holding { worker, holds } => {
+                let hand = &self.hands[worker];
+                let Some((link, id)) = hand.link.zip(hand.id) else {
+                    return;
+                };
+                self.event(|pool, model| {
+                    let worker = model.workers.get_mut(&id).expect("it joined");
+                    (worker.last_seen, worker.holding) = (pool.now, holds);
+                    pool.holding(link, holds.then_some("the disk is full"));
+                });
+            }
             Act::Leave { worker } => {
                 if let Some(link) = self.hands[worker].link.take() {
                     let id = self.hands[worker].id.expect("it joined");

@@ -280,7 +280,7 @@ fn every_cause_of_waiting_is_explained() {
     pool.command(operator, Command::Cordon(WorkerId(2)));
     let text = why(&mut pool, operator, 1);
     assert!(
-        text.starts_with("all 1 workers that could run it are cordoned or draining"),
+        text.starts_with("all 1 workers that could run it are cordoned, draining or take no work"),
         "{text}"
     );
     pool.finish(link, &leases);

@@ -53,6 +53,10 @@ pub(crate) enum Act {
     Drain {
         worker: usize,
     },
+    Holding {
+        worker: usize,
+        holds: bool,
+    },
     Leave {
         worker: usize,
     },
@@ -107,6 +111,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         2 => (n.clone(), 0..4_usize, 0..4_usize)
             .prop_map(|(worker, count, reason)| Act::GiveBack { worker, count, reason }),
         1 => n.clone().prop_map(|worker| Act::Drain { worker }),
+        2 => (n.clone(), any::<bool>()).prop_map(|(worker, holds)| Act::Holding { worker, holds }),
         2 => n.clone().prop_map(|worker| Act::Leave { worker }),
         1 => n.clone().prop_map(|client| Act::ClientLeaves { client }),
         1 => (n.clone(), any::<usize>()).prop_map(|(client, bag)| Act::Follow { client, bag }),
@@ -301,6 +306,11 @@ impl World {
             Act::Drain { worker } => {
                 if let Some(link) = self.hands[worker].link {
                     self.pool.draining(link);
+                }
+            }
+            Act::Holding { worker, holds } => {
+                if let Some(link) = self.hands[worker].link {
+                    self.pool.holding(link, holds.then_some("the disk is full"));
                 }
             }
             Act::Leave { worker } => {

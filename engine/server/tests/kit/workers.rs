@@ -1,5 +1,6 @@
 //! Workers: real processes, and agents inside the test for works that need none.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,6 +23,17 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker of this name that may run `allow`.
     pub(crate) fn start(engine: &Engine, name: &str, slots: u32, allow: &str) -> Self {
+        Self::start_with(engine, name, slots, allow, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(
+        engine: &Engine,
+        name: &str,
+        slots: u32,
+        allow: &str,
+        variables: &[(&str, &OsStr)],
+    ) -> Self {
         let log = engine.folder().join(format!("{name}.log"));
         let file = File::options()
             .create(true)
@@ -39,6 +51,7 @@ impl Worker {
             .env("POOL_WORKER_FOLDER", engine.folder().join(name))
             // Works of tests leave marks there.
             .env("POOL_PROCESS_WRITE", engine.folder())
+            .envs(variables.iter().copied())
             .args(["--name", name, "--slots", &slots.to_string(), "--allow", allow])
             .stdin(Stdio::null())
             .stderr(file)
@@ -165,5 +178,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
         },
         executors: Vec::new(),
         clerk: None,
+        folder: None,
+        disk: None,
     }
 }

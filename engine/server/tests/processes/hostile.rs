@@ -83,7 +83,14 @@ async fn strangers_are_closed_with_a_reason_and_change_nothing() {
     let before = client.status().await.expect("an answer").lsn;
 
     let clients_kinds = [c::OPEN, c::ROWS, c::COMMAND, c::QUERY, c::FOLLOW];
-    let workers_kinds = [w::FINISHED, w::STARTED, w::RETRACTED, w::PING, w::DRAINING];
+    let workers_kinds = [
+        w::FINISHED,
+        w::STARTED,
+        w::RETRACTED,
+        w::PING,
+        w::DRAINING,
+        w::HOLDING,
+    ];
     for (what, bytes, code, reason) in
         strangers_cases(c::LOGIN, &clients_kinds, &[w::JOIN, w::PING, c::WELCOME])
     {

@@ -197,6 +197,9 @@ fn from_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::Retracted { reason, tokens }).boxed(),
         select(vec![Message::Ping, Message::Draining]).boxed(),
         listed(|reason, tokens| Message::GrantAsked { reason, tokens }).boxed(),
+        option::of(text())
+            .prop_map(|problem| Message::Holding(worker_link::Holding { problem }))
+            .boxed(),
     ]
     .boxed()
 }

@@ -109,6 +109,7 @@ pub(crate) enum Message {
         reason: Reason,
         tokens: Vec<LeaseToken>,
     },
+    Holding(worker_link::Holding),
 
     WorkerWelcome(worker_link::Welcome),
     WorkerRefused(worker_link::Refused),
@@ -258,6 +259,7 @@ impl Message {
                 reason: it.reason(),
                 tokens: it.iter().collect(),
             },
+            FromWorker::Holding(it) => Self::Holding(it),
         }
     }
 
@@ -378,6 +380,7 @@ impl Message {
             Self::Ping => push_empty(out, worker::PING),
             Self::Draining => push_empty(out, worker::DRAINING),
             Self::GrantAsked { reason, tokens } => push_tokens(out, worker::GRANT_ASKED, *reason, tokens),
+            Self::Holding(it) => push_control(out, worker::HOLDING, it),
             Self::WorkerWelcome(it) => push_control(out, worker::WELCOME, it),
             Self::WorkerRefused(it) => push_control(out, worker::REFUSED, it),
             Self::Template(it) => push_control(out, worker::TEMPLATE, it),

@@ -200,6 +200,16 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
                 tokens: tokens(),
             },
         ),
+        (
+            "holding.problem",
+            Message::Holding(worker_link::Holding {
+                problem: Some(text("the disk of /var/lib/pool is 96 % full")),
+            }),
+        ),
+        (
+            "holding.none",
+            Message::Holding(worker_link::Holding { problem: None }),
+        ),
     ]
 }
 
@@ -456,6 +466,7 @@ fn worker_view() -> WorkerView {
         uid: text("6f1c"),
         name: text("rack-3"),
         state: WorkerState::Cordoned,
+        problem: Some(text("the disk is full")),
         held: 3,
         finished: 12_345,
         offer: offer(),

@@ -8,6 +8,7 @@ use daemon::log::LogConfig;
 use wire_link::Fingerprint;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 
+use super::disk::DiskArgs;
 use super::docker::DockerArgs;
 use crate::executor::SandboxMode;
 use crate::files::Fetch;
@@ -103,6 +104,11 @@ pub(super) struct Cli {
     #[arg(long, env = "POOL_WORKER_PREFILL", value_parser = clap::value_parser!(u32).range(0..=LEASES_PER_WORKER_MAX as i64))]
     pub(super) prefill: Option<u32>,
 
+    /// GPUs that works may have, by what their driver calls them (`nvidia-smi -L`: number or UUID); each
+    /// is one work's at a time. Containers need the NVIDIA Container Toolkit
+    #[arg(long, value_name = "GPU,…", env = "POOL_WORKER_GPUS", value_delimiter = ',')]
+    pub(super) gpus: Vec<String>,
+
     /// Tags that works may ask for
     #[arg(long, value_name = "TAG,…", env = "POOL_WORKER_TAGS", value_delimiter = ',')]
     pub(super) tags: Vec<String>,
@@ -171,6 +177,9 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) docker: DockerArgs,
+
+    #[command(flatten)]
+    pub(super) disk: DiskArgs,
 
     #[command(flatten)]
     pub(super) log: LogConfig,

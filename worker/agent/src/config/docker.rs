@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use wire_protocol::units::Bytes;
 
-use crate::executor::{Bounds, Docker, DockerConfig, Folder, ImageAllow};
+use crate::executor::{Bounds, Docker, DockerConfig, Folder, Gpus, ImageAllow};
 use crate::files::Files;
 
 /// What the operator of a worker says of containers.
@@ -33,6 +33,10 @@ pub(super) struct DockerArgs {
         value_delimiter = ','
     )]
     docker_network: Vec<String>,
+
+    /// Images that are never removed to make room, by the same words
+    #[arg(long, value_name = "IMAGE,…", env = "POOL_DOCKER_KEEP", value_delimiter = ',')]
+    docker_keep: Vec<String>,
 
     /// Run only images that a work names by their digest, so that nobody can put others in their place
     #[arg(long, env = "POOL_DOCKER_PINNED")]
@@ -103,6 +107,7 @@ impl DockerArgs {
         folder: &Arc<Folder>,
         worker: &str,
         all_images: bool,
+        gpus: &Arc<Gpus>,
         files: Arc<Files>,
     ) -> anyhow::Result<Option<Docker>> {
         let allow = self.allow(all_images)?;
@@ -112,6 +117,7 @@ impl DockerArgs {
             );
         }
         let network = images(&self.docker_network, "--docker-network (POOL_DOCKER_NETWORK)")?;
+        let keep = images(&self.docker_keep, "--docker-keep (POOL_DOCKER_KEEP)")?;
         if allow.is_empty() {
             return Ok(None);
         }
@@ -122,6 +128,8 @@ impl DockerArgs {
             worker: worker.to_owned(),
             allow,
             network,
+            keep,
+            gpus: Arc::clone(gpus),
             pinned: self.docker_pinned,
             bounds: Bounds {
                 memory: Bytes::from_mib(self.docker_memory_mib),

@@ -11,35 +11,49 @@
 //! What a container may do is said in `container`, what image it may be of in `image`. Output comes over the attached
 //! stream, kept up to a bound, and Docker logs none of it.
 //!
-//! Every container has the worker's identity as a label. What a worker that was killed left running is removed when the
-//! next one with this identity begins: its works are given to others meanwhile, and its folder is emptied.
+//! Every container has the worker's identity as a label, and beside its folder a `note` with all that has to be known of
+//! it. When a worker was killed, its containers run on, and the next worker of this identity takes them up: their output
+//! from the beginning, which Docker's log has kept, their time from when they were started. A container without a note,
+//! or whose input was cut off, or whose report is kept already, it removes; and the engine says later which leases go on.
 
 mod container;
 mod image;
+mod note;
+mod pull;
 mod run;
+mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::models::ContainerStateStatusEnum;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
+};
 use bollard::{API_DEFAULT_VERSION, Docker as Engine};
 use futures_util::StreamExt;
 use walkdir::WalkDir;
+use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Input;
 
-use self::container::{Container, LABEL_WORKER, WORK};
+use self::container::{Container, LABEL_WORKER, WORK, least};
 use self::image::ImageRef;
-use self::run::{Created, Guard, failed, remove, status};
+use self::note::Note;
+use self::pull::Progress;
+use self::run::{Created, Guard, Keeping, failed, remove, status};
+use self::store::{InUse, Uses};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
+use super::gpu::{Gpus, Taken};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use crate::disk;
 use crate::files::{self, Files};
 
 pub use self::container::Bounds;
@@ -62,6 +76,10 @@ pub struct DockerConfig {
     pub allow: ImageAllow,
     /// Those of them whose containers have a network.
     pub network: ImageAllow,
+    /// Images that are never removed to make room.
+    pub keep: ImageAllow,
+    /// GPUs that works may have, shared with the other executors.
+    pub gpus: Arc<Gpus>,
     /// Only images that are named by their digest.
     pub pinned: bool,
     /// What each container gets.
@@ -78,6 +96,11 @@ pub struct Docker {
     engine: Engine,
     /// One at a time, so that no image is pulled twice.
     pulls: tokio::sync::Mutex<()>,
+    uses: Arc<Uses>,
+    /// What an earlier worker left running, until it is taken up.
+    left: Mutex<HashMap<LeaseToken, Left>>,
+    /// Shared while an image is found and counted as in use, not shared while one is removed: none goes in between.
+    images: tokio::sync::RwLock<()>,
 }
 
 impl Docker {
@@ -88,10 +111,14 @@ impl Docker {
     pub fn connect(config: DockerConfig) -> Result<Self, DockerError> {
         let socket = config.socket.to_string_lossy();
         let engine = Engine::connect_with_unix(&socket, ANSWER_WITHIN_S, API_DEFAULT_VERSION)?;
+        let uses = Arc::new(Uses::read(config.folder.path().join("images")));
         Ok(Self {
             config,
             engine,
             pulls: tokio::sync::Mutex::default(),
+            uses,
+            left: Mutex::default(),
+            images: tokio::sync::RwLock::default(),
         })
     }
 }
@@ -101,21 +128,36 @@ impl Executor for Docker {
         "docker"
     }
 
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
         Box::pin(async move {
-            match self.remove_leftovers().await {
-                Ok(0) => {}
-                Ok(containers) => {
+            let left = match self.sort_leftovers().await {
+                Ok(left) => left,
+                Err(error) => {
                     tracing::warn!(
-                        containers,
-                        "removed containers that an earlier worker left running"
+                        error = &error as &dyn std::error::Error,
+                        socket = %self.config.socket.display(),
+                        "Docker does not answer; its works fail until it does"
                     );
+                    Vec::new()
                 }
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    socket = %self.config.socket.display(),
-                    "Docker does not answer; its works fail until it does"
-                ),
+            };
+            let mut tokens: Vec<LeaseToken> = left.iter().map(|left| left.note.token).collect();
+            tokens.sort_unstable();
+            let left = left.into_iter().map(|left| (left.note.token, left));
+            *self.left() = left.collect();
+            tokens
+        })
+    }
+
+    fn resume(self: Arc<Self>, token: LeaseToken, kill: Kill) -> Running {
+        Box::pin(async move {
+            let left = self.left().remove(&token);
+            match left {
+                Some(left) => self.take_up(left, kill).await,
+                None => {
+                    let text = format!("no container of {token} is left");
+                    Ended::without_running(Reason::ExecutorFailed, &text)
+                }
             }
         })
     }
@@ -135,18 +177,43 @@ impl Executor for Docker {
     }
 }
 
+/// A container that an earlier worker started.
+struct Left {
+    note: Note,
+    workspace: Workspace,
+    gpus: Taken,
+}
+
 /// What a container is made of, once everything was checked.
 struct Prepared {
     image: ImageRef,
     command: Vec<String>,
     env: Vec<String>,
-    /// Folders that the image declares as volumes.
+    found: Found,
+    gpus: Taken,
+}
+
+/// An image that the engine has.
+struct Found {
+    /// Folders that it declares as volumes.
     volumes: Vec<String>,
+    in_use: InUse,
 }
 
 impl Docker {
-    /// Containers of this worker, from before it began.
-    async fn remove_leftovers(&self) -> Result<usize, DockerError> {
+    fn keeping(&self) -> Keeping<'_> {
+        Keeping {
+            files: self.config.files.as_deref(),
+            kept: self.config.folder.kept(),
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<LeaseToken, Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of what an earlier worker left, gives what can be taken up and removes the rest.
+    async fn sort_leftovers(&self) -> Result<Vec<Left>, DockerError> {
         let label = format!("{LABEL_WORKER}={}", self.config.worker);
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let options = ListContainersOptionsBuilder::new()
@@ -154,10 +221,69 @@ impl Docker {
             .filters(&filters)
             .build();
         let found = self.engine.list_containers(Some(options)).await?;
-        for container in &found {
-            remove(&self.engine, container.id.as_deref().unwrap_or_default()).await;
+        let mut containers: HashSet<String> = found.into_iter().filter_map(|found| found.id).collect();
+        let mut left = Vec::new();
+        let workspaces = self.config.folder.containers().unwrap_or_else(|error| {
+            tracing::warn!(%error, "notes of containers cannot be read");
+            Vec::new()
+        });
+        for workspace in workspaces {
+            let note = Note::read(&workspace.note).ok();
+            let note = note.filter(|note| note.has_input && !self.config.folder.kept().has(note.token));
+            match note {
+                Some(note) if containers.contains(&note.container) && self.has_begun(&note).await => {
+                    containers.remove(&note.container);
+                    let gpus = self.config.gpus.take_again(&note.gpus);
+                    left.push(Left {
+                        note,
+                        workspace,
+                        gpus,
+                    });
+                }
+                _ => workspace.remove_apart().await,
+            }
         }
-        Ok(found.len())
+        for container in &containers {
+            remove(&self.engine, container).await;
+        }
+        if !containers.is_empty() {
+            tracing::warn!(
+                containers = containers.len(),
+                "removed containers that an earlier worker left and that cannot be taken up"
+            );
+        }
+        Ok(left)
+    }
+
+    /// The container runs or has run.
+    async fn has_begun(&self, note: &Note) -> bool {
+        let looked = self.engine.inspect_container(&note.container, None).await;
+        let status = looked.ok().and_then(|found| found.state?.status);
+        !matches!(status, None | Some(ContainerStateStatusEnum::CREATED))
+    }
+
+    /// Goes on with a container of an earlier worker.
+    async fn take_up(&self, left: Left, mut kill: Kill) -> Ended {
+        let Left {
+            note,
+            workspace,
+            gpus,
+        } = left;
+        let age = note.age();
+        let guard = Guard::of(self.engine.clone(), note.container.clone());
+        let attempt = note.into_attempt();
+        let created = Created {
+            guard,
+            workspace: workspace.clone(),
+            disk: least(attempt.template.limits.disk.0, self.config.bounds.disk.0),
+            // A container is of it, which keeps it.
+            _image: None,
+            gpus,
+        };
+        tracing::info!(token = %attempt.token, age_s = age.as_secs(), "takes up a container that an earlier worker started");
+        let ended = created.go_on(&attempt, age, &mut kill, &self.keeping()).await;
+        workspace.remove_apart().await;
+        ended.unwrap_or_else(Ended::from)
     }
 
     async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
@@ -193,25 +319,33 @@ impl Docker {
             ("POOL_ATTEMPT", attempt.token.attempt.0.to_string()),
         ];
         env.extend(own.map(|(name, value)| format!("{name}={value}")));
-        let volumes = self.have(&image).await?;
+        let found = self.have(&image).await?;
+        let gpus = self.config.gpus.take(template.requirements.gpus).await?;
+        // Where NVIDIA's runtime is Docker's own, it is this that says which GPUs a container sees.
+        let visible = match gpus.ids() {
+            none if none.is_empty() => "void".to_owned(),
+            ids => ids.join(","),
+        };
+        env.push(format!("NVIDIA_VISIBLE_DEVICES={visible}"));
         Ok(Prepared {
             command: words.command.into_iter().map(text).collect::<Result<_, _>>()?,
             image,
             env,
-            volumes,
+            found,
+            gpus,
         })
     }
 
-    /// Sees to it that the image is there; the volumes that it declares.
-    async fn have(&self, image: &ImageRef) -> Result<Vec<String>, NotRun> {
+    /// Sees to it that the image is there, and stays there as long as it is in use.
+    async fn have(&self, image: &ImageRef) -> Result<Found, NotRun> {
         let name = image.to_string();
-        if let Some(volumes) = self.look(&name).await? {
-            return Ok(volumes);
+        if let Some(found) = self.look(&name).await? {
+            return Ok(found);
         }
         let _one = self.pulls.lock().await;
         // Another attempt may have pulled it while this one waited.
-        if let Some(volumes) = self.look(&name).await? {
-            return Ok(volumes);
+        if let Some(found) = self.look(&name).await? {
+            return Ok(found);
         }
         self.pull(&name).await?;
         let pulled = self.look(&name).await?;
@@ -219,11 +353,13 @@ impl Docker {
     }
 
     /// `None`: the engine does not have it.
-    async fn look(&self, name: &str) -> Result<Option<Vec<String>>, NotRun> {
+    async fn look(&self, name: &str) -> Result<Option<Found>, NotRun> {
+        let _stays = self.images.read().await;
         match self.engine.inspect_image(name).await {
-            Ok(image) => Ok(Some(
-                image.config.and_then(|config| config.volumes).unwrap_or_default(),
-            )),
+            Ok(image) => Ok(Some(Found {
+                in_use: Arc::clone(&self.uses).begin(image.id.as_deref().unwrap_or_default()),
+                volumes: image.config.and_then(|config| config.volumes).unwrap_or_default(),
+            })),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(failed("looked at", &error)),
         }
@@ -234,9 +370,14 @@ impl Docker {
         let began = Instant::now();
         let options = CreateImageOptionsBuilder::new().from_image(name).build();
         let pulled = tokio::time::timeout(self.config.pull_within, async {
-            let mut progress = pin!(self.engine.create_image(Some(options), None, None));
-            while let Some(step) = progress.next().await {
+            let mut steps = pin!(self.engine.create_image(Some(options), None, None));
+            let mut progress = Progress::new(began);
+            while let Some(step) = steps.next().await {
                 let step = step?;
+                if progress.take(Instant::now(), &step) {
+                    let seconds = began.elapsed().as_secs();
+                    tracing::info!(event = "pulling", image = name, seconds, "has {progress}");
+                }
                 tracing::debug!(image = name, id = step.id, status = step.status, "pulling");
             }
             Ok::<_, DockerError>(())
@@ -286,8 +427,7 @@ impl Docker {
             NotRun(world_reason(&error), text)
         })?;
         let created = self.create(attempt, prepared, workspace, user).await?;
-        let ended = created.run(attempt, stdin, kill).await?;
-        Ok(files::keep(files, attempt, &workspace.folder, ended, kill).await)
+        created.run(attempt, stdin, kill, &self.keeping()).await
     }
 
     async fn create(
@@ -307,7 +447,8 @@ impl Docker {
             worker: &self.config.worker,
             folder: &workspace.folder,
             user,
-            volumes: prepared.volumes,
+            volumes: prepared.found.volumes,
+            gpus: prepared.gpus.ids(),
             has_input: !matches!(attempt.template.input, Input::None),
             memory: limits.memory,
             processes: limits.processes,
@@ -319,9 +460,97 @@ impl Docker {
         let guard = created.await.expect("it does not panic")?;
         Ok(Created {
             guard,
-            folder: workspace.folder.clone(),
-            disk: self.config.bounds.disk.0,
+            workspace: workspace.clone(),
+            disk: least(attempt.template.limits.disk.0, self.config.bounds.disk.0),
+            _image: Some(prepared.found.in_use),
+            gpus: prepared.gpus,
         })
+    }
+}
+
+/// Images, for whoever watches the disk.
+impl Docker {
+    /// Where the engine keeps its images, if that is on this machine.
+    pub(crate) async fn root(&self) -> Option<PathBuf> {
+        let info = self.engine.info().await.ok()?;
+        info.docker_root_dir
+            .map(PathBuf::from)
+            .filter(|root| root.is_dir())
+    }
+
+    /// Writes down when images were used.
+    pub(crate) fn keep_uses(&self) {
+        self.uses.write();
+    }
+
+    /// Images that works of this worker have used.
+    pub(crate) async fn images(&self) -> Result<Vec<disk::Image>, DockerError> {
+        let listed = self
+            .engine
+            .list_images(Some(ListImagesOptionsBuilder::new().build()))
+            .await?;
+        let all = ListContainersOptionsBuilder::new().all(true).build();
+        let containers = self.engine.list_containers(Some(all)).await?;
+        self.uses.retain(|id| listed.iter().any(|image| image.id == id));
+        let keeps = |name: &String| name.parse().is_ok_and(|name| self.config.keep.allows(&name));
+        let known = listed.into_iter().filter_map(|image| {
+            let has_container = containers
+                .iter()
+                .any(|container| container.image_id.as_deref() == Some(&image.id));
+            Some(disk::Image {
+                used_s: self.uses.last(&image.id)?,
+                size: u64::try_from(image.size).unwrap_or(0),
+                in_use: has_container || self.uses.is_in_use(&image.id),
+                kept: image.repo_tags.iter().chain(&image.repo_digests).any(keeps),
+                id: image.id,
+            })
+        });
+        Ok(known.collect())
+    }
+
+    /// Bytes of all images; layers that they share count more than once.
+    pub(crate) async fn images_bytes(&self) -> Option<u64> {
+        let options = ListImagesOptionsBuilder::new().build();
+        let listed = self.engine.list_images(Some(options)).await.ok()?;
+        Some(
+            listed
+                .iter()
+                .map(|image| u64::try_from(image.size).unwrap_or(0))
+                .sum(),
+        )
+    }
+
+    /// Removes an image with all its names. `false`: it stays, because it is in use meanwhile or the engine says no.
+    pub(crate) async fn remove_image(&self, id: &str) -> bool {
+        let _alone = self.images.write().await;
+        if self.uses.is_in_use(id) {
+            return false;
+        }
+        let Ok(image) = self.engine.inspect_image(id).await else {
+            return false;
+        };
+        // By its id alone the engine removes none that has several names. Never with force: that would take it from
+        // under a container.
+        let names = image.repo_tags.into_iter().chain(image.repo_digests).flatten();
+        for name in names.chain([id.to_owned()]) {
+            match self
+                .engine
+                .remove_image(&name, None::<RemoveImageOptions>, None)
+                .await
+            {
+                Ok(_) => {}
+                Err(error) if status(&error) == Some(404) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        image = name,
+                        error = &error as &dyn std::error::Error,
+                        "an image cannot be removed"
+                    );
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
 

@@ -4,8 +4,11 @@
 //!  folder/lock                 held as long as the worker lives: two workers in one folder would kill
 //!                              each other's works
 //!  folder/uid                  the worker's identity, made once
+//!  folder/reports              what the engine has not recorded yet; see `kept`
+//!  folder/images               when works used which image last
 //!  folder/works/w7-a1-e3-s0/         an attempt's own folder, its HOME and TMPDIR; removed when it ends
 //!  folder/works/w7-a1-e3-s0.group    its process group
+//!  folder/works/w7-a1-e3-s0.container    what has to be known to take up its container again
 //! ```
 
 use std::ffi::OsString;
@@ -18,13 +21,18 @@ use rustix::fs::FlockOperation;
 use thiserror::Error;
 use wire_protocol::ids::LeaseToken;
 
+use super::kept::Kept;
 use super::leftovers::Group;
+
+/// What the name of a container's note ends with.
+const NOTE: &str = "container";
 
 /// A worker's folder, locked.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     works: PathBuf,
+    kept: Kept,
     _lock: File,
 }
 
@@ -49,11 +57,12 @@ pub enum FolderError {
 pub(super) struct Workspace {
     pub(super) folder: PathBuf,
     pub(super) record: PathBuf,
+    pub(super) note: PathBuf,
 }
 
 impl Folder {
     /// Makes the folder if need be, locks it, and removes what an earlier worker left in it: processes first,
-    /// then files.
+    /// then files. What belongs to a container stays for whoever knows whether that still runs.
     ///
     /// # Errors
     /// See [`FolderError`].
@@ -77,9 +86,12 @@ impl Folder {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path)),
             Err(error) => return Err(at(&lock_path, error.into())),
         }
+        let reports = path.join("reports");
+        let kept = Kept::open(reports.clone()).map_err(|error| at(&reports, error))?;
         let folder = Self {
             path,
             works,
+            kept,
             _lock: lock,
         };
         folder.clear().map_err(|error| at(&folder.works, error))?;
@@ -122,13 +134,40 @@ impl Folder {
 
     /// A fresh folder for an attempt.
     pub(super) fn workspace(&self, token: LeaseToken) -> io::Result<Workspace> {
-        let name = format!("{}-{}-{}-{}", token.work, token.attempt, token.epoch, token.shard);
-        let workspace = Workspace {
-            folder: self.works.join(&name),
-            record: self.works.join(name + ".group"),
-        };
+        let workspace = self.workspace_of(token);
         private().create(&workspace.folder)?;
         Ok(workspace)
+    }
+
+    /// Where an attempt's folder is, or would be.
+    pub(super) fn workspace_of(&self, token: LeaseToken) -> Workspace {
+        let name = format!("{}-{}-{}-{}", token.work, token.attempt, token.epoch, token.shard);
+        Workspace::at(self.works.join(name))
+    }
+
+    /// What the engine has not recorded yet.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Folders of containers that an earlier worker started.
+    pub(super) fn containers(&self) -> io::Result<Vec<Workspace>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.works)? {
+            let path = entry?.path();
+            if is_note(&path) {
+                found.push(Workspace::at(path.with_extension("")));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes what belongs to containers of an earlier worker, where this one runs none.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn forget_containers(&self) -> io::Result<()> {
+        self.containers()?.iter().try_for_each(Workspace::remove)
     }
 
     fn clear(&self) -> io::Result<()> {
@@ -150,6 +189,9 @@ impl Folder {
         // Folders without a record: the worker was killed before the command began.
         for entry in fs::read_dir(&self.works)? {
             let path = entry?.path();
+            if path.with_extension(NOTE).exists() {
+                continue;
+            }
             if path.is_dir() {
                 remove_all(&path)?
             } else {
@@ -161,6 +203,14 @@ impl Folder {
 }
 
 impl Workspace {
+    fn at(folder: PathBuf) -> Self {
+        Self {
+            record: folder.with_extension("group"),
+            note: folder.with_extension(NOTE),
+            folder,
+        }
+    }
+
     /// Removes both on another thread: a large tree takes a while, which must not delay the heartbeat.
     pub(super) async fn remove_apart(self) {
         let removed = tokio::task::spawn_blocking(move || (self.remove(), self)).await;
@@ -172,11 +222,18 @@ impl Workspace {
     /// Removes both.
     pub(super) fn remove(&self) -> io::Result<()> {
         remove_all(&self.folder)?;
-        match fs::remove_file(&self.record) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for file in [&self.record, &self.note] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
+}
+
+fn is_note(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == NOTE)
 }
 
 fn private() -> DirBuilder {
@@ -296,8 +353,12 @@ mod tests {
         fs::write(works.join("w1-a1-e1-s0.group"), "group").expect("half a record");
         fs::create_dir_all(works.join("w2-a1-e1-s0/deep")).expect("one without a record");
         fs::create_dir_all(works.join(".removing-w2-a1-e1-s0/1/deep")).expect("half removed");
+        fs::create_dir_all(works.join("w3-a1-e1-s0/deep")).expect("one of a container");
+        fs::write(works.join("w3-a1-e1-s0.container"), "").expect("its note");
         fs::write(temporary.path().join("uid"), "mine").expect("an identity");
         let folder = Folder::open(temporary.path()).expect("it is free");
+        assert!(works.join("w3-a1-e1-s0/deep").exists(), "its container may run");
+        folder.forget_containers().expect("own folder");
         assert_eq!(fs::read_dir(works).expect("it is there").count(), 0);
         assert_eq!(folder.uid().ok().as_deref(), Some("mine"));
     }

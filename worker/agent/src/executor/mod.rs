@@ -9,6 +9,8 @@ mod capture;
 mod command;
 mod docker;
 pub(crate) mod folder;
+mod gpu;
+pub(crate) mod kept;
 pub(crate) mod leftovers;
 mod process;
 mod sandbox;
@@ -18,6 +20,7 @@ mod sleep;
 pub use allow::{Allow, AllowError};
 pub use docker::{Bounds, Docker, DockerConfig, ImageAllow, NoImage};
 pub use folder::{Folder, FolderError};
+pub use gpu::Gpus;
 pub use process::{Process, ProcessConfig};
 pub use sandbox::{Sandbox, SandboxMode};
 pub use sleep::Sleep;
@@ -33,6 +36,7 @@ use wire_protocol::file::Digest;
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::{Archive, Output, Reason};
 use wire_protocol::template::{Limits, WorkTemplate};
+use wire_protocol::worker_link::Report;
 
 /// One try at one work.
 #[derive(Clone, Debug)]
@@ -81,6 +85,16 @@ pub struct Ended {
 }
 
 impl Ended {
+    pub(crate) fn report(&self, token: LeaseToken) -> Report<'_> {
+        Report {
+            token,
+            reason: self.reason,
+            exit_code: self.exit_code,
+            elapsed_us: u32::try_from(self.elapsed.as_micros()).unwrap_or(u32::MAX),
+            result: &self.result,
+        }
+    }
+
     /// It did not run; `text` stands where a command's standard error would.
     pub(crate) fn without_running(reason: Reason, text: &str) -> Self {
         let end = text.floor_char_boundary(text.len().min(TEXT_BYTES_MAX));
@@ -148,9 +162,18 @@ pub trait Executor: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Called once, before the worker joins: time to remove what an earlier one left. It must not fail; what it cannot
-    /// do now it says in the log.
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async {})
+    /// do now it says in the log. Gives the attempts that an earlier one started and that can be taken up; each gets one
+    /// [`Self::resume`].
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Takes up an attempt that [`Self::begin`] gave, to its end as [`Self::run`] does.
+    fn resume(self: Arc<Self>, token: LeaseToken, _kill: Kill) -> Running {
+        Box::pin(async move {
+            let text = format!("nothing is known of {token}");
+            Ended::without_running(Reason::ExecutorFailed, &text)
+        })
     }
 
     /// Runs one attempt until it ends, or until `kill` says so; then it ends soon, and how it ended is of no

@@ -38,6 +38,7 @@ use super::allow::{Allow, Refused};
 use super::capture::Capture;
 use super::command::Words;
 use super::folder::{Folder, Workspace};
+use super::gpu::{Gpus, Taken};
 use super::sandbox::Sandbox;
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
@@ -59,6 +60,8 @@ pub struct ProcessConfig {
     pub shim: PathBuf,
     /// What a command may touch; `None`: what this account may.
     pub sandbox: Option<Sandbox>,
+    /// GPUs that works may have, shared with the other executors.
+    pub gpus: Arc<Gpus>,
     /// How works have files; `None`: they have none.
     pub files: Option<Arc<Files>>,
 }
@@ -86,7 +89,12 @@ impl Executor for Process {
 
     fn run(self: Arc<Self>, attempt: Attempt, mut kill: Kill) -> Running {
         Box::pin(async move {
-            match self.prepare(&attempt) {
+            // It may have to wait for GPUs.
+            let prepared = tokio::select! {
+                prepared = self.prepare(&attempt) => prepared,
+                () = kill.wished() => Err(NotRun(Reason::ExecutorFailed, "stopped before it began".to_owned())),
+            };
+            match prepared {
                 Ok(prepared) => self.execute(&attempt, prepared, &mut kill).await,
                 Err(not_run) => not_run.into(),
             }
@@ -98,6 +106,7 @@ impl Executor for Process {
 struct Prepared {
     program: PathBuf,
     words: Words,
+    gpus: Taken,
 }
 
 /// Where a command's standard input comes from.
@@ -109,7 +118,7 @@ enum Source {
 }
 
 impl Process {
-    fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
+    async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
         let template = &attempt.template;
         let words =
             Words::expand(template, &attempt.row).map_err(|text| NotRun(Reason::BadParameters, text))?;
@@ -140,7 +149,11 @@ impl Process {
             let text = format!("a work may not set `{}`", name.display());
             return Err(NotRun(Reason::NotAllowed, text));
         }
-        Ok(Prepared { program, words })
+        Ok(Prepared {
+            program,
+            words,
+            gpus: self.config.gpus.take(template.requirements.gpus).await?,
+        })
     }
 
     async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: &mut Kill) -> Ended {
@@ -175,7 +188,9 @@ impl Process {
         match self.spawn(attempt, prepared, stdin, workspace) {
             Ok(spawned) => {
                 let ended = spawned.run(attempt, workspace, kill).await;
-                files::keep(files, attempt, &workspace.folder, ended, kill).await
+                files::keep(files, attempt, &workspace.folder, ended, kill)
+                    .await
+                    .unwrap_or_else(Ended::from)
             }
             Err(error) => {
                 let text = format!("the command cannot be started: {error}");
@@ -212,6 +227,7 @@ impl Process {
             .env("TMPDIR", &workspace.folder)
             .env("POOL_WORK_ID", attempt.token.work.0.to_string())
             .env("POOL_ATTEMPT", attempt.token.attempt.0.to_string())
+            .envs(visible(&self.config.gpus, &prepared.gpus))
             .current_dir(&workspace.folder)
             .process_group(0)
             .stdin(match stdin {
@@ -230,12 +246,27 @@ impl Process {
         let group = GroupGuard(Some(pid));
         let exit = watch_exit(pid)?;
         Ok(Spawned {
+            _gpus: prepared.gpus,
             started: Instant::now(),
             exit,
             child,
             group,
         })
     }
+}
+
+/// By what programs find their GPUs. Nothing keeps a command from others: these variables are a custom, no wall.
+fn visible(all: &Gpus, taken: &Taken) -> Vec<(&'static str, String)> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let ids = taken.ids().join(",");
+    let nvidia = if ids.is_empty() {
+        "void".to_owned()
+    } else {
+        ids.clone()
+    };
+    vec![("CUDA_VISIBLE_DEVICES", ids), ("NVIDIA_VISIBLE_DEVICES", nvidia)]
 }
 
 /// Something that becomes readable when the process exits, and leaves it to be reaped.
@@ -273,6 +304,8 @@ struct Spawned {
     // Dropped before the child, so that the child is not reaped before its group is killed.
     group: GroupGuard,
     child: Child,
+    /// Its own until it has ended.
+    _gpus: Taken,
 }
 
 /// Why waiting for a command ended.

@@ -121,32 +121,37 @@ pub(crate) async fn place(
     tokio::select! {
         placed = files.place(attempt, folder) => placed,
         // How it ends is of no interest then.
-        () = kill.wished() => Err(NotRun(Reason::ExecutorFailed, "stopped before it began".to_owned())),
+        () = kill.wished() => Err(stopped()),
     }
 }
 
-/// Keeps the outputs of an attempt that has succeeded. What cannot be kept is a failure of the work.
+fn stopped() -> NotRun {
+    NotRun(Reason::ExecutorFailed, "it was told to stop".to_owned())
+}
+
+/// Keeps the outputs of an attempt that has succeeded. What cannot be kept is a failure of the work; an error: it was told
+/// to stop meanwhile.
 pub(crate) async fn keep(
     files: Option<&Files>,
     attempt: &Attempt,
     folder: &Path,
     ended: Ended,
     kill: &mut Kill,
-) -> Ended {
+) -> Result<Ended, NotRun> {
     if ended.reason != Reason::None || attempt.template.outputs.is_empty() {
-        return ended;
+        return Ok(ended);
     }
     let Some(files) = files else {
-        return ended.failed(Reason::OutputMissing, "this worker has no access to files");
+        return Ok(ended.failed(Reason::OutputMissing, "this worker has no access to files"));
     };
     let kept = tokio::select! {
         kept = files.collect(attempt, folder) => kept,
-        () = kill.wished() => return ended,
+        () = kill.wished() => return Err(stopped()),
     };
-    match kept {
+    Ok(match kept {
         Ok(collected) => ended.with_files(collected.archive, collected.consensus),
         Err(NotRun(reason, text)) => ended.failed(reason, &text),
-    }
+    })
 }
 
 /// Removes a file when it is let go.

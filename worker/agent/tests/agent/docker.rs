@@ -11,7 +11,7 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, ImageAllow, Kill, Killer, Running,
+    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, Gpus, ImageAllow, Kill, Killer, Running,
 };
 
 /// A worker's executor, and the engine that it uses.
@@ -76,6 +76,8 @@ fn executor(engine: &DockerEngine, folder: &Path, images: &[&str]) -> Arc<Docker
         worker: "ant".to_owned(),
         allow: ImageAllow::new(images.iter().copied()).expect("images"),
         network: ImageAllow::default(),
+        keep: ImageAllow::default(),
+        gpus: Gpus::new(vec!["0".to_owned()]),
         pinned: false,
         bounds: Bounds {
             memory: Bytes::from_mib(64),
@@ -232,6 +234,35 @@ async fn what_cannot_run_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn gpus_that_docker_cannot_give_are_refused_with_the_reason_and_hidden_from_others() {
+    let setup = Setup::new();
+    let mut template = shell("true");
+    template.requirements.gpus = 1;
+    // This test is for machines without NVIDIA's toolkit, as those of the tests are.
+    for _ in 0..2 {
+        let ended = setup.run(1, template.clone(), b"").await;
+        assert_eq!(ended.reason, Reason::ExecutorFailed, "{}", said(&ended));
+        let text = output(&ended).1;
+        assert!(
+            text.contains("Docker has no driver for GPUs") && text.contains("--gpus"),
+            "{text}"
+        );
+    }
+    template.requirements.gpus = 2;
+    let ended = setup.run(2, template, b"").await;
+    assert_eq!(ended.reason, Reason::NoRoom, "{}", said(&ended));
+    let mut template = shell("echo $NVIDIA_VISIBLE_DEVICES");
+    template.env = vec![("NVIDIA_VISIBLE_DEVICES".to_owned(), "all".to_owned())];
+    let ended = setup.run(3, template, b"").await;
+    assert_eq!(
+        output(&ended).0,
+        "void\n",
+        "a work cannot talk itself into more: {}",
+        said(&ended)
+    );
+}
+
+#[tokio::test]
 async fn what_a_work_tries_stays_in_its_container() {
     let setup = Setup::new();
     let canary = tempfile::tempdir().expect("a folder");
@@ -271,7 +302,14 @@ async fn what_a_work_tries_stays_in_its_container() {
     assert!(lines.len() < 10, "nobody's processes but its own: {found}");
 
     let ended = setup
-        .run(3, shell("yes | head -c 100000000; echo done >&2"), b"")
+        .run(
+            3,
+            shell(&format!(
+                "yes {} | head -c 50000000; echo done >&2",
+                "a".repeat(99)
+            )),
+            b"",
+        )
         .await;
     let kept = Output::parse(&ended.result).expect("an output");
     assert_eq!(

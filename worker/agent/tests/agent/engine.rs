@@ -35,6 +35,7 @@ pub(crate) enum Said {
     Started(Vec<u64>),
     Retracted(Reason, Vec<u64>),
     Draining,
+    Holding(Option<String>),
     Closed,
 }
 
@@ -255,6 +256,7 @@ impl Handler for Player {
                 }
                 return Ok(());
             }
+            FromWorker::Holding(holding) => Said::Holding(holding.problem),
             FromWorker::Ping => {
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);

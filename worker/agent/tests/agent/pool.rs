@@ -34,6 +34,7 @@ impl Pool {
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox: None,
             files: None,
+            gpus: worker_agent::executor::Gpus::new(Vec::new()),
         });
         AgentConfig {
             engine: self.engine.address.to_string(),
@@ -54,6 +55,8 @@ impl Pool {
             },
             executors: vec![Arc::new(Sleep), Arc::new(process)],
             clerk: None,
+            folder: None,
+            disk: None,
         }
     }
 

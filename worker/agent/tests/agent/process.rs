@@ -13,7 +13,8 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Allow, Attempt, Ended, Executor, Folder, Kill, Killer, Process, ProcessConfig, Running, Sandbox, Sleep,
+    Allow, Attempt, Ended, Executor, Folder, Gpus, Kill, Killer, Process, ProcessConfig, Running, Sandbox,
+    Sleep,
 };
 
 /// A command that would run until somebody stops it.
@@ -34,6 +35,10 @@ impl Rig {
     }
 
     fn with(commands: &[&str], sandbox: Option<Sandbox>) -> Self {
+        Self::with_gpus(commands, sandbox, &[])
+    }
+
+    fn with_gpus(commands: &[&str], sandbox: Option<Sandbox>, gpus: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = std::env::var_os("PATH").expect("tests have a PATH");
         let executor = Process::new(ProcessConfig {
@@ -42,6 +47,7 @@ impl Rig {
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox,
             files: None,
+            gpus: Gpus::new(gpus.iter().map(ToString::to_string).collect()),
         });
         Self {
             folder,
@@ -419,6 +425,57 @@ fn columns_reach_arguments_and_variables() {
     let row = wire_protocol::template::row::join(&[b"1", b"x y"]);
     let ended = Rig::new().run(template, &row);
     assert_eq!(stdout(&ended), "1-<x y>\n");
+}
+
+#[test]
+fn each_gpu_is_one_works_at_a_time_and_who_asks_for_none_sees_none() {
+    let setup = Rig::with_gpus(&["sh"], None, &["0", "GPU-5f"]);
+    let ask = "echo \"$CUDA_VISIBLE_DEVICES|$NVIDIA_VISIBLE_DEVICES\"";
+    let needing = |gpus: u32, script: &str| {
+        let mut template = shell(script);
+        template.requirements.gpus = gpus;
+        template.env = vec![("CUDA_VISIBLE_DEVICES".to_owned(), "0,GPU-5f".to_owned())];
+        template
+    };
+    assert_eq!(stdout(&setup.run(needing(0, ask), b"")), "|void\n");
+    assert_eq!(stdout(&setup.run(needing(2, ask), b"")), "0,GPU-5f|0,GPU-5f\n");
+    let refused = setup.run(needing(3, ask), b"");
+    assert_eq!(refused.reason, Reason::NoRoom, "{}", stderr(&refused));
+    block_on(async {
+        let (first_killer, first) = setup.start(needing(1, "sleep 60"), b"");
+        let first = tokio::spawn(first);
+        while entries(&setup.works()) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let begin = |gpus| {
+            let attempt = Attempt {
+                token: LeaseToken {
+                    work: WorkId(100 + u64::from(gpus)),
+                    epoch: Epoch(1),
+                    attempt: AttemptNumber(1),
+                    shard: Shard(0),
+                },
+                template: Arc::new(needing(gpus, ask)),
+                row: Box::default(),
+            };
+            let (killer, kill) = Kill::pair();
+            (
+                killer,
+                tokio::spawn(Arc::clone(&setup.executor).run(attempt, kill)),
+            )
+        };
+        let (_killer, other) = begin(1);
+        let other = other.await.expect("no panic");
+        assert_eq!(stdout(&other), "GPU-5f|GPU-5f\n", "the one that is left");
+        let (killer, both) = begin(2);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!both.is_finished(), "it waits for the first");
+        killer.kill();
+        let both = both.await.expect("no panic");
+        assert_eq!(both.reason, Reason::ExecutorFailed, "and can be stopped");
+        first_killer.kill();
+        first.await.expect("no panic");
+    });
 }
 
 #[test]

@@ -71,6 +71,8 @@ impl Agent {
         });
         if self.draining {
             self.say_draining(effects);
+        } else if self.problem.is_some() {
+            self.say_holding(effects);
         }
         let asking: Vec<_> = self.asking.iter().copied().collect();
         self.say_tokens(kind::GRANT_ASKED, Reason::None, &asking, effects);
@@ -155,7 +157,7 @@ impl Agent {
                 }
             } else if self.held.knows(token) {
                 // It came twice: what became of it the first time is what counts.
-            } else if self.draining || self.held.live() >= self.room() {
+            } else if self.closed_because().is_some() || self.held.live() >= self.room() {
                 returned.push(token);
             } else {
                 self.held.enqueue(Waiting {
@@ -165,8 +167,8 @@ impl Agent {
                 });
             }
         }
-        if self.draining {
-            self.say_tokens(kind::RETRACTED, Reason::WorkerDraining, &returned, effects);
+        if let Some(reason) = self.closed_because() {
+            self.say_tokens(kind::RETRACTED, reason, &returned, effects);
         } else if !returned.is_empty() {
             effects.note(Note::OverAssigned {
                 works: returned.len(),

@@ -73,7 +73,7 @@ fn the_table_of_phases_is_this() {
             world
         }),
     ];
-    let events: [(&str, Happening); 9] = [
+    let events: [(&str, Happening); 10] = [
         ("tick when due", |world| {
             if world.agent.next_deadline().is_some() {
                 world.tick_at_deadline();
@@ -96,6 +96,7 @@ fn the_table_of_phases_is_this() {
             });
         }),
         ("drain", |world| world.event(Event::Drain)),
+        ("hold", |world| world.event(Event::Hold(Some("full")))),
     ];
     let mut table = String::new();
     for (phase, make) in phases {
@@ -143,6 +144,7 @@ Joined + refused: busy -> Waiting Disconnect
 Joined + refused: credentials -> Left Exit
 Joined + malformed frame -> Waiting Disconnect
 Joined + drain -> Left Draining Exit
+Joined + hold -> Joined Holding
 ";
     assert_eq!(table, expected, "the table is now:\n{table}");
 }
@@ -506,6 +508,68 @@ fn a_drain_returns_what_waits_finishes_what_runs_and_leaves_when_it_is_recorded(
     assert_eq!(world.acted(), [finished(1, &[1])]);
     world.recorded(1);
     assert_eq!(world.did(), [Did::Exit(Exit::Drained)]);
+}
+
+#[test]
+fn a_worker_that_holds_returns_what_waits_finishes_what_runs_and_takes_work_again() {
+    let mut world = World::joined(1, 2);
+    world.assign(PROCESS, &[1, 2, 3]);
+    world.acted();
+    world.event(Event::Hold(Some("the disk is full")));
+    let said = Did::Holding(Some("the disk is full".to_owned()));
+    let returned = Did::Retracted(Reason::NoRoom, vec![2, 3]);
+    assert_eq!(world.acted(), [said, returned]);
+    world.event(Event::Hold(Some("the disk is full")));
+    assert_eq!(world.did(), [], "a repeat changes nothing");
+    world.assign(PROCESS, &[4]);
+    assert_eq!(
+        world.did(),
+        [Did::Retracted(Reason::NoRoom, vec![4])],
+        "what was on its way goes back"
+    );
+    world.ended(1);
+    world.flush();
+    assert_eq!(world.acted(), [finished(1, &[1])]);
+    world.event(Event::Hold(None));
+    assert_eq!(world.did(), [Did::Note(Note::Welcoming), Did::Holding(None)]);
+    world.assign(PROCESS, &[5]);
+    assert_eq!(world.acted(), [Did::Start(5)]);
+}
+
+#[test]
+fn a_worker_that_holds_says_so_on_each_connection_and_starts_nothing_between_them() {
+    let mut world = World::joined(1, 2);
+    world.assign(PROCESS, &[1, 2]);
+    world.lose_link();
+    world.event(Event::Hold(Some("the disk is full")));
+    world.ended(1);
+    world.acted();
+    assert!(world.agent.status().holding);
+    assert_eq!(world.agent.status().waiting, 1, "what waits is still ours");
+    world.connect();
+    world.acted();
+    world.welcome(&welcome(&[1, 2]));
+    world.flush();
+    let said = Did::Holding(Some("the disk is full".to_owned()));
+    let returned = Did::Retracted(Reason::NoRoom, vec![2]);
+    assert_eq!(world.acted(), [said, returned, finished(1, &[1])]);
+    world.lose_link();
+    world.event(Event::Hold(None));
+    world.acted();
+    world.join(&[1]);
+    let acted = world.acted();
+    assert!(
+        !acted.iter().any(|did| matches!(did, Did::Holding(_))),
+        "{acted:?}"
+    );
+}
+
+#[test]
+fn a_sentence_that_is_too_long_is_cut_between_two_letters() {
+    let mut world = World::joined(1, 0);
+    let long = format!("{}é", "a".repeat(1_023));
+    world.event(Event::Hold(Some(&long)));
+    assert_eq!(world.acted(), [Did::Holding(Some("a".repeat(1_023)))]);
 }
 
 #[test]

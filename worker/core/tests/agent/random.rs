@@ -23,6 +23,7 @@ enum Step {
     Granted(u64),
     Flush,
     Drain,
+    Hold(bool),
     Pass(u64),
     Deadline,
     Busy,
@@ -46,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..24_u64).prop_map(Step::Granted),
         4 => Just(Step::Flush),
         (1) => prop::bool::weighted(0.05).prop_map(|drain| if drain { Step::Drain } else { Step::Flush }),
+        1 => any::<bool>().prop_map(Step::Hold),
         2 => (0..40_000_u64).prop_map(Step::Pass),
         4 => Just(Step::Deadline),
         1 => prop::bool::weighted(0.2).prop_map(|busy| if busy { Step::Busy } else { Step::Deadline }),
@@ -63,6 +65,8 @@ struct Outsider {
     /// Reports said in this connection.
     said: u64,
     recorded: u64,
+    /// What the engine heard in this connection: it takes no work.
+    holding: bool,
     left: bool,
 }
 
@@ -72,6 +76,7 @@ impl Outsider {
             prop_assert!(!self.left, "{did:?} after the end");
             match did {
                 Did::Start(work) => {
+                    prop_assert!(!self.holding, "{work} starts while it takes no work");
                     let before = self.running.insert(work, false);
                     prop_assert_eq!(before, None, "{} runs twice", work);
                     prop_assert!(self.running.len() <= slots, "more than its slots");
@@ -115,7 +120,9 @@ impl Outsider {
                     let work = granted.token.work.0;
                     prop_assert_eq!(self.running.get(&work), Some(&false), "tells {}", work);
                 }
+                Did::Holding(problem) => self.holding = problem.is_some(),
                 Did::Join(join) => {
+                    self.holding = false;
                     (self.said, self.recorded) = (0, 0);
                     let all: Vec<_> = join.held.iter().chain(&join.unacknowledged).collect();
                     let distinct: BTreeSet<_> = all.iter().collect();
@@ -164,6 +171,7 @@ fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
         }
         Step::Flush => world.flush(),
         Step::Drain => world.event(Event::Drain),
+        Step::Hold(holds) => world.event(Event::Hold(holds.then_some("the disk is full"))),
         Step::Pass(time) => world.pass(Millis(*time)),
         Step::Deadline => {
             if world.agent.next_deadline().is_some() {
@@ -182,6 +190,7 @@ fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
 
 /// A sensible engine and executors that finish: the worker ends with nothing in hand.
 fn settle(world: &mut World, outsider: &mut Outsider, slots: usize) -> Result<(), TestCaseError> {
+    world.event(Event::Hold(None));
     for round in 0..200 {
         let status = world.agent.status();
         let all: Vec<u64> = (1..24).collect();
@@ -230,12 +239,19 @@ proptest! {
     fn any_sequence_keeps_the_invariants_and_comes_to_rest(
         slots in 1..4_u32,
         prefill in 0..5_u32,
+        resumed in prop::collection::vec(1..24_u64, 0..4),
+        adopted in prop::collection::vec(1..24_u64, 0..24),
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut world = World::new(slots, prefill);
         let mut outsider = Outsider::default();
+        for work in resumed {
+            if world.agent.resume(token(work)) {
+                outsider.running.insert(work, false);
+            }
+        }
         world.connect();
-        world.welcome(&welcome(&[]));
+        world.welcome(&welcome(&adopted));
         world.define_all();
         outsider.see(world.did(), slots as usize)?;
         for step in &steps {

@@ -1,10 +1,10 @@
 //! Stories about works: how they are started, ended, reported, returned and stopped.
 
-use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World};
+use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, token, welcome};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
 use wire_protocol::units::Millis;
-use wire_protocol::worker_link::kind;
+use wire_protocol::worker_link::{Report, kind};
 use worker_core::{Note, REPORT_BYTES_MAX, STARTED_AFTER};
 
 fn finished(first: u64, works: &[u64]) -> Did {
@@ -290,4 +290,88 @@ fn returned_works_carry_the_reason_of_the_request() {
         world.tokens(kind::RETRACT, *reason, &[2]);
         assert_eq!(world.acted(), [Did::Retracted(*reason, vec![2])]);
     }
+}
+
+/// A worker whose predecessor ran 1 and 2 and could not report 3.
+fn resumed(slots: u32) -> World {
+    let mut world = World::new(slots, 2);
+    assert!(world.agent.resume(token(1)));
+    assert_eq!(world.agent.resume(token(2)), slots > 1, "if there is a slot");
+    assert!(!world.agent.resume(token(1)), "it is known");
+    let report = Report {
+        token: token(3),
+        reason: Reason::None,
+        exit_code: 0,
+        elapsed_us: 5,
+        result: b"three",
+    };
+    assert!(world.agent.resume_report(&report));
+    assert!(!world.agent.resume_report(&report), "it is known");
+    world.agent.check();
+    world
+}
+
+#[test]
+fn what_an_earlier_process_left_is_presented_and_goes_on_as_if_it_were_ones_own() {
+    let mut world = resumed(2);
+    world.connect();
+    let acted = world.acted();
+    let [Did::Connect, Did::Join(join)] = &acted[..] else {
+        panic!("{acted:?}");
+    };
+    assert_eq!(join.held, [token(1), token(2)]);
+    assert_eq!(join.running, [token(1), token(2)]);
+    assert_eq!(join.unacknowledged, [token(3)]);
+    world.welcome(&welcome(&[1, 2, 3]));
+    world.define_all();
+    world.flush();
+    assert_eq!(world.acted(), [Did::Finished(1, vec![(3, Reason::None, 5)])]);
+    world.assign(PROCESS, &[1, 4]);
+    assert_eq!(world.acted(), [], "1 runs, 4 waits for a slot");
+    world.ended(1);
+    world.flush();
+    assert_eq!(
+        world.acted(),
+        [Did::Start(4), Did::Finished(2, vec![(1, Reason::None, 6)])]
+    );
+    assert!(world.agent.has_report(token(1)) && !world.agent.has_report(token(2)));
+    world.recorded(2);
+    assert!(!world.agent.has_report(token(1)));
+}
+
+#[test]
+fn what_the_engine_does_not_adopt_of_an_earlier_process_is_stopped_and_forgotten() {
+    let mut world = resumed(1);
+    world.connect();
+    world.acted();
+    world.welcome(&welcome(&[]));
+    world.flush();
+    assert_eq!(world.acted(), [Did::Kill(1, Reason::Stale)]);
+    world.ended(1);
+    world.flush();
+    assert_eq!(world.acted(), [], "nothing of it is reported");
+    assert_eq!(world.agent.status().unacknowledged, 0);
+}
+
+#[test]
+fn what_has_ended_before_the_engine_answers_is_presented_as_ended() {
+    let mut world = resumed(1);
+    world.ended(1);
+    world.connect();
+    let acted = world.acted();
+    let Some(Did::Join(join)) = acted.last() else {
+        panic!("{acted:?}");
+    };
+    assert_eq!(
+        (&join.held[..], &join.unacknowledged[..]),
+        (&[][..], &[token(3), token(1)][..])
+    );
+}
+
+#[test]
+#[should_panic(expected = "before anything happens")]
+fn nothing_is_resumed_once_something_has_happened() {
+    let mut world = World::new(1, 0);
+    world.tick();
+    let _ = world.agent.resume(token(1));
 }

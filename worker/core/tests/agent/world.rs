@@ -40,6 +40,7 @@ pub(crate) enum Did {
     GrantAsked(Vec<u64>),
     /// The executor hears.
     Granted(Granted),
+    Holding(Option<String>),
 }
 
 pub(crate) struct World {
@@ -183,6 +184,7 @@ impl World {
                     FromWorker::Ping => Did::Ping,
                     FromWorker::Draining => Did::Draining,
                     FromWorker::GrantAsked(tokens) => Did::GrantAsked(works(tokens.iter())),
+                    FromWorker::Holding(holding) => Did::Holding(holding.problem),
                 },
             );
             bytes = &bytes[used..];

@@ -4,14 +4,15 @@
 //! is not root, its own process, ipc and cgroup namespaces, Docker's own seccomp profile, and bounds on memory (swap is not
 //! in it), processors, processes, open files and the size of a file. What it may write to is `/work`, a folder of its own on
 //! the worker's disk, and a small `/tmp` in its memory. An image that declares volumes gets memory there too: Docker would
-//! make them on its disk, where nothing bounds them. Nothing of it is logged by Docker, whose disk has no bound either.
+//! make them on its disk, where nothing bounds them. Of what it prints Docker keeps at most eight mebibytes, as long as the
+//! container is there.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountType, ResourcesUlimits,
+    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
 };
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::units::Bytes;
@@ -25,6 +26,9 @@ const LABEL_ATTEMPT: &str = "workerpool.attempt";
 pub(super) const WORK: &str = "/work";
 /// Memory that `/tmp` and each declared volume may take of the container's own.
 const TMPFS: &str = "rw,nosuid,nodev,noexec,size=64m,mode=1777";
+/// What Docker keeps of the output, for a worker that takes the container up again. Output that a result can hold takes at
+/// most two mebibytes in it, at two bytes a line; so it is always whole. A file is full at four, and then there are two.
+const LOG: [(&str, &str); 3] = [("max-size", "4m"), ("max-file", "2"), ("compress", "false")];
 /// Open files at once.
 const FILES_MAX: i64 = 1_024;
 
@@ -58,6 +62,8 @@ pub(super) struct Container<'a> {
     pub(super) volumes: Vec<String>,
     pub(super) has_input: bool,
     pub(super) network: bool,
+    /// GPUs that it gets, by what their driver calls them.
+    pub(super) gpus: Vec<String>,
     /// What the work may have: its own limit or the operator's, whichever is less; 0: it says nothing.
     pub(super) memory: Bytes,
     pub(super) processes: u32,
@@ -114,8 +120,18 @@ impl Container<'_> {
                 ulimit("fsize", size(bounds.disk.0)),
             ]),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("none".to_owned()),
-                config: None,
+                typ: Some("local".to_owned()),
+                config: Some(HashMap::from(
+                    LOG.map(|(name, value)| (name.to_owned(), value.to_owned())),
+                )),
+            }),
+            // Whichever driver has GPUs, as `docker run --gpus` asks for it.
+            device_requests: (!self.gpus.is_empty()).then(|| {
+                vec![DeviceRequest {
+                    device_ids: Some(self.gpus),
+                    capabilities: Some(vec![vec!["gpu".to_owned()]]),
+                    ..DeviceRequest::default()
+                }]
             }),
             runtime: bounds.runtime.clone(),
             ..HostConfig::default()
@@ -151,7 +167,7 @@ impl Container<'_> {
 }
 
 /// The lesser of two limits of which 0 is none.
-fn least(one: u64, other: u64) -> u64 {
+pub(super) fn least(one: u64, other: u64) -> u64 {
     match (one, other) {
         (0, limit) | (limit, 0) => limit,
         (one, other) => one.min(other),
@@ -203,6 +219,7 @@ mod tests {
             volumes: Vec::new(),
             has_input: false,
             network: false,
+            gpus: Vec::new(),
             memory: Bytes(0),
             processes: 0,
         }
@@ -231,9 +248,12 @@ mod tests {
             .collect();
         assert_eq!((mounts, host.binds), (vec![(Some("/w/w7"), Some(WORK))], None));
         assert_eq!(body.user.as_deref(), Some("65534:65534"));
-        assert_eq!(
-            host.log_config.and_then(|config| config.typ).as_deref(),
-            Some("none")
+        let log = host.log_config.expect("it is said");
+        assert_eq!(log.typ.as_deref(), Some("local"));
+        let bounds = log.config.expect("it is said");
+        assert!(
+            bounds.contains_key("max-size") && bounds.contains_key("max-file"),
+            "{bounds:?}"
         );
         assert_eq!(host.memory, host.memory_swap);
         assert_eq!((host.memory, host.pids_limit), (Some(512 << 20), Some(64)));
@@ -255,6 +275,21 @@ mod tests {
             let host = container.body(&bounds()).host_config.expect("it is said");
             assert_eq!(host.pids_limit, Some(given), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_work_gets_the_gpus_that_it_was_given_and_no_other_device() {
+        let mut container = container(Path::new("/w"));
+        container.gpus = vec!["1".to_owned(), "GPU-5f".to_owned()];
+        let host = container.body(&bounds()).host_config.expect("it is said");
+        let requests = host.device_requests.expect("it is said");
+        let expected = DeviceRequest {
+            device_ids: Some(vec!["1".to_owned(), "GPU-5f".to_owned()]),
+            capabilities: Some(vec![vec!["gpu".to_owned()]]),
+            ..DeviceRequest::default()
+        };
+        assert_eq!(requests, [expected]);
+        assert_eq!((host.devices, host.privileged), (None, Some(false)));
     }
 
     #[test]

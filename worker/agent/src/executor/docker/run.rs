@@ -1,6 +1,7 @@
 //! A container from its making to its removal.
 
 use std::fs::File;
+use std::future::Future;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,19 +13,27 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerCreateBody, ContainerWaitResponse};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Input, Limits};
 
+use super::note::Note;
+use super::store::InUse;
 use crate::executor::capture::Capture;
-use crate::executor::{Attempt, Ended, Kill, NotRun};
+use crate::executor::folder::Workspace;
+use crate::executor::gpu::Taken;
+use crate::executor::kept::Kept;
+use crate::executor::{Attempt, Ended, Kill, NotRun, world_reason};
+use crate::files::{self, Files};
 
 /// How long output may still come after the container has exited.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long it may take to read what Docker has kept of the output of one that was taken up.
+const ALL_WORDS: Duration = Duration::from_secs(10);
 /// How long a killed container may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks at how much a work's folder holds.
@@ -55,6 +64,11 @@ impl Guard {
         Ok(Self { engine, id: Some(id) })
     }
 
+    /// Of a container that is there.
+    pub(super) fn of(engine: Engine, id: String) -> Self {
+        Self { engine, id: Some(id) }
+    }
+
     fn id(&self) -> &str {
         self.id.as_deref().unwrap_or_default()
     }
@@ -76,14 +90,20 @@ impl Drop for Guard {
     }
 }
 
-/// A container that has not begun.
+/// A container that is there.
 pub(super) struct Created {
     pub(super) guard: Guard,
-    /// The work's folder.
-    pub(super) folder: PathBuf,
-    /// Bytes that it may hold.
+    pub(super) workspace: Workspace,
+    /// Bytes that the work's folder may hold.
     pub(super) disk: u64,
+    /// Its image, which stays there as long as this does.
+    pub(super) _image: Option<InUse>,
+    /// Its GPUs, likewise.
+    pub(super) gpus: Taken,
 }
+
+/// What comes out of a container.
+type Stdout = Pin<Box<dyn Stream<Item = Result<LogOutput, DockerError>> + Send>>;
 
 /// Why waiting for a container ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,15 +114,62 @@ enum Over {
     Killed,
 }
 
+/// What a container that runs does, as far as it concerns its worker.
+struct Running<'a> {
+    attempt: &'a Attempt,
+    output: Stdout,
+    /// Writes what is left of its input.
+    input: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    /// How long it had been running when this began.
+    age: Duration,
+    /// How long output may still come after it has exited.
+    last_words: Duration,
+}
+
+/// Where what a container leaves is kept.
+pub(super) struct Keeping<'a> {
+    pub(super) files: Option<&'a Files>,
+    pub(super) kept: &'a Kept,
+}
+
 impl Created {
-    /// Runs it to its end, and removes it.
+    /// Runs it to its end, keeps its outputs, and removes it. How it ended is kept before it is gone: a worker that is
+    /// killed in between finds one or the other.
     pub(super) async fn run(
         self,
         attempt: &Attempt,
         stdin: Option<File>,
         kill: &mut Kill,
+        keeping: &Keeping<'_>,
     ) -> Result<Ended, NotRun> {
-        let ended = self.run_to_its_end(attempt, stdin, kill).await;
+        let ended = self.run_to_its_end(attempt, stdin, kill, keeping).await;
+        self.guard.remove().await;
+        ended
+    }
+
+    /// The same with one that an earlier worker has started so long ago.
+    pub(super) async fn go_on(
+        self,
+        attempt: &Attempt,
+        age: Duration,
+        kill: &mut Kill,
+        keeping: &Keeping<'_>,
+    ) -> Result<Ended, NotRun> {
+        let logs = LogsOptionsBuilder::new()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let engine = self.guard.engine.clone();
+        let id = self.guard.id().to_owned();
+        let running = Running {
+            attempt,
+            output: Box::pin(engine.logs(&id, Some(logs))),
+            input: Box::pin(async {}),
+            age,
+            last_words: ALL_WORDS,
+        };
+        let ended = self.follow(running, kill, keeping).await;
         self.guard.remove().await;
         ended
     }
@@ -112,30 +179,69 @@ impl Created {
         attempt: &Attempt,
         file: Option<File>,
         kill: &mut Kill,
+        keeping: &Keeping<'_>,
     ) -> Result<Ended, NotRun> {
         let (engine, id) = (&self.guard.engine, self.guard.id());
-        let limits = &attempt.template.limits;
         let input: &[u8] = match &attempt.template.input {
             Input::Inline(bytes) => bytes,
             Input::Row => &attempt.row,
             Input::None | Input::File(_) => &[],
         };
+        let has_none = matches!(attempt.template.input, Input::None);
         let options = AttachContainerOptionsBuilder::new()
             .stream(true)
             .stdout(true)
             .stderr(true)
-            .stdin(!matches!(attempt.template.input, Input::None))
+            .stdin(!has_none)
             .build();
         let attached = engine.attach_container(id, Some(options)).await;
-        let AttachContainerResults {
-            mut output,
-            input: stdin,
-        } = attached.map_err(|error| failed("attached to", &error))?;
+        let AttachContainerResults { output, input: stdin } =
+            attached.map_err(|error| failed("attached to", &error))?;
+        let mut note = Note::new(attempt, id, has_none, self.gpus.ids());
+        let note_file = &self.workspace.note;
+        note.write(note_file).map_err(|error| {
+            NotRun(
+                world_reason(&error),
+                format!("the container's note cannot be written: {error}"),
+            )
+        })?;
         engine
             .start_container(id, None)
             .await
-            .map_err(|error| failed("started", &error))?;
-        let started = Instant::now();
+            .map_err(|error| not_started(&error))?;
+        let feed = async move {
+            write(stdin, input, file).await;
+            note.has_input = true;
+            if !has_none && let Err(error) = note.write(note_file) {
+                tracing::warn!(%error, "a container's note cannot be written; a restart would not take it up");
+            }
+        };
+        let running = Running {
+            attempt,
+            output,
+            input: Box::pin(feed),
+            age: Duration::ZERO,
+            last_words: LAST_WORDS,
+        };
+        self.follow(running, kill, keeping).await
+    }
+
+    async fn follow(
+        &self,
+        running: Running<'_>,
+        kill: &mut Kill,
+        keeping: &Keeping<'_>,
+    ) -> Result<Ended, NotRun> {
+        let (engine, id) = (&self.guard.engine, self.guard.id());
+        let Running {
+            attempt,
+            mut output,
+            mut input,
+            age,
+            last_words,
+        } = running;
+        let limits = &attempt.template.limits;
+        let began = Instant::now();
         let bytes_max = usize::try_from(limits.output.min(Limits::OUTPUT_MAX).0);
         let mut capture = Capture::new(bytes_max.expect("bounded by the wire"));
         // It is there until it is removed here: to ask late is no race.
@@ -143,23 +249,32 @@ impl Created {
             .condition("not-running")
             .build();
         let mut waiting = pin!(engine.wait_container(id, Some(options)));
-        let over = {
-            let mut writing = pin!(write(stdin, input, file));
-            let mut time = pin!(tokio::time::sleep(limits.wall_clock.to_duration()));
+        // One that has exited while nobody looked has exited, however late it is found.
+        let exited = if age > Duration::ZERO {
+            self.exited().await?
+        } else {
+            None
+        };
+        let over = if let Some(code) = exited {
+            Over::Exited(code)
+        } else {
+            let left = limits.wall_clock.to_duration().saturating_sub(age);
+            let mut time = pin!(tokio::time::sleep(left));
             let mut full = pin!(self.is_full());
             let (mut reads, mut writes) = (true, true);
             loop {
                 tokio::select! {
                     exit = waiting.next() => break Over::Exited(exit_code(exit)?),
                     chunk = output.next(), if reads => reads = keep(&mut capture, chunk),
-                    () = &mut writing, if writes => writes = false,
+                    () = &mut input, if writes => writes = false,
                     () = &mut full => break Over::Disk,
                     () = &mut time => break Over::WallClock,
                     () = kill.wished() => break Over::Killed,
                 }
             }
         };
-        let elapsed = started.elapsed();
+        drop(input);
+        let elapsed = age + began.elapsed();
         let code = match over {
             Over::Exited(code) => code,
             Over::WallClock | Over::Disk | Over::Killed => {
@@ -170,7 +285,7 @@ impl Created {
             }
         };
         let rest = async { while keep(&mut capture, output.next().await) {} };
-        drop(tokio::time::timeout(LAST_WORDS, rest).await);
+        drop(tokio::time::timeout(last_words, rest).await);
         let state = engine.inspect_container(id, None).await;
         let state = state.map_err(|error| failed("looked at", &error))?.state;
         let out_of_memory = state.and_then(|state| state.oom_killed).unwrap_or(false);
@@ -182,19 +297,38 @@ impl Created {
             _ if out_of_memory => Reason::OutOfMemory,
             Over::Exited(_) | Over::Killed => Reason::ExitCode,
         };
-        Ok(Ended {
+        let ended = Ended {
             reason,
             exit_code: i32::try_from(code).unwrap_or(i32::MAX),
             elapsed,
             result: capture.encode(),
-        })
+        };
+        if over == Over::Killed {
+            return Ok(ended);
+        }
+        match files::keep(keeping.files, attempt, &self.workspace.folder, ended, kill).await {
+            Ok(ended) => {
+                keeping.kept.keep(attempt.token, &ended);
+                Ok(ended)
+            }
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    /// With which code it has exited, if it has.
+    async fn exited(&self) -> Result<Option<i64>, NotRun> {
+        let looked = self.guard.engine.inspect_container(self.guard.id(), None).await;
+        let state = looked.map_err(|error| failed("looked at", &error))?.state;
+        Ok(state
+            .filter(|state| state.running != Some(true))
+            .map(|state| state.exit_code.unwrap_or(0)))
     }
 
     /// Ready when the work's folder holds more than it may.
     async fn is_full(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let folder = self.folder.clone();
+            let folder = self.workspace.folder.clone();
             let held = tokio::task::spawn_blocking(move || held(&folder)).await;
             if held.is_ok_and(|held| held > self.disk) {
                 return;
@@ -286,6 +420,17 @@ pub(super) fn status(error: &DockerError) -> Option<u16> {
         DockerError::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }
+}
+
+/// The engine does not start a container.
+fn not_started(error: &DockerError) -> NotRun {
+    let NotRun(reason, text) = failed("started", error);
+    if text.contains("could not select device driver") {
+        let cure = "this worker's Docker has no driver for GPUs: its operator installs the NVIDIA Container Toolkit, or \
+                    starts the worker without --gpus";
+        return NotRun(Reason::ExecutorFailed, format!("{cure} ({error})"));
+    }
+    NotRun(reason, text)
 }
 
 /// A container cannot be `done` this to.
