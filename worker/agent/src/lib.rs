@@ -21,6 +21,7 @@ mod doctor;
 pub mod executor;
 mod resources;
 mod shell;
+mod status;
 mod watch;
 mod wire;
 
@@ -45,6 +46,7 @@ pub use worker_core::{Exit, Settings};
 use crate::config::{Code, Start};
 use crate::executor::{Executor, Folder, shim};
 use crate::shell::Shell;
+use crate::status::{Board, Status};
 
 /// What a worker is made of.
 pub struct AgentConfig {
@@ -111,14 +113,28 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let mut attempts = Vec::new();
     for executor in &executors {
         let begun = Arc::clone(executor).begin().await;
-        attempts.extend(begun.into_iter().map(|token| (Arc::clone(executor), token)));
+        attempts.extend(
+            begun
+                .into_iter()
+                .map(|resumable| (Arc::clone(executor), resumable)),
+        );
     }
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
+    let about = Status {
+        version: settings.version.clone(),
+        name: settings.name.clone(),
+        uid: settings.uid.clone(),
+        engine: engine.clone(),
+        slots: settings.offer.slots,
+        ..Status::default()
+    };
+    let board = folder.as_ref().map(|folder| Board::new(folder.path(), about));
     let agent = Agent::new(settings, seed);
     Ok(Shell::new(agent, connector, engine, server_name, executors)
         .resuming(folder, attempts)
         .watching(disk)
+        .telling(board)
         .run(shutdown)
         .await)
 }
@@ -149,6 +165,7 @@ pub fn main() -> ExitCode {
     };
     match start {
         Start::Worker(config) => runtime.block_on(run_until_signalled(*config)).into(),
+        Start::Status { folder, json } => status::print(&folder, json),
         Start::Doctor { around, json } => runtime.block_on(doctor::run(*around, json)),
     }
 }

@@ -51,7 +51,7 @@ use self::store::{InUse, Uses};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::gpu::{Gpus, Taken};
-use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use super::{Attempt, Ended, Executor, Kill, NotRun, Resumable, Running, world_reason};
 use crate::disk;
 
 pub use self::container::Bounds;
@@ -124,7 +124,7 @@ impl Executor for Docker {
         "docker"
     }
 
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<Resumable>> + Send>> {
         Box::pin(async move {
             let left = match self.sort_leftovers().await {
                 Ok(left) => left,
@@ -137,11 +137,17 @@ impl Executor for Docker {
                     Vec::new()
                 }
             };
-            let mut tokens: Vec<LeaseToken> = left.iter().map(|left| left.note.token).collect();
-            tokens.sort_unstable();
+            let mut resumable: Vec<Resumable> = left
+                .iter()
+                .map(|left| Resumable {
+                    attempt: left.note.attempt(),
+                    age: left.note.age(),
+                })
+                .collect();
+            resumable.sort_unstable_by_key(|resumable| resumable.attempt.token);
             let left = left.into_iter().map(|left| (left.note.token, left));
             *self.left() = left.collect();
-            tokens
+            resumable
         })
     }
 
@@ -267,7 +273,7 @@ impl Docker {
             _image: None,
             gpus,
         };
-        let attempt = note.into_attempt();
+        let attempt = note.attempt();
         tracing::info!(token = %attempt.token, age_s = age.as_secs(), "takes up a container that an earlier worker started");
         let ended = created
             .go_on(&attempt, age, kill, self.config.folder.kept())
@@ -459,6 +465,11 @@ impl Docker {
         info.docker_root_dir
             .map(PathBuf::from)
             .filter(|root| root.is_dir())
+    }
+
+    /// How many images works have used.
+    pub(crate) fn images_used(&self) -> usize {
+        self.uses.len()
     }
 
     /// Writes down when images were used.
