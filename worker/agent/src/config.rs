@@ -36,6 +36,7 @@ const PREFILL_DEFAULT_MAX: u32 = 256;
 pub(crate) enum Start {
     Worker(Box<AgentConfig>),
     Doctor { around: Box<Surroundings>, json: bool },
+    Status { folder: PathBuf, json: bool },
 }
 
 /// How the program ends.
@@ -113,9 +114,16 @@ pub(crate) fn from_environment() -> Result<Start, Problem> {
     let cli = Cli::try_parse().map_err(Problem::Usage)?;
     daemon::log::init(&cli.log);
     let seeds = Seeds::read(|name| env::var(name).ok());
-    if let Some(Verb::Doctor { json }) = cli.verb {
-        let around = Box::new(cli.surroundings(&seeds));
-        return Ok(Start::Doctor { around, json });
+    match cli.verb {
+        Some(Verb::Doctor { json }) => {
+            let around = Box::new(cli.surroundings(&seeds));
+            return Ok(Start::Doctor { around, json });
+        }
+        Some(Verb::Status { json }) => {
+            let folder = cli.folder;
+            return Ok(Start::Status { folder, json });
+        }
+        None => {}
     }
     let shim = env::current_exe().context("this program cannot find its own file");
     shim.and_then(|shim| cli.into_config(shim, seeds))

@@ -23,6 +23,7 @@ pub mod executor;
 pub mod files;
 mod resources;
 mod shell;
+mod status;
 mod watch;
 mod wire;
 
@@ -48,6 +49,7 @@ use crate::config::{Code, Start};
 use crate::executor::{Executor, Folder, shim};
 use crate::files::Clerk;
 use crate::shell::Shell;
+use crate::status::{Board, Status};
 
 /// What a worker is made of.
 pub struct AgentConfig {
@@ -117,15 +119,29 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let mut attempts = Vec::new();
     for executor in &executors {
         let begun = Arc::clone(executor).begin().await;
-        attempts.extend(begun.into_iter().map(|token| (Arc::clone(executor), token)));
+        attempts.extend(
+            begun
+                .into_iter()
+                .map(|resumable| (Arc::clone(executor), resumable)),
+        );
     }
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
+    let about = Status {
+        version: settings.version.clone(),
+        name: settings.name.clone(),
+        uid: settings.uid.clone(),
+        engine: engine.clone(),
+        slots: settings.offer.slots,
+        ..Status::default()
+    };
+    let board = folder.as_ref().map(|folder| Board::new(folder.path(), about));
     let agent = Agent::new(settings, seed);
     Ok(
         Shell::new(agent, connector, engine, server_name, executors, clerk)
             .resuming(folder, attempts)
             .watching(disk)
+            .telling(board)
             .run(shutdown)
             .await,
     )
@@ -157,6 +173,7 @@ pub fn main() -> ExitCode {
     };
     match start {
         Start::Worker(config) => runtime.block_on(run_until_signalled(*config)).into(),
+        Start::Status { folder, json } => status::print(&folder, json),
         Start::Doctor { around, json } => runtime.block_on(doctor::run(*around, json)),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::Instant as TokioInstant;
+use tokio::time::{Instant as TokioInstant, MissedTickBehavior};
 use wire_link::Connector;
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
@@ -18,9 +18,10 @@ use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Instant;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
-use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer};
+use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Resumable};
 use crate::files::Clerk;
-use crate::watch::DiskWatch;
+use crate::status::{Board, WRITE_EVERY, Work, now_ms, phase_name};
+use crate::watch::{DiskWatch, Seen};
 use crate::wire::{Turn, Wire};
 
 pub(crate) struct Shell {
@@ -39,8 +40,9 @@ pub(crate) struct Shell {
     ids: HashMap<LeaseToken, task::Id>,
     /// Reports until they are recorded, for the next process of this worker.
     folder: Option<Arc<Folder>>,
-    /// What keeps the worker from taking work.
-    problem: Option<watch::Receiver<Option<String>>>,
+    /// What is seen of the disks.
+    seen: Option<watch::Receiver<Seen>>,
+    board: Option<Board>,
     /// What looks for that; it ends with the shell.
     watching: JoinSet<()>,
 }
@@ -48,6 +50,9 @@ pub(crate) struct Shell {
 /// An attempt that an executor runs.
 struct Started {
     token: LeaseToken,
+    template: Arc<WorkTemplate>,
+    /// When it began, in milliseconds since 1970.
+    since_ms: u64,
     killer: Option<Killer>,
 }
 
@@ -74,7 +79,8 @@ impl Shell {
             running: HashMap::new(),
             ids: HashMap::new(),
             folder: None,
-            problem: None,
+            seen: None,
+            board: None,
             watching: JoinSet::new(),
         }
     }
@@ -83,7 +89,7 @@ impl Shell {
     pub(crate) fn resuming(
         mut self,
         folder: Option<Arc<Folder>>,
-        attempts: Vec<(Arc<dyn Executor>, LeaseToken)>,
+        attempts: Vec<(Arc<dyn Executor>, Resumable)>,
     ) -> Self {
         let mut reports = 0_usize;
         if let Some(folder) = &folder {
@@ -92,14 +98,21 @@ impl Shell {
                 .each(|report| reports += usize::from(self.agent.resume_report(report)));
         }
         let (mut resumed, mut given_up) = (0_usize, 0_usize);
-        for (executor, token) in attempts {
+        for (executor, Resumable { attempt, age }) in attempts {
+            let Attempt { token, template, .. } = attempt;
             let (killer, kill) = Kill::pair();
             let id = self.tasks.spawn(executor.resume(token, kill)).id();
             if self.agent.resume(token) {
                 resumed += 1;
                 self.ids.insert(token, id);
-                let killer = Some(killer);
-                self.running.insert(id, Started { token, killer });
+                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                let started = Started {
+                    token,
+                    template,
+                    since_ms: now_ms().saturating_sub(age_ms),
+                    killer: Some(killer),
+                };
+                self.running.insert(id, started);
             } else {
                 // Without its killer it stops.
                 given_up += 1;
@@ -121,16 +134,24 @@ impl Shell {
     /// The same with an eye on the disks.
     pub(crate) fn watching(mut self, disk: Option<DiskWatch>) -> Self {
         if let Some(disk) = disk {
-            let (say, problem) = watch::channel(None);
+            let (say, seen) = watch::channel(Seen::default());
             self.watching.spawn(disk.run(say));
-            self.problem = Some(problem);
+            self.seen = Some(seen);
         }
+        self
+    }
+
+    /// The same with a place to tell what it does.
+    pub(crate) fn telling(mut self, board: Option<Board>) -> Self {
+        self.board = board;
         self
     }
 
     pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Exit {
         let mut shutdown = pin!(shutdown);
         let mut is_asked_to_stop = false;
+        let mut write = tokio::time::interval(WRITE_EVERY);
+        write.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let exit = loop {
             if let Some(exit) = self.perform() {
                 break exit;
@@ -143,7 +164,8 @@ impl Shell {
                 wire,
                 clerk,
                 tasks,
-                problem,
+                seen,
+                board,
                 ..
             } = &mut self;
             tokio::select! {
@@ -152,7 +174,8 @@ impl Shell {
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
                 token = asked(clerk) => self.handle(Event::GrantAsked(token)),
-                problem = next_problem(problem) => self.handle(Event::Hold(problem.as_deref())),
+                seen = next_seen(seen) => self.on_seen(seen),
+                _ = write.tick(), if board.is_some() => self.tell(),
                 () = until(deadline) => self.handle(Event::Tick),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
@@ -167,12 +190,38 @@ impl Shell {
         };
         // Dropping an attempt stops it.
         self.tasks.shutdown().await;
+        self.tell();
         self.wire.finish().await;
         exit
     }
 
     fn handle(&mut self, event: Event<'_>) {
         self.agent.handle(self.clock.now(), event, &mut self.effects);
+    }
+
+    fn on_seen(&mut self, seen: Seen) {
+        self.handle(Event::Hold(seen.problem.as_deref()));
+        if let Some(board) = &mut self.board {
+            board.status.disks = seen.disks;
+            board.status.images = seen.images;
+        }
+    }
+
+    /// Writes down what is going on.
+    fn tell(&mut self) {
+        let Some(board) = &mut self.board else { return };
+        let now = self.agent.status();
+        let status = &mut board.status;
+        phase_name(now.phase).clone_into(&mut status.phase);
+        (status.waiting, status.unrecorded) = (now.waiting, now.unacknowledged);
+        let work = |started: &Started| Work {
+            lease: started.token.to_string(),
+            app: started.template.app.clone(),
+            since_ms: started.since_ms,
+        };
+        status.running = self.running.values().map(work).collect();
+        status.running.sort();
+        board.write();
     }
 
     /// Keeps no report longer than the engine needs it.
@@ -240,7 +289,12 @@ impl Shell {
                         clerk.answer(&granted);
                     }
                 }
-                Effect::Note(note) => log(&note),
+                Effect::Note(note) => {
+                    log(&note);
+                    if let Some(board) = &mut self.board {
+                        board.note(&note);
+                    }
+                }
                 Effect::Exit(reason) => exit = Some(reason),
             }
         }
@@ -256,11 +310,20 @@ impl Shell {
             unreachable!("the executor {name} is offered but not there");
         };
         let (killer, kill) = Kill::pair();
-        let attempt = Attempt { token, template, row };
+        let attempt = Attempt {
+            token,
+            template: Arc::clone(&template),
+            row,
+        };
         let id = self.tasks.spawn(Arc::clone(executor).run(attempt, kill)).id();
         self.ids.insert(token, id);
-        let killer = Some(killer);
-        self.running.insert(id, Started { token, killer });
+        let started = Started {
+            token,
+            template,
+            since_ms: now_ms(),
+            killer: Some(killer),
+        };
+        self.running.insert(id, started);
     }
 
     fn kill(&mut self, token: LeaseToken, reason: Reason) {
@@ -280,9 +343,9 @@ async fn asked(clerk: &mut Option<Clerk>) -> LeaseToken {
     }
 }
 
-/// What keeps the worker from taking work, once that has changed.
-async fn next_problem(problem: &mut Option<watch::Receiver<Option<String>>>) -> Option<String> {
-    if let Some(receiver) = problem
+/// What is to be seen of the disks, once that has changed.
+async fn next_seen(seen: &mut Option<watch::Receiver<Seen>>) -> Seen {
+    if let Some(receiver) = seen
         && receiver.changed().await.is_ok()
     {
         return receiver.borrow_and_update().clone();

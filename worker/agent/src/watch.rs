@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::disk::{Keeper, Marks, Place, Usage, to_remove};
 use crate::executor::Docker;
+use crate::status::Disk;
 
 /// The disks of a worker.
 pub struct DiskWatch {
@@ -25,9 +26,19 @@ pub struct DiskWatch {
     pub images: Option<Arc<Docker>>,
 }
 
+/// What there was to be seen.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Seen {
+    /// Why the worker takes no work.
+    pub(crate) problem: Option<String>,
+    pub(crate) disks: Vec<Disk>,
+    /// Images that works have used.
+    pub(crate) images: usize,
+}
+
 impl DiskWatch {
-    /// Looks until it is dropped, and says in `problem` why the worker takes no work.
-    pub(crate) async fn run(self, problem: watch::Sender<Option<String>>) {
+    /// Looks until it is dropped, and says what it sees.
+    pub(crate) async fn run(self, say: watch::Sender<Seen>) {
         let mut keeper = Keeper::new(self.marks);
         let mut every = tokio::time::interval(self.every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -35,10 +46,18 @@ impl DiskWatch {
             every.tick().await;
             // A disk that cannot be looked at tells nothing new.
             if let Some(places) = self.look(&mut keeper).await {
-                let holds = keeper.holds(&places);
-                problem.send_if_modified(|problem| {
-                    let changed = *problem != holds;
-                    *problem = holds;
+                let disk = |place: &Place| Disk {
+                    what: place.what.clone(),
+                    percent: place.usage.percent(),
+                };
+                let now = Seen {
+                    problem: keeper.holds(&places),
+                    disks: places.iter().map(disk).collect(),
+                    images: self.images.as_ref().map_or(0, |docker| docker.images_used()),
+                };
+                say.send_if_modified(|seen| {
+                    let changed = *seen != now;
+                    *seen = now;
                     changed
                 });
             }

@@ -195,4 +195,11 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Say what the worker of --folder is doing, from a file there: works, disks, why it takes none, last errors.
+    /// It talks to nothing. --folder goes before it. Exit code 0: it runs, 1: no worker runs there
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }

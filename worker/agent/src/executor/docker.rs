@@ -52,7 +52,7 @@ use self::store::{InUse, Uses};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::gpu::{Gpus, Taken};
-use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use super::{Attempt, Ended, Executor, Kill, NotRun, Resumable, Running, world_reason};
 use crate::disk;
 use crate::files::{self, Files};
 
@@ -128,7 +128,7 @@ impl Executor for Docker {
         "docker"
     }
 
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<Resumable>> + Send>> {
         Box::pin(async move {
             let left = match self.sort_leftovers().await {
                 Ok(left) => left,
@@ -141,11 +141,17 @@ impl Executor for Docker {
                     Vec::new()
                 }
             };
-            let mut tokens: Vec<LeaseToken> = left.iter().map(|left| left.note.token).collect();
-            tokens.sort_unstable();
+            let mut resumable: Vec<Resumable> = left
+                .iter()
+                .map(|left| Resumable {
+                    attempt: left.note.attempt(),
+                    age: left.note.age(),
+                })
+                .collect();
+            resumable.sort_unstable_by_key(|resumable| resumable.attempt.token);
             let left = left.into_iter().map(|left| (left.note.token, left));
             *self.left() = left.collect();
-            tokens
+            resumable
         })
     }
 
@@ -271,7 +277,7 @@ impl Docker {
         } = left;
         let age = note.age();
         let guard = Guard::of(self.engine.clone(), note.container.clone());
-        let attempt = note.into_attempt();
+        let attempt = note.attempt();
         let created = Created {
             guard,
             workspace: workspace.clone(),
@@ -476,6 +482,11 @@ impl Docker {
         info.docker_root_dir
             .map(PathBuf::from)
             .filter(|root| root.is_dir())
+    }
+
+    /// How many images works have used.
+    pub(crate) fn images_used(&self) -> usize {
+        self.uses.len()
     }
 
     /// Writes down when images were used.

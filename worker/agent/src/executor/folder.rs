@@ -4,6 +4,7 @@
 //!  folder/lock                 held as long as the worker lives: two workers in one folder would kill
 //!                              each other's works
 //!  folder/uid                  the worker's identity, made once
+//!  folder/status.json          what the worker does, for `pool-worker status`
 //!  folder/reports              what the engine has not recorded yet; see `kept`
 //!  folder/images               when works used which image last
 //!  folder/works/w7-a1-e3-s0/         an attempt's own folder, its HOME and TMPDIR; removed when it ends
@@ -232,6 +233,17 @@ impl Workspace {
     }
 }
 
+/// A worker runs in this folder.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    let Ok(lock) = File::open(path.join("lock")) else {
+        return false;
+    };
+    matches!(
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared),
+        Err(rustix::io::Errno::WOULDBLOCK)
+    )
+}
+
 fn is_note(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == NOTE)
 }
@@ -295,11 +307,13 @@ mod tests {
     fn a_folder_belongs_to_one_worker_at_a_time() {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let first = Folder::open(temporary.path()).expect("it is free");
+        assert!(is_locked(temporary.path()));
         assert!(matches!(
             Folder::open(temporary.path()),
             Err(FolderError::InUse(_))
         ));
         drop(first);
+        assert!(!is_locked(temporary.path()));
         Folder::open(temporary.path()).expect("it is free again");
     }
 

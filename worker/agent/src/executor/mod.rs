@@ -49,6 +49,15 @@ pub struct Attempt {
     pub row: Box<[u8]>,
 }
 
+/// An attempt that an earlier worker started.
+#[derive(Clone, Debug)]
+pub struct Resumable {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// How long it has been running.
+    pub age: Duration,
+}
+
 /// Why an attempt does not get as far as running.
 pub(crate) struct NotRun(pub(crate) Reason, pub(crate) String);
 
@@ -164,7 +173,7 @@ pub trait Executor: Send + Sync {
     /// Called once, before the worker joins: time to remove what an earlier one left. It must not fail; what it cannot
     /// do now it says in the log. Gives the attempts that an earlier one started and that can be taken up; each gets one
     /// [`Self::resume`].
-    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<LeaseToken>> + Send>> {
+    fn begin(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<Resumable>> + Send>> {
         Box::pin(async { Vec::new() })
     }
 

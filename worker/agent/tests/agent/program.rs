@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use wire_protocol::outcome::Reason;
@@ -188,6 +189,67 @@ fn the_variables_of_the_predecessors_worker_start_one() {
     assert_eq!(code, Some(4), "{log}");
     assert!(log.contains("all images may run"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn the_status_says_what_a_worker_does_and_what_is_left_of_one_that_was_killed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    let status = |json: bool| {
+        let mut command = program();
+        command
+            .env("POOL_WORKER_FOLDER", folder.path().join("worker"))
+            .arg("status");
+        if json {
+            command.arg("--json");
+        }
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().expect("it starts");
+        let text = [stdout, stderr].concat();
+        (status.code(), String::from_utf8(text).expect("text"))
+    };
+    let (code, says) = status(false);
+    assert_eq!(code, Some(1));
+    assert!(says.contains("no worker has run in"), "{says}");
+    let mut child = worker(&engine, folder.path()).spawn().expect("it starts");
+    engine.join();
+    engine.welcome(&[]);
+    engine.define(1, waits_for(&folder.path().join("never")));
+    engine.assign(1, &[7]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let says = loop {
+        let (code, says) = status(false);
+        if code == Some(0) && says.contains("w7") {
+            break says;
+        }
+        assert!(Instant::now() < deadline, "{says}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for line in [
+        "takes     work",
+        "1 of 1 in use",
+        "process for ",
+        "(its folder) is ",
+    ] {
+        assert!(says.contains(line), "{line} is not in: {says}");
+    }
+    let (_, json) = status(true);
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (&value["runs"], &value["phase"]),
+        (&true.into(), &"joined".into())
+    );
+    assert_eq!(value["running"][0]["app"], "process");
+    child.kill().and_then(|()| child.wait()).expect("our own child");
+    let (code, says) = status(false);
+    assert_eq!(code, Some(1));
+    assert!(
+        says.contains("no: this is the last that is known") && says.contains("w7"),
+        "{says}"
+    );
 }
 
 #[test]

@@ -64,11 +64,11 @@ impl Note {
         Duration::from_millis(now_ms().saturating_sub(self.started_ms))
     }
 
-    pub(super) fn into_attempt(self) -> Attempt {
+    pub(super) fn attempt(&self) -> Attempt {
         Attempt {
             token: self.token,
-            template: self.template.into(),
-            row: self.row.into(),
+            template: self.template.clone().into(),
+            row: self.row.clone().into(),
         }
     }
 }

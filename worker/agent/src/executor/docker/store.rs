@@ -72,6 +72,10 @@ impl Uses {
         self.inner().last.get(id).copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.inner().last.len()
+    }
+
     pub(super) fn is_in_use(&self, id: &str) -> bool {
         self.inner().now.contains_key(id)
     }
