@@ -16,7 +16,7 @@ use wire_protocol::client_link::FromClient;
 use wire_protocol::frame;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::units::{Bytes, Instant, Millis};
-use wire_protocol::worker_link::FromWorker;
+use wire_protocol::worker_link::{FromWorker, GrantAnswer, Granted, kind, push_control};
 
 use crate::clock::{MS, SEC, Time};
 use crate::faults::{Options, Sabotage};
@@ -324,6 +324,24 @@ impl Engine {
                     }
                 }
                 Effect::Close { link, reason } => self.close(ctx, link, &reason),
+                Effect::Grant { link, after, claims } => {
+                    let granted = Granted {
+                        token: claims.token,
+                        answer: GrantAnswer::Granted {
+                            url: "https://files".to_owned(),
+                            grant: "signed".to_owned(),
+                        },
+                    };
+                    let mut frame = Vec::new();
+                    push_control(&mut frame, kind::GRANTED, &granted);
+                    let life = self.life_mut();
+                    if after <= life.durable {
+                        self.send(ctx, link, &frame)?;
+                    } else {
+                        life.outbox_bytes += frame.len();
+                        life.outbox.push_back((after, Waiting::Frames(link, frame)));
+                    }
+                }
                 Effect::Fetch(fetch) => {
                     let after = fetch.after;
                     self.life_mut().outbox.push_back((after, Waiting::Fetch(fetch)));

@@ -12,7 +12,7 @@ use wire_protocol::ids::{LeaseToken, LinkId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::Instant;
-use wire_protocol::worker_link::{Report, ToWorker};
+use wire_protocol::worker_link::{GrantAnswer, Report, ToWorker};
 use worker_core::{Agent, Effect, Effects, Event as AgentEvent, Note, Settings};
 
 use crate::clock::{MS, SEC, Time};
@@ -44,6 +44,8 @@ struct Process {
     /// What runs, and how it will end.
     jobs: BTreeMap<LeaseToken, Job>,
     tick_at: Option<Time>,
+    /// Attempts whose executors are about to ask what they may do with files.
+    asks: Vec<LeaseToken>,
 }
 
 struct Job {
@@ -107,6 +109,7 @@ impl Worker {
             link: None,
             jobs: BTreeMap::new(),
             tick_at: None,
+            asks: Vec::new(),
         });
         self.handle(ctx, AgentEvent::Tick)
     }
@@ -229,6 +232,13 @@ impl Worker {
         let now = ctx.clock.now();
         process.agent.handle(Instant(now), event, &mut process.effects);
         self.perform(ctx)?;
+        while let Some(process) = &mut self.process
+            && let Some(token) = process.asks.pop()
+        {
+            let event = AgentEvent::GrantAsked(token);
+            process.agent.handle(Instant(now), event, &mut process.effects);
+            self.perform(ctx)?;
+        }
         let Some(process) = &mut self.process else {
             return Ok(());
         };
@@ -282,6 +292,17 @@ impl Worker {
                     }
                     ctx.clock.after(delay, Event::Ended { peer, life, token });
                 }
+                Effect::Granted(granted) => {
+                    assert!(
+                        process.jobs.contains_key(&granted.token),
+                        "{} does not run",
+                        granted.token
+                    );
+                    ctx.trace.reach(match granted.answer {
+                        GrantAnswer::Granted { .. } => "a grant given",
+                        GrantAnswer::Refused { .. } => "a grant refused",
+                    });
+                }
                 Effect::Note(note) => {
                     let uid = &self.settings.uid;
                     if !matches!(note, Note::Reconnecting { .. }) && ctx.trace.is_telling() {
@@ -318,6 +339,11 @@ impl Worker {
         row: &[u8],
     ) -> Result<(), Violation> {
         ctx.oracles.ran(&self.settings.uid, token, row)?;
+        if self.rng.u8(0..4) == 0
+            && let Some(process) = &mut self.process
+        {
+            process.asks.push(token);
+        }
         let takes = self.rng.u64(0..=self.run_max) >> self.rng.u32(0..4);
         let kills = row.first() == Some(&POISON);
         let fails = self.rng.u8(0..100) < self.fail_percent;

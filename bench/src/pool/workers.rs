@@ -193,5 +193,6 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
             offer,
         },
         executors: Vec::new(),
+        clerk: None,
     }
 }

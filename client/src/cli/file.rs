@@ -244,6 +244,7 @@ async fn remove(
 fn failed(error: &FilesError) -> Failure {
     let (exit, cure) = match error {
         FilesError::Url(_) => (Exit::Config, "write --files-url as https://pool.example.org"),
+        FilesError::Host(_) => (Exit::Config, "write --files-url as https://pool.example.org"),
         FilesError::Tls(_) => (Exit::Config, "give the CA of the pool with --ca FILE (POOL_CA)"),
         FilesError::Unreachable(_) => (
             Exit::Unavailable,

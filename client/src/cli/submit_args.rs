@@ -6,7 +6,9 @@ use clap::Args;
 use ring::digest::{SHA256, digest};
 use wire_protocol::client_link::IdempotencyKey;
 use wire_protocol::limits::ROW_BYTES_MAX;
-use wire_protocol::template::{Input, Limits, Priority, Requirements, Retry, WorkTemplate};
+use wire_protocol::template::{
+    Input, InputFile, Limits, Outputs, Priority, Requirements, Retry, WorkTemplate,
+};
 use wire_protocol::units::{Bytes, Millis};
 
 use super::exit::{Exit, Failure};
@@ -29,6 +31,7 @@ Examples:
   printf 'n\\n1\\n2\\n' | pool work submit --from - --format csv --wait -- factor {n}
   pool work submit --input scene.txt --sweep 'frame=1..24' --env FRAME={frame} -- sh -c 'render --frame $FRAME'
   pool work submit --app null --sweep 'n=1..100000' --wait --quiet
+  pool work submit --sweep 'n=1..9' --file scene=scenes/{n}.bin --keep frame.png -- render scene frame.png
   pool work submit --key nightly-2026-11-23 --from frames.jsonl --tag ssd --gpus 1 -- render {scene} {frame}
 ")]
 pub(crate) struct Submit {
@@ -57,11 +60,35 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) env: Vec<(String, String)>,
     /// File that every work reads from its standard input, at most 64 KiB
-    #[arg(long, value_name = "FILE", conflicts_with = "stdin_row")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stdin_row", "stdin_file"])]
     pub(crate) input: Option<PathBuf>,
     /// Every work reads its own row from its standard input
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stdin_file")]
     pub(crate) stdin_row: bool,
+
+    /// File of the pool or the web that every work reads from its standard input; `{name}` stands for the row's value
+    #[arg(long, value_name = "SOURCE", help_heading = "Files")]
+    pub(crate) stdin_file: Option<String>,
+    /// File that every work finds at this path of its folder: a name in the pool's file store (`pool file put`),
+    /// sha256:…, or a URL, which may end in #sha256=…; `{name}` stands for the row's value; may be given several times
+    #[arg(long, value_name = "PATH=SOURCE", value_parser = pair, help_heading = "Files")]
+    pub(crate) file: Vec<(String, String)>,
+    /// The same, of a tar archive that is unpacked into this folder; `.` is the work's own
+    #[arg(long, value_name = "PATH=SOURCE", value_parser = pair, help_heading = "Files")]
+    pub(crate) unpack: Vec<(String, String)>,
+    /// Files of its folder that are kept when a work has succeeded, as one archive: a path, or a pattern with `*`, `?`
+    /// and `**`; may be given several times
+    #[arg(long, value_name = "PATTERN", help_heading = "Files")]
+    pub(crate) keep: Vec<String>,
+    /// File whose content counts when results of replicas are compared [default: the whole archive]
+    #[arg(long, value_name = "PATH", help_heading = "Files")]
+    pub(crate) consensus: Option<String>,
+    /// What a work's folder may hold
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes, help_heading = "Files")]
+    pub(crate) disk_limit: Option<Bytes>,
+    /// What the archive of its outputs may hold
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes, help_heading = "Files")]
+    pub(crate) output_limit: Option<Bytes>,
 
     /// Operating system (linux)
     #[arg(long, value_name = "NAME", help_heading = "Workers that may run it")]
@@ -180,6 +207,11 @@ impl Submit {
             command: self.command.clone(),
             env: self.env.clone(),
             input: self.input()?,
+            files: self.files(),
+            outputs: Outputs {
+                collect: self.keep.clone(),
+                consensus: self.consensus.clone(),
+            },
             columns,
             requirements: Requirements {
                 os: self.os.clone(),
@@ -196,6 +228,8 @@ impl Submit {
             limits: Limits {
                 wall_clock: self.wall_clock,
                 memory: self.memory_limit.unwrap_or_default(),
+                disk: self.disk_limit.unwrap_or_default(),
+                files: self.output_limit.unwrap_or_default(),
                 ..Limits::default()
             },
             retry: Retry {
@@ -216,7 +250,22 @@ impl Submit {
         Ok(template)
     }
 
+    fn files(&self) -> Vec<InputFile> {
+        let file = |(path, source): &(String, String), unpack| InputFile {
+            path: path.clone(),
+            source: source.clone(),
+            unpack,
+        };
+        let whole = self.file.iter().map(|given| file(given, false));
+        whole
+            .chain(self.unpack.iter().map(|given| file(given, true)))
+            .collect()
+    }
+
     fn input(&self) -> Result<Input, Failure> {
+        if let Some(source) = &self.stdin_file {
+            return Ok(Input::File(source.clone()));
+        }
         let Some(path) = &self.input else {
             return Ok(if self.stdin_row { Input::Row } else { Input::None });
         };
@@ -267,7 +316,6 @@ mod tests {
             "x=1..3",
             "--env",
             "A=b=c",
-            "--stdin-row",
             "--os",
             "linux",
             "--cores",
@@ -300,6 +348,20 @@ mod tests {
             "1GiB",
             "--time-to-live",
             "2h",
+            "--stdin-file",
+            "in/{x}",
+            "--file",
+            "scene=sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "--unpack",
+            ".=https://example.org/assets-{x}.tar",
+            "--keep",
+            "out/**",
+            "--consensus",
+            "out/sum",
+            "--disk-limit",
+            "1GiB",
+            "--output-limit",
+            "100MiB",
             "--",
             "cmd",
             "{x}",

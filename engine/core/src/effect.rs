@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use wire_protocol::file::Claims;
 use wire_protocol::frame::HEADER_BYTES;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::limits::RECORD_BYTES_MAX;
@@ -44,6 +45,15 @@ pub enum Effect {
     },
     /// Read results from the journal and send them; see [`Fetch::complete`].
     Fetch(Box<Fetch>),
+    /// Sign these claims and send them as `Granted`, once the record at `after` is durable.
+    Grant {
+        /// Where to. A link that is gone swallows it.
+        link: LinkId,
+        /// What has to be durable first.
+        after: Lsn,
+        /// What is granted.
+        claims: Box<Claims>,
+    },
     /// Take a snapshot ([`crate::Scheduler::snapshot`]) now, make it durable, and say so by
     /// [`crate::Event::SnapshotDone`].
     Snapshot,

@@ -9,6 +9,8 @@ use daemon::log::LogConfig;
 use daemon::secret;
 use wire_protocol::units::{Bytes, Millis};
 
+use crate::grants;
+
 const AFTER_HELP: &str = "\
 Example:
   A pool on this machine, and a worker for it:
@@ -104,6 +106,14 @@ pub struct Options {
     #[arg(long, env = "WORKERPASSWORD_FILE", value_name = "FILE")]
     worker_password_file: Option<PathBuf>,
 
+    /// Where workers find the pool's file store, a URL like `https://pool.example.org`; without it works have no files
+    #[arg(long, env = "POOL_FILES_URL", value_name = "URL", value_parser = files_url)]
+    files_url: Option<String>,
+    /// File with the key that engine and file store share; made where there is none. Default: grant.key in the engine's
+    /// folder
+    #[arg(long, env = "POOL_GRANT_KEY", value_name = "FILE")]
+    grant_key: Option<PathBuf>,
+
     /// Milliseconds without a sign of life after which a worker loses its leases (500 to 3 600 000)
     #[arg(long, env = "POOL_LEASE_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(500..=3_600_000))]
@@ -172,6 +182,8 @@ pub struct Config {
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) admin: Account,
     pub(crate) worker: Account,
+    pub(crate) files_url: Option<String>,
+    pub(crate) grant_key: PathBuf,
     pub(crate) scheduler: engine_core::Config,
     pub(crate) segment_bytes: u64,
     pub(crate) links_per_address_max: usize,
@@ -238,6 +250,8 @@ impl Options {
             ..engine_core::Config::default()
         };
         Ok(Config {
+            files_url: self.files_url,
+            grant_key: self.grant_key.unwrap_or_else(|| self.data.join(grants::KEY)),
             data: self.data,
             certs: self.certs,
             cert_names: self.cert_names,
@@ -260,6 +274,18 @@ impl Options {
             mtu_max: self.mtu_max,
             log: self.log,
         })
+    }
+}
+
+fn files_url(url: &str) -> Result<String, String> {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') && url.len() <= 1_024 => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err("it is like https://pool.example.org, at most 1024 bytes".to_owned()),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::commit::{self, Commit};
 use crate::config::{Config, Durability, STOP_DEADLINE};
 use crate::feed::{self, Feed};
+use crate::grants::{Grants, KeyError};
 use crate::http::{self, Health};
 use crate::metrics::{Histogram, metrics};
 use crate::recovery::recover;
@@ -82,6 +83,9 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
+    /// The key of grants cannot be used.
+    #[error("no grants of files")]
+    Grants(#[from] KeyError),
     /// The link loop failed.
     #[error("the link loop failed")]
     Loop(#[source] std::io::Error),
@@ -128,6 +132,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     Engine::start(config).and_then(Engine::serve).map_err(|error| {
         let exit = match &error {
             EngineError::Journal { .. } => exit::JOURNAL,
+            EngineError::Grants(_) => exit::CONFIGURATION,
             EngineError::Certificate(_) | EngineError::Bind(_) | EngineError::Health { .. } => exit::ADDRESS,
             EngineError::Disk(_) => exit::DISK,
             EngineError::Feed(_) | EngineError::Loop(_) | EngineError::Io { .. } => exit::FAILED,
@@ -196,12 +201,13 @@ impl Engine {
         };
         let clock = Clock::start(core.clock_floor());
         let auth = Auth::new(&config.worker, &config.admin);
+        let grants = Grants::new(config.files_url.as_deref(), &config.grant_key)?;
         if config.durability == Durability::Memory {
             tracing::warn!(
                 "acknowledges before the disk has it (POOL_DURABILITY=memory): a crash may lose what was acknowledged"
             );
         }
-        let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, channels);
+        let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, grants, channels);
         shell.start();
 
         let health = Health {

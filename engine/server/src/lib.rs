@@ -27,6 +27,7 @@ mod engine;
 pub mod exit;
 mod feed;
 mod fetcher;
+mod grants;
 mod http;
 mod metrics;
 mod outbox;

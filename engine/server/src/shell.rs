@@ -12,14 +12,16 @@ use engine_queue::mailbox::Receiver;
 use wire_link::{Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, code, slot};
 use wire_protocol::client_link::{self, FromClient};
 use wire_protocol::codec::DecodeError;
+use wire_protocol::file::Claims;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::units::Instant;
-use wire_protocol::worker_link::{self, FromWorker, Refused, push_control};
+use wire_protocol::worker_link::{self, FromWorker, Granted, Refused, push_control};
 
 use crate::auth::{Auth, Role};
 use crate::clock::Clock;
 use crate::commit::Commit;
 use crate::config::Durability;
+use crate::grants::Grants;
 use crate::metrics::{Numbers, Publisher};
 use crate::outbox::{Outbox, Released};
 use crate::shared::{DiskState, Mail, Shared};
@@ -93,6 +95,7 @@ pub(crate) struct Shell {
     /// are most of the time that a snapshot takes.
     snapshot_buffer: Vec<u8>,
     auth: Auth,
+    grants: Grants,
     speakers: Vec<Speaker>,
     /// Links that took frames and have more waiting than they should.
     full: Vec<LinkId>,
@@ -123,6 +126,7 @@ impl Shell {
         clock: Clock,
         shared: Arc<Shared>,
         auth: Auth,
+        grants: Grants,
         channels: Channels,
     ) -> Self {
         let now = clock.now();
@@ -145,6 +149,7 @@ impl Shell {
             snapshots: channels.snapshots,
             snapshot_buffer: Vec::new(),
             auth,
+            grants,
             speakers: Vec::new(),
             full: Vec::new(),
             pressure: Pressure::None,
@@ -243,11 +248,26 @@ impl Shell {
                     links.close(link, close::CORE, &reason);
                 }
                 Effect::Fetch(fetch) => self.outbox.push_fetch(fetch),
+                Effect::Grant { link, after, claims } => self.grant(links, link, after, &claims),
                 Effect::Snapshot => self.take_snapshot(false),
             }
         }
         self.effects.list = list;
         self.effects.clear();
+    }
+
+    fn grant(&mut self, links: &mut Links, link: LinkId, after: Lsn, claims: &Claims) {
+        let granted = Granted {
+            token: claims.token,
+            answer: self.grants.answer(claims),
+        };
+        let mut frame = Vec::new();
+        push_control(&mut frame, worker_link::kind::GRANTED, &granted);
+        if after <= self.durable || self.durability == Durability::Memory {
+            Self::send(&mut self.full, links, link, &frame);
+        } else {
+            self.outbox.push_frames(after, link, &frame);
+        }
     }
 
     fn send(full: &mut Vec<LinkId>, links: &mut Links, link: LinkId, frames: &[u8]) {

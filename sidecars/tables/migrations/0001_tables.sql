@@ -44,7 +44,8 @@ INSERT INTO pool_reasons (reason, meaning) VALUES
     (19, 'the executor failed'),
     (20, 'the lease was superseded'),
     (21, 'it used more memory than its limit'),
-    (22, 'it wrote more than its limit');
+    (22, 'it wrote more than its limit'),
+    (23, 'an output could not be collected');
 
 -- Starts of an engine.
 CREATE TABLE pool_epochs (

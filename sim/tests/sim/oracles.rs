@@ -4,7 +4,7 @@
 use sim::{Fault, Options, Sabotage, Violation};
 
 /// Seeds that are tried until an oracle objects.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 240;
 
 /// The first objection to a shell that is broken in this way.
 fn objection(sabotage: Sabotage) -> Violation {

@@ -85,6 +85,7 @@ fn nothing_that_was_promised_is_broken_and_everything_settles() {
         "a trimmed journal",
         "a work quarantined",
         "an attempt killed",
+        "a grant given",
         "intake finds the disk full",
         "records lost that nobody was promised",
         "the journal is behind",

@@ -3,19 +3,29 @@
 use std::path::Path;
 
 use reqwest::header::{CONTENT_LENGTH, ETAG, IF_RANGE, RANGE};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 use ring::digest::{Context, SHA256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire_protocol::file::Digest;
 
+use crate::web::check_host;
 use crate::{CHUNK_BYTES, Content, Credentials, Effort, Files, FilesError, Tried};
+
+/// Where a file is.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// In the store, by its name or `sha256:…`.
+    Store(&'a str),
+    /// In the web.
+    Url(&'a str),
+}
 
 /// Which file, and how much of it is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Its name, or `sha256:…`.
-    pub source: &'a str,
+    /// Where it is.
+    pub place: Place<'a>,
     /// What its content must be.
     pub digest: Option<Digest>,
     /// Bytes that are taken at most.
@@ -25,6 +35,39 @@ pub struct Wanted<'a> {
 }
 
 impl Files {
+    fn url_of(&self, place: Place<'_>) -> Result<Url, FilesError> {
+        match place {
+            Place::Store(source) => Ok(self.at(&["files", source])),
+            Place::Url(url) => {
+                let url = Url::parse(url).map_err(|_| FilesError::Url(url.to_owned()))?;
+                check_host(self.hosts, &url).map_err(FilesError::Host)?;
+                Ok(url)
+            }
+        }
+    }
+
+    /// What a file of the store is, without its content.
+    ///
+    /// # Errors
+    /// The store refuses it, or nothing has moved for too long.
+    pub async fn look(&self, source: &str, credentials: &dyn Credentials) -> Result<Content, FilesError> {
+        let mut effort = Effort::new(self.patience);
+        loop {
+            let request = self.http.head(self.at(&["files", source]));
+            match self.ask(request, credentials, effort.fresh()).await {
+                Ok(response) => {
+                    let length = response.headers().get(CONTENT_LENGTH);
+                    let bytes = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                    let content = digest_of(&response).zip(bytes);
+                    return content
+                        .map(|(digest, bytes)| Content { digest, bytes })
+                        .ok_or_else(|| FilesError::Protocol("it does not say what the file is".to_owned()));
+                }
+                Err(tried) => effort.again(tried).await?,
+            }
+        }
+    }
+
     /// Downloads into a file of this machine, which is made or replaced; how far it has come is told to `progress`, with
     /// the length where it is known. What was written is left there if it fails.
     ///
@@ -84,7 +127,8 @@ impl Files {
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(), Tried> {
         let refuse = |error: FilesError| Tried::Refused(error);
-        let mut request = self.http.get(self.at(&["files", wanted.source]));
+        let url = self.url_of(wanted.place).map_err(refuse)?;
+        let mut request = self.http.get(url);
         if sink.bytes > 0
             && let Some(digest) = expected
         {
@@ -99,7 +143,7 @@ impl Files {
         if response.status() != StatusCode::PARTIAL_CONTENT && sink.bytes > 0 {
             sink.restart().await.map_err(|error| refuse(error.into()))?;
         }
-        if wanted.digest.is_none() {
+        if wanted.digest.is_none() && matches!(wanted.place, Place::Store(_)) {
             *expected = digest_of(&response);
         }
         let length = response.headers().get(CONTENT_LENGTH);

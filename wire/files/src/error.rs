@@ -18,6 +18,9 @@ pub enum FilesError {
     /// Nobody says who asks.
     #[error("the file store cannot be asked: {0}")]
     Credentials(String),
+    /// A host that this machine does not fetch from.
+    #[error("{0}")]
+    Host(String),
     /// The store cannot be reached, or the connection was cut.
     #[error("the file store does not answer: {0}")]
     Unreachable(String),

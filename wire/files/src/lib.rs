@@ -15,10 +15,12 @@
 mod download;
 mod error;
 mod upload;
+mod web;
 
-pub use download::Wanted;
+pub use download::{Place, Wanted};
 pub use error::FilesError;
 pub use upload::Upload;
+pub use web::Hosts;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -101,6 +103,7 @@ pub struct Files {
     http: Client,
     base: Url,
     patience: Duration,
+    hosts: Hosts,
 }
 
 impl Files {
@@ -126,6 +129,8 @@ impl Files {
             http,
             base,
             patience: PATIENCE,
+            // The operator says where it is.
+            hosts: Hosts::All,
         })
     }
 
@@ -166,10 +171,14 @@ impl Files {
             }
             Err(problem) => return Err(Tried::Refused(FilesError::Credentials(problem))),
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| Tried::Failed(FilesError::from_http(error), None))?;
+        let response =
+            request
+                .send()
+                .await
+                .map_err(|error| match error.is_redirect() || error.is_builder() {
+                    true => Tried::Refused(FilesError::from_http(error)),
+                    false => Tried::Failed(FilesError::from_http(error), None),
+                })?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

@@ -23,17 +23,21 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SecureRandom;
 use ring::{hmac, rand};
 use thiserror::Error;
-use wire_protocol::file::Claims;
+use wire_protocol::file::{Claims, FILE_NAME_BYTES_MAX};
+use wire_protocol::limits::FILES_PER_WORK_MAX;
 use wire_protocol::units::Instant;
 use zeroize::Zeroizing;
 
-/// Bytes of a grant's text, so that it fits a header.
-pub const TEXT_BYTES_MAX: usize = 6 * 1024;
+/// Bytes of a grant's text. It is a header of requests.
+pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
 const MAC_BYTES: usize = 32;
+
+/// The longest claims, of a work all of whose files have the longest names.
+const _: () = assert!((FILES_PER_WORK_MAX + 2) * (FILE_NAME_BYTES_MAX + 3) * 4 / 3 + 128 < TEXT_BYTES_MAX);
 
 /// Why a text is not a grant that is good now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]

@@ -33,7 +33,7 @@ mod transport;
 pub use certs::{CertsError, Fingerprint, FingerprintError, ServerIdentity, default_names};
 pub use client::{
     ClientConfig, ConfigError, ConnectError, Connector, Control, Link, LinkError, Receiver, Sender, Trust,
-    tls_config,
+    tls_config, tls_config_of_roots,
 };
 pub use close::{Close, code};
 pub use limits::{Limits, LimitsError};

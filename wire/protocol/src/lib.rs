@@ -12,6 +12,7 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod outcome;
+pub mod placeholders;
 pub mod record;
 mod rows;
 pub mod template;

@@ -24,6 +24,9 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// Entries of a list inside a template or an offer (arguments, variables, tags, columns …).
 pub const LIST_LEN_MAX: usize = 256;
 
+/// Files that a work finds in its folder. Their names fit the header of a grant.
+pub const FILES_PER_WORK_MAX: usize = 64;
+
 /// Leases that a worker may hold and present at once.
 pub const LEASES_PER_WORKER_MAX: usize = 8_192;
 

@@ -4,6 +4,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError, Reader};
+use crate::file::Digest;
 use crate::limits::RESULT_BYTES_MAX;
 
 /// The one final outcome of a work.
@@ -130,6 +131,8 @@ reasons! {
     OutOfMemory = 21, "it used more memory than its limit";
     /// It wrote more to its folder than it may, and was killed.
     DiskLimit = 22, "it wrote more than its limit";
+    /// What it should have left in its folder is not there, is no file, or could not be stored.
+    OutputMissing = 23, "an output could not be collected";
 }
 
 impl Reason {
@@ -141,9 +144,10 @@ impl Reason {
     }
 }
 
-/// What a command printed, as it stands in a result.
+/// What a command printed and left behind, as it stands in a result.
 ///
-/// Encoded: one byte of flags (1: standard output is cut, 2: standard error is cut), the length of standard
+/// Encoded: one byte of flags (1: standard output is cut, 2: standard error is cut, 4: there is an archive, 8: there is
+/// a consensus digest); the archive's SHA-256 and its bytes as a `u64`; the consensus digest; the length of standard
 /// output, standard output, and the rest is standard error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Output<'a> {
@@ -155,7 +159,25 @@ pub struct Output<'a> {
     pub stdout_cut: bool,
     /// More was written to standard error than is kept.
     pub stderr_cut: bool,
+    /// The archive of its outputs, in the pool's file store.
+    pub archive: Option<Archive>,
+    /// The SHA-256 of what counts when results are compared.
+    pub consensus: Option<Digest>,
 }
+
+/// The outputs of a work, in the pool's file store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Archive {
+    /// SHA-256 of the archive.
+    pub digest: Digest,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+const STDOUT_CUT: u8 = 1;
+const STDERR_CUT: u8 = 2;
+const ARCHIVE: u8 = 4;
+const CONSENSUS: u8 = 8;
 
 impl<'a> Output<'a> {
     /// Appends the encoded form; an output with nothing in it is empty.
@@ -163,7 +185,20 @@ impl<'a> Output<'a> {
         if *self == Self::default() {
             return;
         }
-        out.push(u8::from(self.stdout_cut) | u8::from(self.stderr_cut) << 1);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(
+            flag(self.stdout_cut, STDOUT_CUT)
+                | flag(self.stderr_cut, STDERR_CUT)
+                | flag(self.archive.is_some(), ARCHIVE)
+                | flag(self.consensus.is_some(), CONSENSUS),
+        );
+        if let Some(archive) = self.archive {
+            out.extend_from_slice(&archive.digest.0);
+            out.extend_from_slice(&archive.bytes.to_le_bytes());
+        }
+        if let Some(consensus) = self.consensus {
+            out.extend_from_slice(&consensus.0);
+        }
         codec::put_bytes(out, self.stdout);
         out.extend_from_slice(self.stderr);
     }
@@ -178,18 +213,31 @@ impl<'a> Output<'a> {
         }
         let mut reader = Reader::new(result);
         let flags = reader.u8("output flags")?;
-        if flags > 3 {
+        if flags > (STDOUT_CUT | STDERR_CUT | ARCHIVE | CONSENSUS) {
             return Err(DecodeError::OutOfRange {
                 field: "output flags",
                 value: u64::from(flags),
             });
         }
+        let archive = match flags & ARCHIVE {
+            0 => None,
+            _ => Some(Archive {
+                digest: Digest(*reader.array("archive digest")?),
+                bytes: reader.u64("archive bytes")?,
+            }),
+        };
+        let consensus = match flags & CONSENSUS {
+            0 => None,
+            _ => Some(Digest(*reader.array("consensus digest")?)),
+        };
         let stdout = reader.bytes("stdout", RESULT_BYTES_MAX)?;
         Ok(Self {
             stdout,
             stderr: reader.rest(),
-            stdout_cut: flags & 1 != 0,
-            stderr_cut: flags & 2 != 0,
+            stdout_cut: flags & STDOUT_CUT != 0,
+            stderr_cut: flags & STDERR_CUT != 0,
+            archive,
+            consensus,
         })
     }
 }

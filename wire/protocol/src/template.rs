@@ -3,7 +3,9 @@
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
+use crate::file::{SOURCE_BYTES_MAX, Source};
+use crate::limits::{FILES_PER_WORK_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
+use crate::placeholders;
 use crate::units::{Bytes, Millis};
 
 pub use crate::rows::{Rows, row};
@@ -20,6 +22,10 @@ pub struct WorkTemplate {
     pub env: Vec<(String, String)>,
     /// What the command reads from its standard input.
     pub input: Input,
+    /// Files that are in its folder before it starts.
+    pub files: Vec<InputFile>,
+    /// What is kept of the files that it leaves in its folder.
+    pub outputs: Outputs,
     /// Names of the parameters that each row gives values for. At most one: a row is the bare value.
     pub columns: Vec<String>,
     /// Which workers may run it.
@@ -46,8 +52,38 @@ pub enum Input {
     Inline(Vec<u8>),
     /// The work's own row, as it stands.
     Row,
-    /// A file of the pool, by the SHA-256 of its content. Workers fetch it before they start the work.
-    File([u8; 32]),
+    /// A file, by its [`Source`], in which `{column}` stands for the row's value. Workers fetch it before they start
+    /// the work.
+    File(String),
+}
+
+/// A file that a work finds in its folder.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Where in the folder, relative to it.
+    pub path: String,
+    /// Where it comes from: a [`Source`], in which `{column}` stands for the row's value.
+    pub source: String,
+    /// It is a tar archive, and `path` the folder that it is unpacked into (`.`: the work's own).
+    pub unpack: bool,
+}
+
+/// What is kept of the files of a work that has succeeded: one archive, and what of it is compared.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Outputs {
+    /// Patterns of files of the work's folder. `*` and `?` stop at `/`, `**` does not. None: nothing is kept.
+    pub collect: Vec<String>,
+    /// The file whose content counts when results of replicas are compared, relative to the folder. `None`: all that
+    /// is kept.
+    pub consensus: Option<String>,
+}
+
+impl Outputs {
+    /// Nothing is kept and nothing compared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.collect.is_empty() && self.consensus.is_none()
+    }
 }
 
 /// Order of service: 9 goes first.
@@ -213,11 +249,15 @@ pub struct Limits {
     pub memory: Bytes,
     /// Processes and threads of the user at once; zero: no limit of its own. Default zero.
     pub processes: u32,
+    /// What its folder may hold, inputs and outputs together; zero: what the worker's operator allows. Default zero.
+    pub disk: Bytes,
+    /// Bytes of the archive of its outputs; zero: what the pool's file store allows. Default zero.
+    pub files: Bytes,
 }
 
 impl Limits {
     /// The most that [`Limits::output`] may say.
-    pub const OUTPUT_MAX: Bytes = Bytes(crate::limits::RESULT_BYTES_MAX as u64 - 16);
+    pub const OUTPUT_MAX: Bytes = Bytes(crate::limits::RESULT_BYTES_MAX as u64 - 128);
 }
 
 impl Default for Limits {
@@ -227,6 +267,8 @@ impl Default for Limits {
             output: Self::OUTPUT_MAX,
             memory: Bytes(0),
             processes: 0,
+            disk: Bytes(0),
+            files: Bytes(0),
         }
     }
 }
@@ -259,6 +301,8 @@ impl Default for WorkTemplate {
             command: Vec::new(),
             env: Vec::new(),
             input: Input::None,
+            files: Vec::new(),
+            outputs: Outputs::default(),
             columns: Vec::new(),
             requirements: Requirements::default(),
             priority: Priority::default(),
@@ -305,8 +349,9 @@ impl WorkTemplate {
                 problem,
             })
         };
-        let lists: [(&str, usize); 5] = [
+        let lists: [(&str, usize); 6] = [
             ("command", self.command.len()),
+            ("outputs.collect", self.outputs.collect.len()),
             ("env", self.env.len()),
             ("columns", self.columns.len()),
             ("requirements.tags", self.requirements.tags.len()),
@@ -392,6 +437,7 @@ impl WorkTemplate {
                 ),
             );
         }
+        self.validate_files()?;
         if self.priority > Priority::MAX {
             return refuse(
                 "priority",
@@ -424,6 +470,116 @@ impl WorkTemplate {
                 format!("is {encoded_bytes} bytes long; at most {TEMPLATE_BYTES_MAX} are allowed"),
             );
         }
+        Ok(())
+    }
+    fn validate_files(&self) -> Result<(), Invalid> {
+        let refuse = |field: &str, problem: String| {
+            Err(Invalid {
+                field: field.to_owned(),
+                problem,
+            })
+        };
+        if self.files.len() > FILES_PER_WORK_MAX {
+            return refuse(
+                "files",
+                format!(
+                    "has {} entries; at most {FILES_PER_WORK_MAX} are allowed",
+                    self.files.len()
+                ),
+            );
+        }
+        let has_files = !self.files.is_empty() || !self.outputs.is_empty();
+        if has_files && matches!(self.executor(), "null" | "sleep") {
+            return refuse(
+                "files",
+                format!("a work of `{}` has no folder to put them in", self.executor()),
+            );
+        }
+        for (index, file) in self.files.iter().enumerate() {
+            if !(file.unpack && file.path == ".")
+                && let Err(problem) = check_path(&file.path)
+            {
+                return refuse("files.path", format!("`{}` {problem}", file.path));
+            }
+            if self.files[..index].iter().any(|other| other.path == file.path) {
+                return refuse("files.path", format!("names `{}` twice", file.path));
+            }
+        }
+        let stdin = match &self.input {
+            Input::File(source) => Some(("input", source)),
+            _ => None,
+        };
+        for (field, source) in self
+            .files
+            .iter()
+            .map(|file| ("files.source", &file.source))
+            .chain(stdin)
+        {
+            if source.len() > SOURCE_BYTES_MAX {
+                return refuse(field, format!("is longer than {SOURCE_BYTES_MAX} bytes"));
+            }
+            match placeholders::check(source, &self.columns) {
+                Err(problem) => return refuse(field, problem),
+                Ok(true) => {}
+                // Without a row's values it is the same for all works.
+                Ok(false) => {
+                    if let Err(problem) = self.source(source, &[]) {
+                        return refuse(field, problem);
+                    }
+                }
+            }
+        }
+        for pattern in &self.outputs.collect {
+            if let Err(problem) = check_path(pattern) {
+                return refuse("outputs.collect", format!("`{pattern}` {problem}"));
+            }
+        }
+        if let Some(path) = &self.outputs.consensus
+            && let Err(problem) = check_path(path)
+        {
+            return refuse("outputs.consensus", format!("`{path}` {problem}"));
+        }
+        Ok(())
+    }
+
+    fn source(&self, text: &str, values: &[&[u8]]) -> Result<Source, String> {
+        let text = placeholders::expand(text, &self.columns, values, SOURCE_BYTES_MAX)?;
+        let text = core::str::from_utf8(&text).map_err(|_| "the name of a file is no UTF-8".to_owned())?;
+        Source::parse(text).map_err(|error| error.to_string())
+    }
+
+    /// Where the files of the work with this row come from: those of [`WorkTemplate::files`] in order, and then that
+    /// of the standard input, if it is one. The error is a sentence for whoever submitted it.
+    ///
+    /// # Errors
+    /// The row does not fit the template, or with its values a source is none.
+    pub fn sources(&self, row: &[u8]) -> Result<Vec<Source>, String> {
+        let values = row::split(self.columns.len(), row)
+            .map_err(|error| format!("the row does not fit {} columns: {error}", self.columns.len()))?;
+        let stdin = match &self.input {
+            Input::File(source) => Some(source),
+            _ => None,
+        };
+        self.files
+            .iter()
+            .map(|file| &file.source)
+            .chain(stdin)
+            .map(|source| self.source(source, &values))
+            .collect()
+    }
+}
+
+/// A path, or a pattern of paths, that stays below the folder it is relative to.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        Err("is empty")
+    } else if path.len() > NAME_BYTES_MAX {
+        Err("is longer than 256 bytes")
+    } else if path.contains(['\0', '\\']) {
+        Err("has a NUL or a backslash in it")
+    } else if path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        Err("is no plain path relative to the work's folder: no `/` at either end, no `.`, no `..`")
+    } else {
         Ok(())
     }
 }

@@ -33,12 +33,14 @@ pub mod kind {
     pub const CANCEL: u8 = 0x07;
     pub const NOTICE: u8 = 0x08;
     pub const PONG: u8 = 0x09;
+    pub const GRANTED: u8 = 0x0a;
     pub const JOIN: u8 = 0x41;
     pub const FINISHED: u8 = 0x42;
     pub const STARTED: u8 = 0x43;
     pub const RETRACTED: u8 = 0x44;
     pub const PING: u8 = 0x45;
     pub const DRAINING: u8 = 0x46;
+    pub const GRANT_ASKED: u8 = 0x48;
 }
 
 /// First message of a worker.
@@ -187,6 +189,32 @@ pub enum Notice {
     ShuttingDown,
 }
 
+/// The answer to [`FromWorker::GrantAsked`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Granted {
+    /// The lease that was asked for.
+    pub token: LeaseToken,
+    /// What the worker may do with the files of this attempt.
+    pub answer: GrantAnswer,
+}
+
+/// What a worker may do with the files of one attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GrantAnswer {
+    /// This.
+    Granted {
+        /// Where the file store is.
+        url: String,
+        /// What to show there; signed [`crate::file::Claims`] as text.
+        grant: String,
+    },
+    /// Nothing.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
 /// A template and the number that assignments of this connection call it by.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TemplateDefined {
@@ -196,7 +224,7 @@ pub struct TemplateDefined {
     pub definition: WorkTemplate,
 }
 
-/// Lists of tokens: `Retract`, `Cancel` (with a reason), `Started`, `Retracted`, all laid out alike.
+/// Lists of tokens: `Retract`, `Cancel` (with a reason), `Started`, `Retracted`, `GrantAsked`, all laid out alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a> {
     reason: Reason,
@@ -414,6 +442,8 @@ pub enum ToWorker<'a> {
     Notice(Notice),
     /// Answer to a ping.
     Pong,
+    /// Answer to [`FromWorker::GrantAsked`], for one token.
+    Granted(Granted),
 }
 
 impl<'a> ToWorker<'a> {
@@ -440,6 +470,7 @@ impl<'a> ToWorker<'a> {
             kind::PONG => {
                 return Err(DecodeError::Trailing { bytes: payload.len() });
             }
+            kind::GRANTED => Self::Granted(codec::read_control("granted", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }
@@ -460,6 +491,8 @@ pub enum FromWorker<'a> {
     Ping,
     /// It wants to leave: send nothing more.
     Draining,
+    /// What may it do with the files of these attempts? Answered one by one; asked again, answered again.
+    GrantAsked(Tokens<'a>),
 }
 
 impl<'a> FromWorker<'a> {
@@ -486,6 +519,7 @@ impl<'a> FromWorker<'a> {
             kind::RETRACTED => Self::Retracted(Tokens::parse(payload)?),
             kind::PING => empty(Self::Ping)?,
             kind::DRAINING => empty(Self::Draining)?,
+            kind::GRANT_ASKED => Self::GrantAsked(Tokens::parse(payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

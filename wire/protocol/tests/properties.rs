@@ -7,12 +7,13 @@ use proptest::sample::Index;
 
 use support::{Blob, Link, Message};
 use wire_protocol::codec::DecodeError;
+use wire_protocol::file::Digest;
 use wire_protocol::frame::{self, FrameError, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use wire_protocol::ids::{BagId, Epoch, Lsn};
 use wire_protocol::limits::{
     LEASES_PER_WORKER_MAX, RECORD_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX, ROWS_BYTES_MAX,
 };
-use wire_protocol::outcome::{Outcome, Output, Reason};
+use wire_protocol::outcome::{Archive, Outcome, Output, Reason};
 use wire_protocol::template::{Offer, Requirements, Rows, row};
 use wire_protocol::units::{Bytes, Instant};
 
@@ -109,8 +110,11 @@ proptest! {
     fn an_output_is_read_back(
         stdout in vec(any::<u8>(), 0..200), stderr in vec(any::<u8>(), 0..200),
         stdout_cut in any::<bool>(), stderr_cut in any::<bool>(),
+        archive in proptest::option::of(any::<([u8; 32], u64)>()), consensus in proptest::option::of(any::<[u8; 32]>()),
     ) {
-        let output = Output { stdout: &stdout, stderr: &stderr, stdout_cut, stderr_cut };
+        let archive = archive.map(|(digest, bytes)| Archive { digest: Digest(digest), bytes });
+        let consensus = consensus.map(Digest);
+        let output = Output { stdout: &stdout, stderr: &stderr, stdout_cut, stderr_cut, archive, consensus };
         let mut encoded = Vec::new();
         output.encode(&mut encoded);
         prop_assert_eq!(Output::parse(&encoded), Ok(output));
@@ -357,10 +361,10 @@ fn numbers_without_a_meaning_are_refused() {
         assert!(outcome.is_ok_and(|outcome| outcome as u8 == value) || !(1..=4).contains(&value));
     }
     assert!(matches!(
-        Output::parse(&[4, 0]),
+        Output::parse(&[16, 0]),
         Err(DecodeError::OutOfRange {
             field: "output flags",
-            value: 4
+            value: 16
         })
     ));
 }

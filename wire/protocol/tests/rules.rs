@@ -3,12 +3,20 @@
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, LIST_LEN_MAX, NAME_BYTES_MAX};
-use wire_protocol::template::{Input, Limits, Offer, Priority, WorkTemplate};
+use wire_protocol::template::{Input, InputFile, Limits, Offer, Priority, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::worker_link::Join;
 
 fn name_of(bytes: usize) -> String {
     "n".repeat(bytes)
+}
+
+fn file(path: &str, source: &str) -> InputFile {
+    InputFile {
+        path: path.to_owned(),
+        source: source.to_owned(),
+        unpack: false,
+    }
 }
 
 fn template() -> WorkTemplate {
@@ -79,7 +87,7 @@ fn a_template_is_refused_for_each_rule_and_told_the_field() {
         ("command", "NUL", |t| t.command.push("a\0b".to_owned())),
         ("env", "NUL", |t| t.env = vec![("A".to_owned(), "\0".to_owned())]),
         ("priority", "is 10; 0 to 9", |t| t.priority = Priority(10)),
-        ("limits.output", "is 65521 bytes; at most 65520", |t| {
+        ("limits.output", "is 65409 bytes; at most 65408", |t| {
             t.limits.output = Bytes(Limits::OUTPUT_MAX.0 + 1);
         }),
         ("limits.wall_clock", "is zero", |t| {
@@ -93,6 +101,39 @@ fn a_template_is_refused_for_each_rule_and_told_the_field() {
         }),
         ("input", "is 65537 bytes long; at most 65536", |t| {
             t.input = Input::Inline(vec![0; 65_537])
+        }),
+        ("files", "has 65 entries; at most 64", |t| {
+            t.files = (0..65).map(|n| file(&n.to_string(), "a")).collect()
+        }),
+        ("files", "no folder", |t| {
+            (t.app, t.files) = ("null".to_owned(), vec![file("a", "a")])
+        }),
+        ("files.path", "`../a` is no plain path", |t| {
+            t.files = vec![file("../a", "a")]
+        }),
+        ("files.path", "`/a` is no plain path", |t| {
+            t.files = vec![file("/a", "a")]
+        }),
+        ("files.path", "`.` is no plain path", |t| {
+            t.files = vec![file(".", "a")]
+        }),
+        ("files.path", "names `a` twice", |t| {
+            t.files = vec![file("a", "b"), file("a", "c")]
+        }),
+        ("files.source", "{tile} names no column", |t| {
+            t.files = vec![file("a", "tiles/{tile}")]
+        }),
+        ("files.source", "only http://", |t| {
+            t.files = vec![file("a", "file:///etc/passwd")]
+        }),
+        ("input", "64 hexadecimal", |t| {
+            t.input = Input::File("sha256:12".to_owned())
+        }),
+        ("outputs.collect", "`out//*` is no plain path", |t| {
+            t.outputs.collect = vec!["out//*".to_owned()]
+        }),
+        ("outputs.consensus", "`a/..` is no plain path", |t| {
+            t.outputs.consensus = Some("a/..".to_owned())
         }),
         ("template", "at most 131072", |t| {
             t.command = vec![name_of(1_000); 200]
@@ -124,6 +165,21 @@ fn a_template_at_its_bounds_is_taken() {
         |t| t.retry.attempts_max = 1_000,
         |t| t.input = Input::Inline(vec![0; 65_536]),
         |t| t.time_to_live = Some(Millis(0)),
+        |t| t.files = (0..64).map(|n| file(&n.to_string(), "a")).collect(),
+        |t| {
+            t.columns = vec!["tile".to_owned()];
+            t.files = vec![
+                file("a", "{tile}"),
+                file("b", "https://host/{tile}#sha256={tile}"),
+            ];
+            t.outputs.collect = vec!["**/*.png".to_owned()];
+        },
+        |t| {
+            t.files = vec![InputFile {
+                unpack: true,
+                ..file(".", "a.tar")
+            }]
+        },
         |t| (t.app, t.command) = ("docker:alpine@sha256:00".to_owned(), Vec::new()),
     ];
     for (case, change) in cases.iter().enumerate() {

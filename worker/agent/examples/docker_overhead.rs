@@ -136,6 +136,7 @@ fn executor(engine: &DockerEngine, folder: &tempfile::TempDir) -> Arc<Docker> {
             runtime: None,
         },
         pull_within: Duration::from_secs(10),
+        files: None,
     };
     Arc::new(Docker::connect(config).expect("its socket is there"))
 }

@@ -14,12 +14,12 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use wire_link::Trust;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
+use wire_protocol::units::Bytes;
 use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
-use crate::executor::{
-    Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sandbox, SandboxMode, Sleep,
-};
+use crate::executor::{Allow, Executor, Folder, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
+use crate::files::{Files, FilesConfig, desk};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, resources};
 use args::{Cli, Verb};
@@ -230,6 +230,14 @@ impl Cli {
             Some(uid) => uid,
             None => folder.uid()?,
         };
+        let (desk, clerk) = desk();
+        let files = Files::new(FilesConfig {
+            folder: folder.path().to_owned(),
+            trust: trust.clone(),
+            cache: Bytes::from_mib(self.cache_mib),
+            fetch: self.fetch,
+            desk,
+        })?;
         let mut offer = resources::detect(folder.path());
         offer.slots = self.slots.unwrap_or(offer.cores);
         offer.prefill = self
@@ -255,10 +263,10 @@ impl Cli {
                 allow,
                 sandbox,
                 shim,
-                files: Arc::new(NoFiles),
+                files: Some(Arc::clone(&files)),
             })));
         }
-        if let Some(docker) = self.docker.into_executor(&folder, &uid, all_images)? {
+        if let Some(docker) = self.docker.into_executor(&folder, &uid, all_images, files)? {
             executors.push(Arc::new(docker));
         }
         Ok(AgentConfig {
@@ -276,6 +284,7 @@ impl Cli {
                 offer,
             },
             executors,
+            clerk: Some(clerk),
         })
     }
 }

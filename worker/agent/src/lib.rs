@@ -8,15 +8,17 @@
 //!                                   │
 //!                                   ├─► process   commands that the operator allows
 //!                                   ├─► docker    commands in containers of images that the operator allows
-//!                                   └─► sleep     works that take time and nothing else
+//!                                   ├─► sleep     works that take time and nothing else
+//!                                   └─► files     inputs and outputs of works ◄── HTTPS ──► file store, web
 //! ```
 //!
 //! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
-//! Deliberately absent: input files and the chain; each comes as a module of its own.
+//! Deliberately absent: the chain.
 
 mod config;
 mod doctor;
 pub mod executor;
+pub mod files;
 mod resources;
 mod shell;
 mod wire;
@@ -39,6 +41,7 @@ pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
 use crate::executor::{Executor, shim};
+use crate::files::Clerk;
 use crate::shell::Shell;
 
 /// What a worker is made of.
@@ -54,6 +57,8 @@ pub struct AgentConfig {
     pub settings: Settings,
     /// What runs works.
     pub executors: Vec<Arc<dyn Executor>>,
+    /// Where executors ask what they may do with files; `None`: they have none.
+    pub clerk: Option<Clerk>,
 }
 
 /// Why an agent cannot begin.
@@ -92,6 +97,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         connector,
         mut settings,
         executors,
+        clerk,
     } = config;
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());
@@ -103,9 +109,11 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);
-    Ok(Shell::new(agent, connector, engine, server_name, executors)
-        .run(shutdown)
-        .await)
+    Ok(
+        Shell::new(agent, connector, engine, server_name, executors, clerk)
+            .run(shutdown)
+            .await,
+    )
 }
 
 /// The program `pool-worker`, from its arguments to its exit code.

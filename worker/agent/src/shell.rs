@@ -19,6 +19,7 @@ use wire_protocol::worker_link::Report;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
 use crate::executor::{Attempt, Ended, Executor, Kill, Killer};
+use crate::files::Clerk;
 use crate::wire::{Turn, Wire};
 
 pub(crate) struct Shell {
@@ -30,6 +31,7 @@ pub(crate) struct Shell {
     engine: String,
     server_name: String,
     executors: Vec<Arc<dyn Executor>>,
+    clerk: Option<Clerk>,
     tasks: JoinSet<Ended>,
     running: HashMap<task::Id, Started>,
     /// By token, so that a kill finds its task.
@@ -49,6 +51,7 @@ impl Shell {
         engine: String,
         server_name: String,
         executors: Vec<Arc<dyn Executor>>,
+        clerk: Option<Clerk>,
     ) -> Self {
         Self {
             agent,
@@ -59,6 +62,7 @@ impl Shell {
             engine,
             server_name,
             executors,
+            clerk,
             tasks: JoinSet::new(),
             running: HashMap::new(),
             ids: HashMap::new(),
@@ -78,6 +82,7 @@ impl Shell {
                 effects,
                 clock,
                 wire,
+                clerk,
                 tasks,
                 ..
             } = &mut self;
@@ -86,6 +91,7 @@ impl Shell {
                     self.on_turn(&turn);
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
+                token = asked(clerk) => self.handle(Event::GrantAsked(token)),
                 () = until(deadline) => self.handle(Event::Tick),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
@@ -128,6 +134,9 @@ impl Shell {
             return;
         };
         self.ids.remove(&token);
+        if let Some(clerk) = &mut self.clerk {
+            clerk.forget(token);
+        }
         self.report(token, &ended);
     }
 
@@ -155,6 +164,11 @@ impl Shell {
                 Effect::Disconnect { reason } => self.wire.close(&reason.to_string()),
                 Effect::Start { token, template, row } => self.start(token, template, row),
                 Effect::Kill { token, reason } => self.kill(token, reason),
+                Effect::Granted(granted) => {
+                    if let Some(clerk) = &mut self.clerk {
+                        clerk.answer(&granted);
+                    }
+                }
                 Effect::Note(note) => log(&note),
                 Effect::Exit(reason) => exit = Some(reason),
             }
@@ -184,6 +198,14 @@ impl Shell {
         if let Some(killer) = started.and_then(|started| started.killer.take()) {
             killer.kill();
         }
+    }
+}
+
+/// The next attempt whose executor asks what it may do with files.
+async fn asked(clerk: &mut Option<Clerk>) -> LeaseToken {
+    match clerk {
+        Some(clerk) => clerk.asked().await,
+        None => std::future::pending().await,
     }
 }
 

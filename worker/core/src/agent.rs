@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::mem;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wire_protocol::codec::DecodeError;
@@ -89,6 +89,8 @@ pub struct Agent {
     templates: BTreeMap<u32, Known>,
     /// The highest epoch seen of each shard.
     epochs: Vec<(Shard, Epoch)>,
+    /// Attempts whose executor waits to hear what it may do with their files.
+    asking: BTreeSet<LeaseToken>,
     /// Until when the leases that it holds are its own, as far as it can know.
     leases_until: Instant,
     draining: bool,
@@ -175,6 +177,7 @@ impl Agent {
             reports: Reports::new(),
             templates: BTreeMap::new(),
             epochs: Vec::new(),
+            asking: BTreeSet::new(),
             leases_until: Instant(0),
             draining: false,
             backoff: Backoff::new(seed),
@@ -201,6 +204,7 @@ impl Agent {
             Event::Frame { kind, payload } => self.on_frame(kind, payload, effects),
             Event::Disconnected { reason } => self.on_disconnected(reason, effects),
             Event::Ended(report) => self.on_ended(&report),
+            Event::GrantAsked(token) => self.on_grant_asked(token, effects),
             Event::Drain => self.drain("the worker was asked to stop", effects),
             Event::Flush => self.flush(effects),
             Event::Tick => self.on_tick(effects),
@@ -270,6 +274,10 @@ impl Agent {
             "more reports than a join can present"
         );
         assert!(
+            self.asking.iter().all(|token| self.held.runs(*token)),
+            "asks for what does not run"
+        );
+        assert!(
             self.held.waiting() == 0 || !self.may_start(),
             "a work waits for nothing"
         );
@@ -288,6 +296,12 @@ impl Agent {
         let join = self.join();
         self.held.announce_all();
         effects.send(|out| push_control(out, kind::JOIN, &join));
+    }
+
+    fn on_grant_asked(&mut self, token: LeaseToken, effects: &mut Effects) {
+        if self.held.runs(token) && self.asking.insert(token) {
+            self.say_tokens(kind::GRANT_ASKED, Reason::None, &[token], effects);
+        }
     }
 
     fn join(&self) -> Join {
@@ -333,6 +347,7 @@ impl Agent {
     fn on_ended(&mut self, report: &Report<'_>) {
         let bytes = report.result.len();
         assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
+        self.asking.remove(&report.token);
         if self.held.end(report.token) {
             self.reports.push(report);
         }

@@ -9,7 +9,7 @@ use wire_protocol::ids::{Epoch, LeaseToken, Shard, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Invalid, WorkTemplate};
 use wire_protocol::units::Millis;
-use wire_protocol::worker_link::Refused;
+use wire_protocol::worker_link::{Granted, Refused};
 
 /// One thing to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +39,8 @@ pub enum Effect<'a> {
         /// Why, for people.
         reason: Reason,
     },
+    /// The answer to [`crate::Event::GrantAsked`].
+    Granted(Granted),
     /// Something for the log.
     Note(Note),
     /// Leave: kill whatever still runs, close the link. The core does nothing more.

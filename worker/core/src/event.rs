@@ -1,5 +1,6 @@
 //! What a shell tells the core.
 
+use wire_protocol::ids::LeaseToken;
 use wire_protocol::worker_link::Report;
 
 /// Something that happened. Any event may come at any time; the comments say what an unexpected one does.
@@ -24,6 +25,10 @@ pub enum Event<'a> {
     /// An executor is done with an attempt, also with one that it was told to kill. A repeat, or a token that
     /// does not run here, is ignored.
     Ended(Report<'a>),
+    /// An executor needs to know what it may do with the files of this attempt. Answered by
+    /// [`crate::Effect::Granted`] once the engine has said it, however long there is no link; not answered if the
+    /// attempt does not run, or is stopped meanwhile.
+    GrantAsked(LeaseToken),
     /// Whoever runs the worker wants it to leave: finish what runs, return the rest, exit. A repeat is ignored.
     Drain,
     /// Everything that is there was handed over: say what has ended. A shell that never says so gets the same

@@ -82,6 +82,16 @@ impl Held {
         self.places.contains_key(&token)
     }
 
+    /// It runs and was not told to stop.
+    pub(crate) fn runs(&self, token: LeaseToken) -> bool {
+        match self.places.get(&token) {
+            Some(Place::Running { slot }) => self.slots[*slot as usize]
+                .as_ref()
+                .is_some_and(|running| !running.stopping),
+            _ => false,
+        }
+    }
+
     pub(crate) fn waiting_tokens(&self) -> impl Iterator<Item = LeaseToken> {
         self.waiting.iter().map(|waiting| waiting.token)
     }

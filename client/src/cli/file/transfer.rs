@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::StatusCode;
 use ring::digest::{Context as Hash, SHA256};
 use serde_json::{Value, json};
-use wire_files::{Content, FilesError, Upload, Wanted};
+use wire_files::{Content, FilesError, Place, Upload, Wanted};
 use wire_protocol::file::{Digest, check_name};
 use wire_protocol::units::Bytes;
 
-use super::{Asked, Remote, failed};
+use super::{Remote, failed};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Output, Show, fields};
 
@@ -222,7 +222,7 @@ pub(super) async fn get(
         Some(here) => here,
         None => {
             let wanted = Wanted {
-                source,
+                place: Place::Store(source),
                 digest: Some(digest),
                 bytes_max: max.map_or(u64::MAX, |max| max.0),
                 goes_on: known > 0,
@@ -257,19 +257,8 @@ async fn expected(store: &Remote, source: &str) -> Result<Digest, Failure> {
             .map_err(|error: wire_protocol::file::FileError| Failure::usage(error.to_string()));
     }
     check_name(source).map_err(|error| Failure::usage(error.to_string()))?;
-    let asked = Asked {
-        prefix: source,
-        owner: None,
-        limit: 1,
-    };
-    let page = store.page(&asked, None).await?;
-    let found = page.files.into_iter().find(|file| file.name == source);
-    let Some(found) = found else {
-        return Err(Failure::new(Exit::NotFound, format!("there is no file {source}"))
-            .cure("`pool file list` lists what there is"));
-    };
-    Digest::from_hex(&found.sha256)
-        .map_err(|error| Failure::caused(Exit::Failed, "the store's answer", &error))
+    let look = store.files.look(source, &store.login).await;
+    Ok(look.map_err(|error| failed(&error))?.digest)
 }
 
 /// What a file of this machine is.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::work::printed;
 use super::*;
 use crate::cli::output::{Show, json_of};
+use wire_protocol::file::Digest;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
-use wire_protocol::outcome::{Outcome, Output, Reason};
+use wire_protocol::outcome::{Archive, Outcome, Output, Reason};
 use wire_protocol::template::{Offer, Priority, Requirements, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{
@@ -39,6 +40,11 @@ fn detail() -> WorkDetail {
         stderr: b"\xff",
         stdout_cut: false,
         stderr_cut: true,
+        archive: Some(Archive {
+            digest: Digest([0xab; 32]),
+            bytes: 12_345_678,
+        }),
+        consensus: Some(Digest([0xcd; 32])),
     }
     .encode(&mut result);
     let template = WorkTemplate {

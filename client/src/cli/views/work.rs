@@ -4,6 +4,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use wire_protocol::outcome::{Outcome, Output, Reason};
 use wire_protocol::template::WorkTemplate;
+use wire_protocol::units::Bytes;
 use wire_protocol::view::{WorkDetail, WorkState, WorkView};
 
 use crate::cli::output::{Show, fields};
@@ -129,6 +130,10 @@ pub(crate) struct DetailJson<'a> {
     stdout_cut: bool,
     stderr: Option<String>,
     stderr_cut: bool,
+    /// The archive of its outputs in the pool's file store.
+    archive: Option<String>,
+    archive_bytes: Option<u64>,
+    consensus: Option<String>,
 }
 
 /// The result as text. A command's is what it printed; any other stands as it is.
@@ -163,6 +168,9 @@ impl Show for WorkDetail {
             stdout_cut: output.stdout_cut,
             stderr: done.then(|| String::from_utf8_lossy(output.stderr).into_owned()),
             stderr_cut: output.stderr_cut,
+            archive: output.archive.map(|archive| archive.digest.to_string()),
+            archive_bytes: output.archive.map(|archive| archive.bytes),
+            consensus: output.consensus.map(|digest| digest.to_string()),
         }
     }
 
@@ -213,6 +221,13 @@ impl Show for WorkDetail {
             ("parameters", joined(parameters)),
             ("needs", needs(&self.template)),
             ("submitted", timestamp(self.work.submitted)),
+            (
+                "outputs",
+                output
+                    .archive
+                    .map(|archive| format!("{}, {}", archive.digest, Bytes(archive.bytes)))
+                    .unwrap_or_default(),
+            ),
             ("stdout", printed(output.stdout, output.stdout_cut)),
             ("stderr", printed(output.stderr, output.stderr_cut)),
         ])

@@ -23,6 +23,7 @@ impl Scheduler {
                 push_empty(out, wire_protocol::worker_link::kind::PONG);
             }),
             FromWorker::Draining => self.on_draining(worker, effects),
+            FromWorker::GrantAsked(tokens) => self.on_grant_asked(link, worker, *tokens, effects),
         }
     }
 

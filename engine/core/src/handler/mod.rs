@@ -4,6 +4,7 @@ mod clients;
 mod command;
 mod dispatch;
 mod explain;
+mod grant;
 mod journal;
 mod links;
 mod query;

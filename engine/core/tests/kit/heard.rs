@@ -4,7 +4,7 @@ use wire_protocol::client_link::{self, Accepted, Answer, Busy, Lagging, Rejected
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::WorkTemplate;
-use wire_protocol::worker_link::{Notice, Refused, ToWorker, Welcome};
+use wire_protocol::worker_link::{Granted, Notice, Refused, ToWorker, Welcome};
 
 use super::{FakeClient, FakeWorker};
 
@@ -27,6 +27,7 @@ pub(crate) enum WorkerHeard {
     Cancel(Reason, Vec<LeaseToken>),
     Notice(Notice),
     Pong,
+    Granted(Granted),
 }
 
 /// An outcome that a client was told of.
@@ -83,6 +84,7 @@ impl FakeWorker {
             ToWorker::Cancel(tokens) => WorkerHeard::Cancel(tokens.reason(), tokens.iter().collect()),
             ToWorker::Notice(notice) => WorkerHeard::Notice(notice),
             ToWorker::Pong => WorkerHeard::Pong,
+            ToWorker::Granted(granted) => WorkerHeard::Granted(granted),
         };
         self.heard.push(heard);
     }

@@ -16,7 +16,9 @@ use wire_protocol::frame;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{FromWorker, ToWorker};
+use wire_protocol::worker_link::{
+    FromWorker, GrantAnswer, Granted, ToWorker, kind as worker_kind, push_control,
+};
 
 pub(crate) use heard::{ClientHeard, Lease, Told, WorkerHeard};
 pub(crate) use shorthand::{join, null, rows, tokens};
@@ -192,6 +194,19 @@ impl Pool {
                 }
                 Effect::Close { link, reason } => self.closed.push((link, reason)),
                 Effect::Fetch(fetch) => self.deliver_after(fetch.after, Waiting::Fetch(*fetch)),
+                Effect::Grant { link, after, claims } => {
+                    let granted = Granted {
+                        token: claims.token,
+                        // As it would be signed, but to be read.
+                        answer: GrantAnswer::Granted {
+                            url: "https://files".to_owned(),
+                            grant: format!("{claims:?}"),
+                        },
+                    };
+                    let mut frame = Vec::new();
+                    push_control(&mut frame, worker_kind::GRANTED, &granted);
+                    self.deliver_after(after, Waiting::Frames(link, frame));
+                }
                 Effect::Snapshot => self.snapshots_asked += 1,
             }
         }

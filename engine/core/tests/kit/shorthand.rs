@@ -297,6 +297,13 @@ impl Pool {
         self.worker_says(link, |out| Tokens::push(out, kind::RETRACTED, reason, tokens));
     }
 
+    pub(crate) fn ask_grants(&mut self, link: LinkId, tokens: &[LeaseToken]) {
+        let tokens = tokens.iter().copied();
+        self.worker_says(link, |out| {
+            Tokens::push(out, kind::GRANT_ASKED, Reason::None, tokens)
+        });
+    }
+
     pub(crate) fn draining(&mut self, link: LinkId) {
         self.worker_says(link, |out| push_empty(out, kind::DRAINING));
     }

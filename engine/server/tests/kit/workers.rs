@@ -164,5 +164,6 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
             offer: offer(slots),
         },
         executors: Vec::new(),
+        clerk: None,
     }
 }

@@ -1,5 +1,7 @@
 //! A `pool-gateway` process, which can be killed and started again in the same place, and what speaks to it.
 
+pub(crate) mod pool;
+
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

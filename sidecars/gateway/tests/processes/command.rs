@@ -1,38 +1,18 @@
 //! `pool file …` with a gateway.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::kit::pool::program;
 use crate::kit::{Gateway, PASSWORD, bytes, digest, local};
-
-/// The program, beside the one of ours. Cargo builds it for the tests of its own package, not for ours; if it is not there,
-/// this builds it, once.
-fn program() -> PathBuf {
-    static BUILDS: OnceLock<()> = OnceLock::new();
-    let path = PathBuf::from(env!("CARGO_BIN_EXE_pool-gateway")).with_file_name("pool");
-    if !path.exists() {
-        BUILDS.get_or_init(|| {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut build = Command::new(cargo);
-            build.args(["build", "--locked", "--package", "client"]);
-            if !cfg!(debug_assertions) {
-                build.arg("--release");
-            }
-            let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(status.expect("cargo runs").success(), "it is built");
-        });
-    }
-    path
-}
 
 /// Exit code, what it prints and what it says beside that.
 fn pool(gateway: &Gateway, words: &[&str]) -> (i32, Value, String) {
     let folder = gateway.folder.path();
-    let ended = Command::new(program())
+    let ended = Command::new(program("pool"))
         .env_clear()
         .env("ADMINPASSWORD", PASSWORD)
         .env("POOL_CA", folder.join("certs/ca.pem"))
@@ -138,7 +118,7 @@ fn an_upload_goes_on_in_another_process() {
     let gateway = Gateway::start();
     let folder = gateway.folder.path();
     crate::kit::large(&folder.join("large"), 200);
-    let mut put = Command::new(program())
+    let mut put = Command::new(program("pool"))
         .env_clear()
         .env("ADMINPASSWORD", PASSWORD)
         .env("POOL_CA", folder.join("certs/ca.pem"))

@@ -8,3 +8,4 @@ mod files;
 mod grants;
 mod lives;
 mod uploads;
+mod works;

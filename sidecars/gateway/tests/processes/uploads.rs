@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wire_files::{Files, FilesError, Wanted};
+use wire_files::{Files, FilesError, Place, Wanted};
 
 use crate::kit::{Gateway, PATIENCE, bytes, content, digest, large, local, login, problem};
 
@@ -164,7 +164,7 @@ async fn the_pools_client_uploads_what_is_new_and_not_what_is_known() {
             .expect("it is uploaded");
     }
     let wanted = Wanted {
-        source: "two",
+        place: Place::Store("two"),
         digest: None,
         bytes_max: u64::MAX,
         goes_on: false,
@@ -261,7 +261,7 @@ async fn cut_at_any_place_an_upload_arrives_as_it_was() {
     upload.await.expect("it arrives");
     assert!(seen.len() > 4, "it was cut: {seen:?}");
     let wanted = Wanted {
-        source: "data",
+        place: Place::Store("data"),
         digest: Some(digest(&data)),
         bytes_max: u64::MAX,
         goes_on: false,
@@ -297,7 +297,7 @@ async fn killed_during_an_upload_it_goes_on_where_it_was() {
     }
     upload.await.expect("it does not panic").expect("it arrives");
     let wanted = Wanted {
-        source: "large",
+        place: Place::Store("large"),
         digest: Some(content.digest),
         bytes_max: u64::MAX,
         goes_on: false,
@@ -323,7 +323,7 @@ async fn memory_does_not_grow_with_a_file() {
         .await
         .expect("it is uploaded");
     let wanted = Wanted {
-        source: "large",
+        place: Place::Store("large"),
         digest: Some(content.digest),
         bytes_max: u64::MAX,
         goes_on: false,

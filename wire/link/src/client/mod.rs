@@ -110,6 +110,18 @@ pub fn tls_config(trust: &Trust, alpn: &[&[u8]]) -> Result<rustls::ClientConfig,
     }
 }
 
+/// The same for who believes certificates under `roots`: for the web.
+///
+/// # Errors
+/// TLS does not take it.
+pub fn tls_config_of_roots(
+    roots: RootCertStore,
+    alpn: &[&[u8]],
+) -> Result<rustls::ClientConfig, ConfigError> {
+    let alpn = alpn.iter().map(|alpn| alpn.to_vec()).collect();
+    crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)
+}
+
 /// Opens links. One serves for all links of a process: they share a UDP socket per address family,
 /// which is opened with the first link and belongs to the tokio runtime of that moment.
 pub struct Connector {

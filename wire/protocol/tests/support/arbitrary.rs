@@ -10,10 +10,12 @@ use wire_protocol::feed;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
-use wire_protocol::template::{Input, Invalid, Limits, Offer, Priority, Requirements, Retry, WorkTemplate};
+use wire_protocol::template::{
+    Input, InputFile, Invalid, Limits, Offer, Outputs, Priority, Requirements, Retry, WorkTemplate,
+};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{Explanation, Filter, Reply, StatusView, Tally, WorkState, WorkerState};
-use wire_protocol::worker_link::{self, Notice, RefusedCode};
+use wire_protocol::worker_link::{self, GrantAnswer, Notice, RefusedCode};
 
 use crate::support::{AReport, AnOutcome, Blob, Link, Message, SomeAttempts};
 
@@ -117,23 +119,38 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::None),
         Just(Input::Row),
         blob().prop_map(|it| Input::Inline(it.0)),
-        any::<[u8; 32]>().prop_map(Input::File),
+        text().prop_map(Input::File),
     ]
+}
+
+prop_compose! {
+    fn input_file()(path in text(), source in text(), unpack in any::<bool>()) -> InputFile {
+        InputFile { path, source, unpack }
+    }
+}
+
+prop_compose! {
+    fn outputs()(collect in texts(), consensus in option::of(text())) -> Outputs {
+        Outputs { collect, consensus }
+    }
 }
 
 prop_compose! {
     fn template()(
         app in text(), command in texts(), env in vec((text(), text()), 0..3), input in input(),
+        files in vec(input_file(), 0..3), outputs in outputs(),
         columns in texts(), requirements in requirements(), label in text(),
         (priority, attempts_max, processes) in any::<(u8, u16, u32)>(),
-        (wall_clock, output, memory, backoff_min, backoff_max) in any::<(u64, u64, u64, u64, u64)>(),
+        (wall_clock, output, memory, disk, archive) in any::<(u64, u64, u64, u64, u64)>(),
+        (backoff_min, backoff_max) in any::<(u64, u64)>(),
         time_to_live in option::of(any::<u64>()),
     ) -> WorkTemplate {
         WorkTemplate {
-            app, command, env, input, columns, requirements, label,
+            app, command, env, input, files, outputs, columns, requirements, label,
             priority: Priority(priority),
             limits: Limits {
                 wall_clock: Millis(wall_clock), output: Bytes(output), memory: Bytes(memory), processes,
+                disk: Bytes(disk), files: Bytes(archive),
             },
             retry: Retry {
                 attempts_max, backoff_min: Millis(backoff_min), backoff_max: Millis(backoff_max),
@@ -179,6 +196,7 @@ fn from_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::Started { reason, tokens }).boxed(),
         listed(|reason, tokens| Message::Retracted { reason, tokens }).boxed(),
         select(vec![Message::Ping, Message::Draining]).boxed(),
+        listed(|reason, tokens| Message::GrantAsked { reason, tokens }).boxed(),
     ]
     .boxed()
 }
@@ -189,6 +207,13 @@ fn notice() -> impl Strategy<Value = Notice> {
         text().prop_map(|reason| Notice::Drain { reason }),
         (token(), text()).prop_map(|(token, recorded)| Notice::Stale { token, recorded }),
         select(vec![Notice::Uncordoned, Notice::ShuttingDown]),
+    ]
+}
+
+fn grant_answer() -> impl Strategy<Value = GrantAnswer> {
+    prop_oneof![
+        (text(), text()).prop_map(|(url, grant)| GrantAnswer::Granted { url, grant }),
+        text().prop_map(|reason| GrantAnswer::Refused { reason }),
     ]
 }
 
@@ -217,6 +242,9 @@ fn to_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::Cancel { reason, tokens }).boxed(),
         notice().prop_map(Message::Notice).boxed(),
         Just(Message::Pong).boxed(),
+        (token(), grant_answer())
+            .prop_map(|(token, answer)| Message::Granted(worker_link::Granted { token, answer }))
+            .boxed(),
     ]
     .boxed()
 }

@@ -105,6 +105,10 @@ pub(crate) enum Message {
     },
     Ping,
     Draining,
+    GrantAsked {
+        reason: Reason,
+        tokens: Vec<LeaseToken>,
+    },
 
     WorkerWelcome(worker_link::Welcome),
     WorkerRefused(worker_link::Refused),
@@ -126,6 +130,7 @@ pub(crate) enum Message {
     },
     Notice(worker_link::Notice),
     Pong,
+    Granted(worker_link::Granted),
 
     Login(client_link::Login),
     Open(Box<client_link::Open>),
@@ -249,6 +254,10 @@ impl Message {
             },
             FromWorker::Ping => Self::Ping,
             FromWorker::Draining => Self::Draining,
+            FromWorker::GrantAsked(it) => Self::GrantAsked {
+                reason: it.reason(),
+                tokens: it.iter().collect(),
+            },
         }
     }
 
@@ -272,6 +281,7 @@ impl Message {
             },
             ToWorker::Notice(it) => Self::Notice(it),
             ToWorker::Pong => Self::Pong,
+            ToWorker::Granted(it) => Self::Granted(it),
         }
     }
 
@@ -367,6 +377,7 @@ impl Message {
             Self::Retracted { reason, tokens } => push_tokens(out, worker::RETRACTED, *reason, tokens),
             Self::Ping => push_empty(out, worker::PING),
             Self::Draining => push_empty(out, worker::DRAINING),
+            Self::GrantAsked { reason, tokens } => push_tokens(out, worker::GRANT_ASKED, *reason, tokens),
             Self::WorkerWelcome(it) => push_control(out, worker::WELCOME, it),
             Self::WorkerRefused(it) => push_control(out, worker::REFUSED, it),
             Self::Template(it) => push_control(out, worker::TEMPLATE, it),
@@ -381,6 +392,7 @@ impl Message {
             Self::Cancel { reason, tokens } => push_tokens(out, worker::CANCEL, *reason, tokens),
             Self::Notice(it) => push_control(out, worker::NOTICE, it),
             Self::Pong => push_empty(out, worker::PONG),
+            Self::Granted(it) => push_control(out, worker::GRANTED, it),
             Self::Login(it) => push_control(out, client::LOGIN, it),
             Self::Open(it) => push_control(out, client::OPEN, it),
             Self::Rows {

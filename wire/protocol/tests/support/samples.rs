@@ -5,13 +5,15 @@ use wire_protocol::feed;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
-use wire_protocol::template::{Input, Invalid, Limits, Offer, Priority, Requirements, Retry, WorkTemplate};
+use wire_protocol::template::{
+    Input, InputFile, Invalid, Limits, Offer, Outputs, Priority, Requirements, Retry, WorkTemplate,
+};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{
     BagView, Explanation, Filter, QueueView, Reply, StatusView, SubscriberView, Tally, WorkDetail, WorkState,
     WorkView, WorkerState, WorkerView,
 };
-use wire_protocol::worker_link::{self, Notice, RefusedCode};
+use wire_protocol::worker_link::{self, GrantAnswer, Granted, Notice, RefusedCode};
 
 use crate::support::{AReport, AnOutcome, Blob, Link, Message};
 
@@ -74,6 +76,22 @@ fn template() -> WorkTemplate {
         command: vec![text("render"), text("--tile={x},{y}")],
         env: vec![(text("SEED"), text("{seed}"))],
         input: Input::Inline(b"scene".to_vec()),
+        files: vec![
+            InputFile {
+                path: text("tile.bin"),
+                source: text("tiles/{x}/{y}.bin"),
+                unpack: false,
+            },
+            InputFile {
+                path: text("assets"),
+                source: text("https://example.org/assets.tar"),
+                unpack: true,
+            },
+        ],
+        outputs: Outputs {
+            collect: vec![text("out/**")],
+            consensus: Some(text("out/digest.txt")),
+        },
         columns: vec![text("x"), text("y"), text("seed")],
         requirements: Requirements {
             os: Some(text("linux")),
@@ -92,6 +110,8 @@ fn template() -> WorkTemplate {
             output: Bytes(4_096),
             memory: Bytes::from_mib(256),
             processes: 8,
+            disk: Bytes::from_mib(64),
+            files: Bytes::from_mib(16),
         },
         retry: Retry {
             attempts_max: 5,
@@ -173,6 +193,13 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
         ),
         ("ping", Message::Ping),
         ("draining", Message::Draining),
+        (
+            "grant-asked",
+            Message::GrantAsked {
+                reason: Reason::None,
+                tokens: tokens(),
+            },
+        ),
     ]
 }
 
@@ -225,7 +252,7 @@ fn engine_to_worker() -> Vec<(&'static str, Message)> {
         ("template.row-input", defined(3, template_with(Input::Row))),
         (
             "template.file-input",
-            defined(4, template_with(Input::File([0xfe; 32]))),
+            defined(4, template_with(Input::File(text("models/v2.bin")))),
         ),
         ("assign", Message::Assign { template: 1, works }),
         ("recorded", Message::Recorded { upto: 37 }),
@@ -259,6 +286,25 @@ fn engine_to_worker() -> Vec<(&'static str, Message)> {
         ("notice.stale", Message::Notice(stale)),
         ("notice.shutting-down", Message::Notice(Notice::ShuttingDown)),
         ("pong", Message::Pong),
+        (
+            "granted",
+            Message::Granted(Granted {
+                token: tokens()[0],
+                answer: GrantAnswer::Granted {
+                    url: text("https://pool.example.org"),
+                    grant: text("AQID"),
+                },
+            }),
+        ),
+        (
+            "granted.refused",
+            Message::Granted(Granted {
+                token: tokens()[0],
+                answer: GrantAnswer::Refused {
+                    reason: text("the lease was superseded"),
+                },
+            }),
+        ),
     ]
 }
 

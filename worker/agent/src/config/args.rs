@@ -10,6 +10,7 @@ use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 
 use super::docker::DockerArgs;
 use crate::executor::SandboxMode;
+use crate::files::Fetch;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -158,6 +159,15 @@ pub(super) struct Cli {
         default_value = "./data/worker"
     )]
     pub(super) folder: PathBuf,
+
+    /// Mebibytes of fetched files that are kept for works to come; also the longest that is fetched
+    #[arg(long, value_name = "MIB", env = "POOL_CACHE_MIB", default_value_t = 10_240)]
+    pub(super) cache_mib: u64,
+
+    /// Whether works may have files of the web (http and https URLs): none, from hosts that anybody can reach, or also
+    /// from this machine's own network
+    #[arg(long, value_name = "FROM", env = "POOL_FETCH", default_value = "public")]
+    pub(super) fetch: Fetch,
 
     #[command(flatten)]
     pub(super) docker: DockerArgs,

@@ -9,6 +9,7 @@ use clap::Args;
 use wire_protocol::units::Bytes;
 
 use crate::executor::{Bounds, Docker, DockerConfig, Folder, ImageAllow};
+use crate::files::Files;
 
 /// What the operator of a worker says of containers.
 #[derive(Args, Debug)]
@@ -102,6 +103,7 @@ impl DockerArgs {
         folder: &Arc<Folder>,
         worker: &str,
         all_images: bool,
+        files: Arc<Files>,
     ) -> anyhow::Result<Option<Docker>> {
         let allow = self.allow(all_images)?;
         if allow.is_all() {
@@ -129,6 +131,7 @@ impl DockerArgs {
                 runtime,
             },
             pull_within: Duration::from_secs(self.docker_pull_s),
+            files: Some(files),
         });
         engine.map(Some).with_context(|| {
             format!(

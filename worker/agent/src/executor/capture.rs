@@ -82,6 +82,7 @@ impl Capture {
             stderr: &self.stderr.kept,
             stdout_cut: self.stdout.cut,
             stderr_cut: self.stderr.cut,
+            ..Output::default()
         };
         output.encode(&mut result);
         result

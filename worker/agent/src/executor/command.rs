@@ -1,13 +1,11 @@
 //! From template and row to the words of a command.
 //!
-//! `{column}` stands for the row's value of that column, in arguments and in the values of variables. A
-//! placeholder is a brace, letters, digits, `_`, `-` or `.`, and a brace; any other brace means itself, and `{{`
-//! and `}}` mean one brace where a placeholder would be read. A placeholder that names no column is an error:
-//! a sweep over a misspelt parameter should not run a million times.
+//! What a placeholder is stands in [`wire_protocol::placeholders`].
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use wire_protocol::placeholders;
 use wire_protocol::template::{WorkTemplate, row};
 
 /// Bytes of all words together. The kernel takes 2 MiB as a rule, and 128 KiB a word.
@@ -53,30 +51,7 @@ impl Words {
 }
 
 fn expand(text: &str, columns: &[String], values: &[&[u8]], left: &mut usize) -> Result<OsString, String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(brace) = rest.find(['{', '}']) {
-        let (before, from) = rest.split_at(brace);
-        out.extend_from_slice(before.as_bytes());
-        if from.starts_with("{{") || from.starts_with("}}") {
-            out.push(from.as_bytes()[0]);
-            rest = &from[2..];
-        } else if let Some((name, after)) = placeholder(from) {
-            let column = columns.iter().position(|column| column == name).ok_or_else(|| {
-                let known = if columns.is_empty() { "none".to_owned() } else { columns.join(", ") };
-                format!("{{{name}}} names no column (there is {known}); write {{{{{name}}}}} for the braces themselves")
-            })?;
-            out.extend_from_slice(values[column]);
-            rest = after;
-        } else {
-            out.push(from.as_bytes()[0]);
-            rest = &from[1..];
-        }
-        if out.len() > *left {
-            break;
-        }
-    }
-    out.extend_from_slice(rest.as_bytes());
+    let out = placeholders::expand(text, columns, values, BYTES_MAX)?;
     *left = left
         .checked_sub(out.len())
         .ok_or_else(|| format!("the command is longer than {BYTES_MAX} bytes with its values"))?;
@@ -84,13 +59,6 @@ fn expand(text: &str, columns: &[String], values: &[&[u8]], left: &mut usize) ->
         return Err("a value holds a NUL byte, which no argument or variable can".to_owned());
     }
     Ok(OsString::from_vec(out))
-}
-
-/// The name in the placeholder that `text` begins with, and what follows.
-fn placeholder(text: &str) -> Option<(&str, &str)> {
-    let (name, after) = text.strip_prefix('{')?.split_once('}')?;
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (!name.is_empty() && name.chars().all(plain)).then_some((name, after))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod run;
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListContainersOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Engine};
 use futures_util::StreamExt;
+use walkdir::WalkDir;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Input;
 
@@ -39,6 +40,7 @@ use self::run::{Created, Guard, failed, remove, status};
 use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use crate::files::{self, Files};
 
 pub use self::container::Bounds;
 pub use self::image::{ImageAllow, NoImage};
@@ -66,6 +68,8 @@ pub struct DockerConfig {
     pub bounds: Bounds,
     /// How long a pull may take.
     pub pull_within: Duration,
+    /// How works have files; `None`: they have none.
+    pub files: Option<Arc<Files>>,
 }
 
 /// The executor `docker`: `docker:alpine:3.20` is that image.
@@ -124,7 +128,7 @@ impl Executor for Docker {
                 () = kill.wished() => Err(NotRun(Reason::ExecutorFailed, "stopped before it began".to_owned())),
             };
             match prepared {
-                Ok(prepared) => self.execute(&attempt, prepared, kill).await,
+                Ok(prepared) => self.execute(&attempt, prepared, &mut kill).await,
                 Err(not_run) => not_run.into(),
             }
         })
@@ -189,10 +193,6 @@ impl Docker {
             ("POOL_ATTEMPT", attempt.token.attempt.0.to_string()),
         ];
         env.extend(own.map(|(name, value)| format!("{name}={value}")));
-        if let Input::File(_) = template.input {
-            let text = "input files do not reach containers yet".to_owned();
-            return Err(NotRun(Reason::InputMissing, text));
-        }
         let volumes = self.have(&image).await?;
         Ok(Prepared {
             command: words.command.into_iter().map(text).collect::<Result<_, _>>()?,
@@ -259,23 +259,35 @@ impl Docker {
         }
     }
 
-    async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: Kill) -> Ended {
-        let user = user();
-        let workspace = self.config.folder.workspace(attempt.token);
-        let workspace = workspace.and_then(|workspace| give(&workspace, user).map(|()| workspace));
-        let workspace = match workspace {
+    async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: &mut Kill) -> Ended {
+        let workspace = match self.config.folder.workspace(attempt.token) {
             Ok(workspace) => workspace,
             Err(error) => {
                 let text = format!("the work's folder cannot be made: {error}");
                 return Ended::without_running(world_reason(&error), &text);
             }
         };
-        let ended = match self.create(attempt, prepared, &workspace, user).await {
-            Ok(created) => created.run(attempt, kill).await,
-            Err(not_run) => Err(not_run),
-        };
+        let ended = self.run_in(attempt, prepared, &workspace, kill).await;
         workspace.remove_apart().await;
         ended.unwrap_or_else(Ended::from)
+    }
+
+    async fn run_in(
+        &self,
+        attempt: &Attempt,
+        prepared: Prepared,
+        workspace: &Workspace,
+        kill: &mut Kill,
+    ) -> Result<Ended, NotRun> {
+        let (files, user) = (self.config.files.as_deref(), user());
+        let stdin = files::place(files, attempt, &workspace.folder, kill).await?;
+        give(&workspace.folder, user).map_err(|error| {
+            let text = format!("the work's folder cannot be given to it: {error}");
+            NotRun(world_reason(&error), text)
+        })?;
+        let created = self.create(attempt, prepared, workspace, user).await?;
+        let ended = created.run(attempt, stdin, kill).await?;
+        Ok(files::keep(files, attempt, &workspace.folder, ended, kill).await)
     }
 
     async fn create(
@@ -323,10 +335,13 @@ fn user() -> (u32, u32) {
     }
 }
 
-/// Gives a work its folder.
-fn give(workspace: &Workspace, (user, group): (u32, u32)) -> io::Result<()> {
-    if rustix::process::getuid().is_root() {
-        std::os::unix::fs::chown(&workspace.folder, Some(user), Some(group))?;
+/// Gives a work its folder, with the inputs in it.
+fn give(folder: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    if !rustix::process::getuid().is_root() {
+        return Ok(());
+    }
+    for entry in WalkDir::new(folder).follow_links(false) {
+        std::os::unix::fs::lchown(entry?.path(), Some(user), Some(group))?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ mod allow;
 mod capture;
 mod command;
 mod docker;
-mod files;
 pub(crate) mod folder;
 pub(crate) mod leftovers;
 mod process;
@@ -18,7 +17,6 @@ mod sleep;
 
 pub use allow::{Allow, AllowError};
 pub use docker::{Bounds, Docker, DockerConfig, ImageAllow, NoImage};
-pub use files::{Files, Missing, NoFiles};
 pub use folder::{Folder, FolderError};
 pub use process::{Process, ProcessConfig};
 pub use sandbox::{Sandbox, SandboxMode};
@@ -31,9 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wire_protocol::file::Digest;
 use wire_protocol::ids::LeaseToken;
-use wire_protocol::outcome::{Output, Reason};
-use wire_protocol::template::WorkTemplate;
+use wire_protocol::outcome::{Archive, Output, Reason};
+use wire_protocol::template::{Limits, WorkTemplate};
 
 /// One try at one work.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ pub struct Attempt {
 }
 
 /// Why an attempt does not get as far as running.
-struct NotRun(Reason, String);
+pub(crate) struct NotRun(pub(crate) Reason, pub(crate) String);
 
 impl From<NotRun> for Ended {
     fn from(NotRun(reason, text): NotRun) -> Self {
@@ -56,7 +55,7 @@ impl From<NotRun> for Ended {
 }
 
 /// A failure of this machine: for want of room another worker may do better, otherwise the executor failed.
-fn world_reason(error: &io::Error) -> Reason {
+pub(crate) fn world_reason(error: &io::Error) -> Reason {
     use io::ErrorKind::{ArgumentListTooLong, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
     match error.kind() {
         ArgumentListTooLong => Reason::CannotStart,
@@ -64,6 +63,9 @@ fn world_reason(error: &io::Error) -> Reason {
         _ => Reason::ExecutorFailed,
     }
 }
+
+/// Bytes of what an executor itself says in a result.
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// How an attempt ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,10 +83,7 @@ pub struct Ended {
 impl Ended {
     /// It did not run; `text` stands where a command's standard error would.
     pub(crate) fn without_running(reason: Reason, text: &str) -> Self {
-        let mut end = text.len().min(4096);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = text.floor_char_boundary(text.len().min(TEXT_BYTES_MAX));
         let mut result = Vec::new();
         let output = Output {
             stderr: &text.as_bytes()[..end],
@@ -97,6 +96,45 @@ impl Ended {
             exit_code: 0,
             elapsed: Duration::ZERO,
             result,
+        }
+    }
+
+    /// It left these files.
+    pub(crate) fn with_files(self, archive: Option<Archive>, consensus: Option<Digest>) -> Self {
+        self.with_output(|output| Output {
+            archive,
+            consensus,
+            ..output
+        })
+    }
+
+    /// It ran well and failed all the same; `text` stands behind what it wrote to standard error.
+    pub(crate) fn failed(self, reason: Reason, text: &str) -> Self {
+        let output = Output::parse(&self.result).unwrap_or_default();
+        let mut stderr = output.stderr.to_vec();
+        if stderr.last().is_some_and(|byte| *byte != b'\n') {
+            stderr.push(b'\n');
+        }
+        let room = Limits::OUTPUT_MAX.0 as usize;
+        let end = text.floor_char_boundary(text.len().min(TEXT_BYTES_MAX));
+        stderr.truncate(room.saturating_sub(output.stdout.len() + end));
+        let cut = stderr.len() < output.stderr.len();
+        stderr.extend_from_slice(&text.as_bytes()[..end]);
+        stderr.truncate(room.saturating_sub(output.stdout.len()));
+        Self { reason, ..self }.with_output(|output| Output {
+            stderr: &stderr,
+            stderr_cut: output.stderr_cut || cut,
+            ..output
+        })
+    }
+
+    fn with_output<'a>(&'a self, change: impl FnOnce(Output<'a>) -> Output<'a>) -> Self {
+        let mut result = Vec::new();
+        change(Output::parse(&self.result).unwrap_or_default()).encode(&mut result);
+        Self {
+            result,
+            reason: self.reason,
+            ..*self
         }
     }
 }

@@ -37,11 +37,11 @@ use wire_protocol::template::{Input, Limits};
 use super::allow::{Allow, Refused};
 use super::capture::Capture;
 use super::command::Words;
-use super::files::Files;
 use super::folder::{Folder, Workspace};
 use super::sandbox::Sandbox;
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
+use crate::files::{self, Files};
 
 /// How long output may still come after the command itself has exited.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -59,8 +59,8 @@ pub struct ProcessConfig {
     pub shim: PathBuf,
     /// What a command may touch; `None`: what this account may.
     pub sandbox: Option<Sandbox>,
-    /// Where input files come from.
-    pub files: Arc<dyn Files>,
+    /// How works have files; `None`: they have none.
+    pub files: Option<Arc<Files>>,
 }
 
 /// The executor `process`.
@@ -84,10 +84,10 @@ impl Executor for Process {
         "process"
     }
 
-    fn run(self: Arc<Self>, attempt: Attempt, kill: Kill) -> Running {
+    fn run(self: Arc<Self>, attempt: Attempt, mut kill: Kill) -> Running {
         Box::pin(async move {
-            match self.prepare(&attempt).await {
-                Ok(prepared) => self.execute(&attempt, prepared, kill).await,
+            match self.prepare(&attempt) {
+                Ok(prepared) => self.execute(&attempt, prepared, &mut kill).await,
                 Err(not_run) => not_run.into(),
             }
         })
@@ -98,7 +98,6 @@ impl Executor for Process {
 struct Prepared {
     program: PathBuf,
     words: Words,
-    stdin: Source,
 }
 
 /// Where a command's standard input comes from.
@@ -110,7 +109,7 @@ enum Source {
 }
 
 impl Process {
-    async fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
+    fn prepare(&self, attempt: &Attempt) -> Result<Prepared, NotRun> {
         let template = &attempt.template;
         let words =
             Words::expand(template, &attempt.row).map_err(|text| NotRun(Reason::BadParameters, text))?;
@@ -141,22 +140,10 @@ impl Process {
             let text = format!("a work may not set `{}`", name.display());
             return Err(NotRun(Reason::NotAllowed, text));
         }
-        let stdin = match &template.input {
-            Input::None => Source::Nothing,
-            Input::Inline(_) | Input::Row => Source::Inline,
-            Input::File(sha256) => {
-                let file = self.config.files.open(sha256).await;
-                Source::File(file.map_err(|missing| NotRun(Reason::InputMissing, missing.to_string()))?)
-            }
-        };
-        Ok(Prepared {
-            program,
-            words,
-            stdin,
-        })
+        Ok(Prepared { program, words })
     }
 
-    async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: Kill) -> Ended {
+    async fn execute(&self, attempt: &Attempt, prepared: Prepared, kill: &mut Kill) -> Ended {
         let workspace = match self.config.folder.workspace(attempt.token) {
             Ok(workspace) => workspace,
             Err(error) => {
@@ -164,18 +151,46 @@ impl Process {
                 return Ended::without_running(world_reason(&error), &text);
             }
         };
-        let ended = match self.spawn(attempt, prepared, &workspace) {
-            Ok(spawned) => spawned.run(attempt, &workspace, kill).await,
-            Err(error) => {
-                let text = format!("the command cannot be started: {error}");
-                Ended::without_running(world_reason(&error), &text)
-            }
-        };
+        let ended = self.run_in(attempt, prepared, &workspace, kill).await;
         workspace.remove_apart().await;
         ended
     }
 
-    fn spawn(&self, attempt: &Attempt, prepared: Prepared, workspace: &Workspace) -> io::Result<Spawned> {
+    async fn run_in(
+        &self,
+        attempt: &Attempt,
+        prepared: Prepared,
+        workspace: &Workspace,
+        kill: &mut Kill,
+    ) -> Ended {
+        let files = self.config.files.as_deref();
+        let stdin = match files::place(files, attempt, &workspace.folder, kill).await {
+            Ok(file) => match (&attempt.template.input, file) {
+                (_, Some(file)) => Source::File(file),
+                (Input::Inline(_) | Input::Row, None) => Source::Inline,
+                (Input::None | Input::File(_), None) => Source::Nothing,
+            },
+            Err(not_run) => return not_run.into(),
+        };
+        match self.spawn(attempt, prepared, stdin, workspace) {
+            Ok(spawned) => {
+                let ended = spawned.run(attempt, workspace, kill).await;
+                files::keep(files, attempt, &workspace.folder, ended, kill).await
+            }
+            Err(error) => {
+                let text = format!("the command cannot be started: {error}");
+                Ended::without_running(world_reason(&error), &text)
+            }
+        }
+    }
+
+    fn spawn(
+        &self,
+        attempt: &Attempt,
+        prepared: Prepared,
+        stdin: Source,
+        workspace: &Workspace,
+    ) -> io::Result<Spawned> {
         let limits = &attempt.template.limits;
         let shim = Shim {
             program: &self.config.shim,
@@ -199,7 +214,7 @@ impl Process {
             .env("POOL_ATTEMPT", attempt.token.attempt.0.to_string())
             .current_dir(&workspace.folder)
             .process_group(0)
-            .stdin(match prepared.stdin {
+            .stdin(match stdin {
                 Source::Nothing => Stdio::null(),
                 Source::File(file) => file.into(),
                 Source::Inline => Stdio::piped(),
@@ -269,7 +284,7 @@ enum Over {
 }
 
 impl Spawned {
-    async fn run(mut self, attempt: &Attempt, workspace: &Workspace, mut kill: Kill) -> Ended {
+    async fn run(mut self, attempt: &Attempt, workspace: &Workspace, kill: &mut Kill) -> Ended {
         let template = &attempt.template;
         let input: &[u8] = match &template.input {
             Input::Inline(bytes) => bytes,

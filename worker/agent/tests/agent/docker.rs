@@ -85,6 +85,7 @@ fn executor(engine: &DockerEngine, folder: &Path, images: &[&str]) -> Arc<Docker
             runtime: None,
         },
         pull_within: Duration::from_secs(10),
+        files: None,
     };
     Arc::new(Docker::connect(config).expect("its socket is there"))
 }

@@ -17,7 +17,8 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{
-    ALPN, Assignments, FromWorker, Join, Refused, RefusedCode, TemplateDefined, Welcome,
+    ALPN, Assignments, FromWorker, GrantAnswer, Granted, Join, Refused, RefusedCode, TemplateDefined,
+    Welcome,
     kind::{self, PONG},
     push_control, push_empty, push_recorded,
 };
@@ -242,6 +243,18 @@ impl Handler for Player {
             FromWorker::Started(tokens) => Said::Started(works(&mut tokens.iter())),
             FromWorker::Retracted(tokens) => Said::Retracted(tokens.reason(), works(&mut tokens.iter())),
             FromWorker::Draining => Said::Draining,
+            FromWorker::GrantAsked(tokens) => {
+                let answer = GrantAnswer::Refused {
+                    reason: "this engine of a test has no files".to_owned(),
+                };
+                for token in tokens.iter() {
+                    let answer = answer.clone();
+                    let mut granted = Vec::new();
+                    push_control(&mut granted, kind::GRANTED, &Granted { token, answer });
+                    let _ = links.send(link, &granted);
+                }
+                return Ok(());
+            }
             FromWorker::Ping => {
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::worker_link::RefusedCode;
-use worker_agent::executor::{Allow, Folder, NoFiles, Process, ProcessConfig, Sleep};
+use worker_agent::executor::{Allow, Folder, Process, ProcessConfig, Sleep};
 use worker_agent::{AgentConfig, AgentError, Exit, Settings, Trust};
 
 use crate::engine::{Engine, Said, token};
@@ -33,7 +33,7 @@ impl Pool {
             allow: Allow::new(["sh"], &path).expect("every system has it"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox: None,
-            files: Arc::new(NoFiles),
+            files: None,
         });
         AgentConfig {
             engine: self.engine.address.to_string(),
@@ -53,6 +53,7 @@ impl Pool {
                 },
             },
             executors: vec![Arc::new(Sleep), Arc::new(process)],
+            clerk: None,
         }
     }
 

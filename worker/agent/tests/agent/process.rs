@@ -13,8 +13,7 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Allow, Attempt, Ended, Executor, Folder, Kill, Killer, NoFiles, Process, ProcessConfig, Running, Sandbox,
-    Sleep,
+    Allow, Attempt, Ended, Executor, Folder, Kill, Killer, Process, ProcessConfig, Running, Sandbox, Sleep,
 };
 
 /// A command that would run until somebody stops it.
@@ -42,7 +41,7 @@ impl Rig {
             allow: Allow::new(commands.iter().copied(), &path).expect("every system has these"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox,
-            files: Arc::new(NoFiles),
+            files: None,
         });
         Self {
             folder,
@@ -347,12 +346,18 @@ fn a_command_need_not_read_its_input() {
 }
 
 #[test]
-fn an_input_file_is_missing_until_there_are_files() {
+fn a_worker_without_files_says_so() {
     let mut template = command(&["cat"]);
-    template.input = Input::File([7; 32]);
+    template.input = Input::File("in.txt".to_owned());
     let ended = Rig::new().run(template, b"");
     assert_eq!(ended.reason, Reason::InputMissing);
     assert!(stderr(&ended).contains("no access to files"));
+    let mut template = command(&["sh", "-c", "echo out; echo err >&2"]);
+    template.outputs.collect = vec!["out".to_owned()];
+    let ended = Rig::new().run(template, b"");
+    assert_eq!(ended.reason, Reason::OutputMissing);
+    assert_eq!(stdout(&ended), "out\n", "what it printed is kept");
+    assert_eq!(stderr(&ended), "err\nthis worker has no access to files");
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl Agent {
             (ToWorker::Cancel(tokens), true) => self.on_cancel(tokens, effects),
             (ToWorker::Notice(notice), true) => self.on_notice(notice, effects),
             (ToWorker::Pong, true) => {}
+            (ToWorker::Granted(granted), true) => {
+                if self.asking.remove(&granted.token) {
+                    effects.push(Effect::Granted(granted));
+                }
+            }
             (_, _) => self.disconnect(Disconnect::OutOfPlace { kind }, effects),
         }
     }
@@ -67,6 +72,8 @@ impl Agent {
         if self.draining {
             self.say_draining(effects);
         }
+        let asking: Vec<_> = self.asking.iter().copied().collect();
+        self.say_tokens(kind::GRANT_ASKED, Reason::None, &asking, effects);
     }
 
     fn see_epoch(&mut self, welcome: &Welcome) -> Result<(), Disconnect> {
@@ -200,6 +207,7 @@ impl Agent {
 
     fn stop(&mut self, token: LeaseToken, reason: Reason, effects: &mut Effects) {
         if self.held.stop(token) {
+            self.asking.remove(&token);
             effects.push(Effect::Kill { token, reason });
         }
     }

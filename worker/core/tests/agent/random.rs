@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, welcome};
+use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, token, welcome};
 use proptest::prelude::*;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{RefusedCode, kind};
@@ -19,6 +19,8 @@ enum Step {
     Retract(Vec<u64>),
     Cancel(Vec<u64>),
     Ended(u64),
+    GrantAsked(u64),
+    Granted(u64),
     Flush,
     Drain,
     Pass(u64),
@@ -40,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => works().prop_map(Step::Retract),
         2 => works().prop_map(Step::Cancel),
         6 => (1..24_u64).prop_map(Step::Ended),
+        2 => (1..24_u64).prop_map(Step::GrantAsked),
+        2 => (1..24_u64).prop_map(Step::Granted),
         4 => Just(Step::Flush),
         (1) => prop::bool::weighted(0.05).prop_map(|drain| if drain { Step::Drain } else { Step::Flush }),
         2 => (0..40_000_u64).prop_map(Step::Pass),
@@ -102,6 +106,15 @@ impl Outsider {
                         prop_assert_eq!(self.running.get(&work), Some(&false), "announces {}", work);
                     }
                 }
+                Did::GrantAsked(works) => {
+                    for work in works {
+                        prop_assert_eq!(self.running.get(&work), Some(&false), "asks for {}", work);
+                    }
+                }
+                Did::Granted(granted) => {
+                    let work = granted.token.work.0;
+                    prop_assert_eq!(self.running.get(&work), Some(&false), "tells {}", work);
+                }
                 Did::Join(join) => {
                     (self.said, self.recorded) = (0, 0);
                     let all: Vec<_> = join.held.iter().chain(&join.unacknowledged).collect();
@@ -144,6 +157,10 @@ fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
         Step::Ended(work) => {
             outsider.running.remove(work);
             world.ended(*work);
+        }
+        Step::GrantAsked(work) => world.event(Event::GrantAsked(token(*work))),
+        Step::Granted(work) => {
+            world.granted(*work);
         }
         Step::Flush => world.flush(),
         Step::Drain => world.event(Event::Drain),

@@ -9,8 +9,8 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{
-    Assignments, FromWorker, Join, Notice, Refused, RefusedCode, Report, TemplateDefined, Tokens, Welcome,
-    kind, push_control, push_empty, push_recorded,
+    Assignments, FromWorker, GrantAnswer, Granted, Join, Notice, Refused, RefusedCode, Report,
+    TemplateDefined, Tokens, Welcome, kind, push_control, push_empty, push_recorded,
 };
 use worker_core::{Agent, Disconnect, Effect, Effects, Event, Exit, Note, Settings};
 
@@ -37,6 +37,9 @@ pub(crate) enum Did {
     Retracted(Reason, Vec<u64>),
     Ping,
     Draining,
+    GrantAsked(Vec<u64>),
+    /// The executor hears.
+    Granted(Granted),
 }
 
 pub(crate) struct World {
@@ -156,6 +159,7 @@ impl World {
                     self.did.push(Did::Start(token.work.0));
                 }
                 Effect::Kill { token, reason } => self.did.push(Did::Kill(token.work.0, reason)),
+                Effect::Granted(granted) => self.did.push(Did::Granted(granted)),
                 Effect::Note(note) => self.did.push(Did::Note(note)),
                 Effect::Exit(exit) => self.did.push(Did::Exit(exit)),
             }
@@ -178,6 +182,7 @@ impl World {
                     FromWorker::Retracted(tokens) => Did::Retracted(tokens.reason(), works(tokens.iter())),
                     FromWorker::Ping => Did::Ping,
                     FromWorker::Draining => Did::Draining,
+                    FromWorker::GrantAsked(tokens) => Did::GrantAsked(works(tokens.iter())),
                 },
             );
             bytes = &bytes[used..];
@@ -280,6 +285,18 @@ impl World {
             elapsed_us: 1,
             result,
         }));
+    }
+
+    pub(crate) fn granted(&mut self, work: u64) -> Granted {
+        let granted = Granted {
+            token: token(work),
+            answer: GrantAnswer::Granted {
+                url: "https://pool".to_owned(),
+                grant: "grant".to_owned(),
+            },
+        };
+        self.control(kind::GRANTED, &granted);
+        granted
     }
 
     pub(crate) fn flush(&mut self) {

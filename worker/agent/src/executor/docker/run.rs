@@ -1,5 +1,6 @@
 //! A container from its making to its removal.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -95,13 +96,23 @@ enum Over {
 
 impl Created {
     /// Runs it to its end, and removes it.
-    pub(super) async fn run(self, attempt: &Attempt, kill: Kill) -> Result<Ended, NotRun> {
-        let ended = self.run_to_its_end(attempt, kill).await;
+    pub(super) async fn run(
+        self,
+        attempt: &Attempt,
+        stdin: Option<File>,
+        kill: &mut Kill,
+    ) -> Result<Ended, NotRun> {
+        let ended = self.run_to_its_end(attempt, stdin, kill).await;
         self.guard.remove().await;
         ended
     }
 
-    async fn run_to_its_end(&self, attempt: &Attempt, mut kill: Kill) -> Result<Ended, NotRun> {
+    async fn run_to_its_end(
+        &self,
+        attempt: &Attempt,
+        file: Option<File>,
+        kill: &mut Kill,
+    ) -> Result<Ended, NotRun> {
         let (engine, id) = (&self.guard.engine, self.guard.id());
         let limits = &attempt.template.limits;
         let input: &[u8] = match &attempt.template.input {
@@ -133,7 +144,7 @@ impl Created {
             .build();
         let mut waiting = pin!(engine.wait_container(id, Some(options)));
         let over = {
-            let mut writing = pin!(write(stdin, input));
+            let mut writing = pin!(write(stdin, input, file));
             let mut time = pin!(tokio::time::sleep(limits.wall_clock.to_duration()));
             let mut full = pin!(self.is_full());
             let (mut reads, mut writes) = (true, true);
@@ -222,8 +233,11 @@ fn look(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<u64> {
 }
 
 /// Gives a container its input and closes it. One that does not want it may exit without reading.
-async fn write(mut stdin: Pin<Box<dyn AsyncWrite + Send>>, input: &[u8]) {
+async fn write(mut stdin: Pin<Box<dyn AsyncWrite + Send>>, input: &[u8], file: Option<File>) {
     let _ = stdin.write_all(input).await;
+    if let Some(file) = file {
+        let _ = tokio::io::copy(&mut tokio::fs::File::from_std(file), &mut stdin).await;
+    }
     let _ = stdin.shutdown().await;
 }
 
