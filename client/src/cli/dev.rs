@@ -183,15 +183,22 @@ impl Pool {
         }
         let [workers, clients, health, persist_health, https, gateway_health] = self.programs.listen();
         // Each is this pool's from its start, so that whatever goes wrong it is stopped in good order.
-        self.engine = Some(self.launch(self.programs.engine([workers, clients, health]))?);
+        // The files first: the engine tells workers where they are.
+        self.gateway = Some(self.launch(self.programs.gateway([https, gateway_health]))?);
+        let files: GatewayReady = self.await_ready("gateway", |pool| pool.gateway.as_ref()).await?;
+        if let Some(gateway) = &self.gateway {
+            gateway.set_args(self.programs.gateway_args([files.https, files.health]));
+        }
+        let url = files.url();
+        self.engine = Some(self.launch(self.programs.engine([workers, clients, health], &url))?);
         let ready: Ready = self.await_ready("engine", |pool| pool.engine.as_ref()).await?;
         // Started again, it is where its workers and clients know it to be.
         if let Some(engine) = &self.engine {
             let known = [ready.workers, ready.clients, ready.health];
-            engine.set_args(self.programs.engine_args(known));
+            engine.set_args(self.programs.engine_args(known, &url));
         }
         self.persist = Some(self.launch(self.programs.persist(persist_health))?);
-        self.gateway = Some(self.launch(self.programs.gateway([https, gateway_health]))?);
+        self.write_connection(&ready, &files)?;
         for number in 1..=self.programs.workers() {
             let worker = self.launch(self.programs.worker(number, ready.workers))?;
             self.workers.push(worker);
@@ -200,11 +207,6 @@ impl Pool {
         if let Some(persist) = &self.persist {
             persist.set_args(self.programs.persist_args(tables.health));
         }
-        let files: GatewayReady = self.await_ready("gateway", |pool| pool.gateway.as_ref()).await?;
-        if let Some(gateway) = &self.gateway {
-            gateway.set_args(self.programs.gateway_args([files.https, files.health]));
-        }
-        self.write_connection(&ready, &files)?;
         self.ready = Some(AllReady {
             engine: ready,
             tables,

@@ -61,11 +61,11 @@ impl Programs {
         })
     }
 
-    pub(super) fn engine(&self, listen: [SocketAddr; 3]) -> Program {
+    pub(super) fn engine(&self, listen: [SocketAddr; 3], files: &str) -> Program {
         Program {
             name: "engine".to_owned(),
             path: self.engine.clone(),
-            args: self.engine_args(listen),
+            args: self.engine_args(listen, files),
             env: vec![
                 ("ADMINLOGIN", ADMIN.to_owned()),
                 ("ADMINPASSWORD", self.admin_password.clone()),
@@ -76,13 +76,18 @@ impl Programs {
         }
     }
 
-    pub(super) fn engine_args(&self, [workers, clients, health]: [SocketAddr; 3]) -> Vec<OsString> {
+    pub(super) fn engine_args(
+        &self,
+        [workers, clients, health]: [SocketAddr; 3],
+        files: &str,
+    ) -> Vec<OsString> {
         options([
             ("--data", self.data().into()),
             ("--listen-workers", workers.to_string().into()),
             ("--listen-clients", clients.to_string().into()),
             ("--listen-health", health.to_string().into()),
             ("--certs", self.folder.join("certs").into()),
+            ("--files-url", files.into()),
             ("--ready-file", self.ready_file("engine").into()),
         ])
     }
