@@ -3,6 +3,7 @@
 //! Every example in a help text is parsed by a test, so none goes stale.
 
 mod db;
+mod file;
 mod import;
 mod work;
 
@@ -16,6 +17,7 @@ use super::exit::EXIT_CODES;
 use super::quantity;
 use super::refs::{BagRef, WorkerRef};
 pub(crate) use db::{Archive, Db, DbPlace, History};
+pub(crate) use file::{File, FileVerb};
 pub(crate) use import::{Import, Xwhep};
 pub(crate) use work::{Pages, StateArg, Work, WorkList, Works};
 
@@ -133,6 +135,9 @@ pub(crate) enum Command {
     /// Queues of works that wait
     #[command(subcommand, arg_required_else_help = true)]
     Queue(Queue),
+    /// Files: upload, download, list, remove, check
+    #[command(arg_required_else_help = true)]
+    File(File),
     /// The pool at a glance
     #[command(after_help = "\
 Examples:
@@ -329,8 +334,8 @@ pub(crate) struct JournalFolder {
 
 /// Run a whole pool on this machine until Ctrl-C.
 ///
-/// Starts an engine, workers and a database in a file (pool-persist) in the folder --data, with passwords that are made
-/// there once and kept. After that every other command finds the pool by that folder.
+/// Starts an engine, workers, a database in a file (pool-persist) and a file store (pool-gateway) in the folder --data, with
+/// passwords that are made there once and kept. After that every other command finds the pool by that folder.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -349,8 +354,8 @@ pub(crate) struct Dev {
     /// Command that works may run, a name or a path; may be given several times [default: any]
     #[arg(long, value_name = "CMD")]
     pub(crate) allow: Vec<String>,
-    /// First of four ports: workers, clients, health of the engine, health of the tables; 0: any that are free
-    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65532))]
+    /// First of six ports: workers, clients, health of the engine and of the tables, files, their health; 0: any that are free
+    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65530))]
     pub(crate) ports: u16,
 }
 

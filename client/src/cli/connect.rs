@@ -25,6 +25,9 @@ pub(crate) struct Connection {
     pub(crate) password_file: PathBuf,
     pub(crate) workers: String,
     pub(crate) health: String,
+    /// Where files are served; not in what an older `pool dev` has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<String>,
 }
 
 impl Connection {
@@ -74,6 +77,34 @@ pub(crate) async fn connect(global: &Global) -> Result<Client, Failure> {
     options.patience = global.timeout;
     options.connect_timeout = options.connect_timeout.min(global.timeout);
     Ok(Client::connect(options).await?)
+}
+
+/// Where files are, and who asks for them.
+pub(crate) struct FilesPlace {
+    pub(crate) url: String,
+    pub(crate) trust: Trust,
+    pub(crate) login: String,
+    pub(crate) password: String,
+}
+
+/// The file store that goes with the engine: the one that was named, that of the data folder, or the one on the engine's host.
+pub(crate) fn files(global: &Global, url: Option<&str>) -> Result<FilesPlace, Failure> {
+    let resolved = resolve(global)?;
+    let known = Connection::read(&global.data)?.filter(|_| global.engine.is_none());
+    let url = match (url, known.and_then(|known| known.files)) {
+        (Some(url), _) => url.to_owned(),
+        (None, Some(url)) => url,
+        (None, None) => match host(&resolved.engine) {
+            host if host.contains(':') => format!("https://[{host}]"),
+            host => format!("https://{host}"),
+        },
+    };
+    Ok(FilesPlace {
+        url,
+        trust: Trust::Ca(resolved.ca),
+        login: resolved.login,
+        password: resolved.password,
+    })
 }
 
 fn resolve(global: &Global) -> Result<Resolved, Failure> {
@@ -182,6 +213,7 @@ mod tests {
             password_file: "secrets/admin".into(),
             workers: "127.0.0.1:5001".into(),
             health: "127.0.0.1:5002".into(),
+            files: Some("https://localhost:5004".into()),
         };
         fs::write(
             folder.path().join(Connection::FILE),
@@ -218,6 +250,27 @@ mod tests {
             ("[::1]:7", "::1")
         );
         assert_eq!((found.ca, found.password.as_str()), (PathBuf::from("x.pem"), "p"));
+    }
+
+    #[test]
+    fn files_are_where_it_is_said_else_with_the_engine() {
+        let folder = dev_folder();
+        let data = folder.path().to_str().unwrap();
+        let found = |words: &[&str], url| {
+            let words = ["pool", "status", "--data", data]
+                .into_iter()
+                .chain(words.iter().copied());
+            files(&Cli::try_parse_from(words).unwrap().global, url)
+                .unwrap()
+                .url
+        };
+        assert_eq!(found(&[], Some("https://files:1")), "https://files:1");
+        assert_eq!(found(&[], None), "https://localhost:5004");
+        assert_eq!(
+            found(&["--engine", "pool.example.org:4322"], None),
+            "https://pool.example.org"
+        );
+        assert_eq!(found(&["--engine", "[::1]:7"], None), "https://[::1]");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `pool dev`: an engine, its tables and workers on this machine, from nothing, until Ctrl-C.
+//! `pool dev`: an engine, its tables, its files and workers on this machine, from nothing, until Ctrl-C.
 //!
 //! Everything is in one folder:
 //!
@@ -7,7 +7,7 @@
 //! | `connection.json` | how other commands find the pool |
 //! | `secrets/` | the passwords, made once |
 //! | `certs/` | the development CA and the engine's certificate |
-//! | `engine/`, `worker-N/` | what they keep; `engine/pool.sqlite` are the tables |
+//! | `engine/`, `worker-N/` | what they keep; `engine/pool.sqlite` are the tables, `engine/files` the files |
 //! | `logs/` | what they say |
 
 mod programs;
@@ -65,6 +65,27 @@ struct PersistReady {
     health: SocketAddr,
 }
 
+/// What the gateway writes when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+struct GatewayReady {
+    https: SocketAddr,
+    health: SocketAddr,
+}
+
+impl GatewayReady {
+    /// Its certificate is for this name too.
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.https.port())
+    }
+}
+
+/// All that have said that they are ready.
+struct AllReady {
+    engine: Ready,
+    tables: PersistReady,
+    files: GatewayReady,
+}
+
 pub(crate) async fn run(context: &Context, args: Dev) -> Result<Exit, Failure> {
     let started = Instant::now();
     let mut pool = Pool::prepare(&context.global.data, args)?;
@@ -113,9 +134,10 @@ struct Pool {
     programs: Programs,
     /// As the user wrote it, for the commands to try.
     folder_arg: PathBuf,
-    ready: Option<(Ready, PersistReady)>,
+    ready: Option<AllReady>,
     engine: Option<Service>,
     persist: Option<Service>,
+    gateway: Option<Service>,
     workers: Vec<Service>,
     events: mpsc::Sender<Event>,
     told: mpsc::Receiver<Event>,
@@ -146,6 +168,7 @@ impl Pool {
             ready: None,
             engine: None,
             persist: None,
+            gateway: None,
             workers: Vec::new(),
             events,
             told,
@@ -155,20 +178,27 @@ impl Pool {
 
     async fn start(&mut self, context: &Context) -> Result<(), Failure> {
         // Those that killed programs left behind would be mistaken for those of the new ones.
-        for name in ["engine", "persist"] {
+        for name in ["engine", "persist", "gateway"] {
             drop(fs::remove_file(self.programs.ready_file(name)));
         }
-        let [workers, clients, health, persist_health] = self.programs.listen();
+        let [workers, clients, health, persist_health, https, gateway_health] = self.programs.listen();
         // Each is this pool's from its start, so that whatever goes wrong it is stopped in good order.
-        self.engine = Some(self.launch(self.programs.engine([workers, clients, health]))?);
+        // The files first: the engine tells workers where they are.
+        self.gateway = Some(self.launch(self.programs.gateway([https, gateway_health]))?);
+        let files: GatewayReady = self.await_ready("gateway", |pool| pool.gateway.as_ref()).await?;
+        if let Some(gateway) = &self.gateway {
+            gateway.set_args(self.programs.gateway_args([files.https, files.health]));
+        }
+        let url = files.url();
+        self.engine = Some(self.launch(self.programs.engine([workers, clients, health], &url))?);
         let ready: Ready = self.await_ready("engine", |pool| pool.engine.as_ref()).await?;
         // Started again, it is where its workers and clients know it to be.
         if let Some(engine) = &self.engine {
             let known = [ready.workers, ready.clients, ready.health];
-            engine.set_args(self.programs.engine_args(known));
+            engine.set_args(self.programs.engine_args(known, &url));
         }
-        self.write_connection(&ready)?;
         self.persist = Some(self.launch(self.programs.persist(persist_health))?);
+        self.write_connection(&ready, &files)?;
         for number in 1..=self.programs.workers() {
             let worker = self.launch(self.programs.worker(number, ready.workers))?;
             self.workers.push(worker);
@@ -177,7 +207,11 @@ impl Pool {
         if let Some(persist) = &self.persist {
             persist.set_args(self.programs.persist_args(tables.health));
         }
-        self.ready = Some((ready, tables));
+        self.ready = Some(AllReady {
+            engine: ready,
+            tables,
+            files,
+        });
         let mut global = context.global.clone();
         (global.engine, global.ca, global.login, global.password) = (None, None, None, None);
         (global.server_name, global.password_file) = (None, None);
@@ -253,7 +287,7 @@ impl Pool {
         Ok(())
     }
 
-    fn write_connection(&self, ready: &Ready) -> Result<(), Failure> {
+    fn write_connection(&self, ready: &Ready, files: &GatewayReady) -> Result<(), Failure> {
         let connection = Connection {
             schema: Connection::SCHEMA.to_owned(),
             engine: ready.clients.to_string(),
@@ -263,6 +297,7 @@ impl Pool {
             password_file: Path::new("secrets").join(ADMIN),
             workers: ready.workers.to_string(),
             health: ready.health.to_string(),
+            files: Some(files.url()),
         };
         let path = self.programs.folder.join(Connection::FILE);
         let text = serde_json::to_vec_pretty(&connection).expect("plain fields");
@@ -275,13 +310,17 @@ impl Pool {
     }
 
     fn announce(&self, context: &Context, took: Duration) -> io::Result<()> {
-        let (ready, tables) = self.ready.as_ref().expect("announced after the start");
+        let AllReady {
+            engine: ready,
+            tables,
+            files,
+        } = self.ready.as_ref().expect("announced after the start");
         let folder = &self.programs.folder;
         let took = Millis(took.as_millis() as u64);
         let mut out = io::stdout().lock();
         let pid = |service: &Service| service.pid().unwrap_or_default();
-        let [engine_pid, persist_pid] =
-            [&self.engine, &self.persist].map(|service| service.as_ref().map_or(0, pid));
+        let [engine_pid, persist_pid, gateway_pid] =
+            [&self.engine, &self.persist, &self.gateway].map(|service| service.as_ref().map_or(0, pid));
         if context.output.format != Format::Table {
             let workers: Vec<u32> = self.workers.iter().map(pid).collect();
             let fields = DevJson {
@@ -294,6 +333,9 @@ impl Pool {
                 persist_pid,
                 persist_health: tables.health,
                 tables: &self.programs.tables(),
+                gateway_pid,
+                gateway_health: files.health,
+                files: files.url(),
                 ready_ms: took.0,
             };
             return writeln!(out, "{}", json_line("dev", fields));
@@ -321,6 +363,8 @@ impl Pool {
             self.programs.tables().display()
         )?;
         writeln!(out, "             health and metrics http://{}", tables.health)?;
+        writeln!(out, "  gateway    pid {gateway_pid:<8} files {}", files.url())?;
+        writeln!(out, "             health and metrics http://{}", files.health)?;
         writeln!(out, "  logs       {}", folder.join("logs").display())?;
         let data = match self.folder_arg.as_path() {
             default if default == Path::new("./data/pool") => String::new(),
@@ -333,6 +377,7 @@ impl Pool {
         )?;
         writeln!(out, "  pool{data} worker list")?;
         writeln!(out, "  pool{data} db works")?;
+        writeln!(out, "  pool{data} file put README.md")?;
         writeln!(
             out,
             "\nCtrl-C stops everything; nothing that was accepted is lost."
@@ -379,14 +424,15 @@ impl Pool {
         }
     }
 
-    /// Workers first, so that what they finish is still taken; then the engine, whose last records the tables still
-    /// get; then these. A second signal kills.
+    /// Workers first, so that what they finish is still taken, by the files too; then the engine, whose last records the
+    /// tables still get; then these. A second signal kills.
     async fn stop(&mut self, signals: &mut Signals) {
         let _ = writeln!(io::stderr(), "stopping; again Ctrl-C does not wait");
         let mut hurried = false;
         let workers = std::mem::take(&mut self.workers);
-        let [engine, persist] = [self.engine.take(), self.persist.take()].map(Vec::from_iter);
-        for services in [workers, engine, persist] {
+        let [gateway, engine, persist] =
+            [self.gateway.take(), self.engine.take(), self.persist.take()].map(Vec::from_iter);
+        for services in [workers, gateway, engine, persist] {
             services
                 .iter()
                 .for_each(if hurried { Service::kill } else { Service::stop });
@@ -417,6 +463,9 @@ struct DevJson<'a> {
     persist_pid: u32,
     persist_health: SocketAddr,
     tables: &'a Path,
+    gateway_pid: u32,
+    gateway_health: SocketAddr,
+    files: String,
     ready_ms: u64,
 }
 

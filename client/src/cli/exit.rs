@@ -29,7 +29,7 @@ Exit codes:
   2  usage: an option or a value is wrong, or the engine refuses a field
   3  configuration: a file or a setting is missing or wrong
   4  credentials: login or password are wrong, or the account may not do this
-  5  not found: there is no such work, bag or worker
+  5  not found: there is no such work, bag, worker or file
   6  conflict: it does not fit the present state
   7  unavailable: no engine answers, or not in time
   8  partly done: some of several succeeded, the others are named on stderr";

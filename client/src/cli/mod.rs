@@ -9,6 +9,7 @@ mod connect;
 mod db;
 mod dev;
 mod exit;
+mod file;
 mod import;
 mod journal;
 mod output;
@@ -90,6 +91,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
                         Command::Bag(command) => bag::run(&context, command).await,
                         Command::Worker(command) => worker::run(&context, command).await,
                         Command::Queue(command) => queue::run(&context, command).await,
+                        Command::File(command) => file::run(&context, command).await,
                         Command::Status => queue::status(&context).await,
                         Command::Snapshot => queue::snapshot(&context).await,
                         Command::Dev(command) => dev::run(&context, command).await,

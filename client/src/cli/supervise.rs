@@ -33,7 +33,7 @@ const STEADY: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Variables that would change what a program does beside what it is told here.
-const FOREIGN_VARIABLES: [&str; 8] = [
+const FOREIGN_VARIABLES: [&str; 9] = [
     "POOL_",
     "ADMIN",
     "WORKER",
@@ -42,6 +42,7 @@ const FOREIGN_VARIABLES: [&str; 8] = [
     "DBHOST",
     "MYSQL_",
     "SHAREDAPPS",
+    "MAXFILESIZE",
 ];
 
 /// A program with everything that it is started with.

@@ -13,7 +13,7 @@
 //! that is read and thrown away, so that the connection lives.
 //!
 //! How long heads, idle connections and readers that do not read are waited for is the business of whoever serves the
-//! [`router`]; how long a body may say nothing is decided here ([`incoming`]).
+//! [`router`]; how long a body may say nothing is decided here (`incoming.rs`).
 
 mod authority;
 mod files;

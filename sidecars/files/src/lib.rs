@@ -18,7 +18,7 @@
 //! upload is copied before it is named. Uploads are gathered in a local folder either way.
 //!
 //! [`http`] is what the world sees of it: tus 1.0 and plain HTTP. Who may do what is told by an [`http::Authority`], which
-//! the process brings along. [`verify`] hashes all content again.
+//! the process brings along. [`verify()`] hashes all content again.
 //!
 //! What it does not do: it keeps no list of works or leases, and does not encrypt.
 

@@ -23,6 +23,7 @@ pub(super) struct Programs {
     engine: PathBuf,
     worker: PathBuf,
     persist: PathBuf,
+    gateway: PathBuf,
     admin_password: String,
     worker_password: String,
 }
@@ -38,7 +39,7 @@ impl Programs {
                 return Ok(path);
             }
             Err(Failure::config(format!("there is no {}", path.display())).cure(
-                "install pool-engine, pool-worker and pool-persist beside pool, or build them: cargo build --release",
+                "install pool-engine, pool-worker, pool-persist and pool-gateway beside pool, or build them: cargo build --release",
             ))
         };
         let secret = |name: &str| {
@@ -52,6 +53,7 @@ impl Programs {
             engine: beside("pool-engine")?,
             worker: beside("pool-worker")?,
             persist: beside("pool-persist")?,
+            gateway: beside("pool-gateway")?,
             admin_password: secret(ADMIN)?,
             worker_password: secret("worker")?,
             folder,
@@ -59,11 +61,11 @@ impl Programs {
         })
     }
 
-    pub(super) fn engine(&self, listen: [SocketAddr; 3]) -> Program {
+    pub(super) fn engine(&self, listen: [SocketAddr; 3], files: &str) -> Program {
         Program {
             name: "engine".to_owned(),
             path: self.engine.clone(),
-            args: self.engine_args(listen),
+            args: self.engine_args(listen, files),
             env: vec![
                 ("ADMINLOGIN", ADMIN.to_owned()),
                 ("ADMINPASSWORD", self.admin_password.clone()),
@@ -74,13 +76,18 @@ impl Programs {
         }
     }
 
-    pub(super) fn engine_args(&self, [workers, clients, health]: [SocketAddr; 3]) -> Vec<OsString> {
+    pub(super) fn engine_args(
+        &self,
+        [workers, clients, health]: [SocketAddr; 3],
+        files: &str,
+    ) -> Vec<OsString> {
         options([
             ("--data", self.data().into()),
             ("--listen-workers", workers.to_string().into()),
             ("--listen-clients", clients.to_string().into()),
             ("--listen-health", health.to_string().into()),
             ("--certs", self.folder.join("certs").into()),
+            ("--files-url", files.into()),
             ("--ready-file", self.ready_file("engine").into()),
         ])
     }
@@ -101,6 +108,31 @@ impl Programs {
             ("--database", self.tables().into()),
             ("--listen-health", health.to_string().into()),
             ("--ready-file", self.ready_file("persist").into()),
+        ])
+    }
+
+    pub(super) fn gateway(&self, listen: [SocketAddr; 2]) -> Program {
+        Program {
+            name: "gateway".to_owned(),
+            path: self.gateway.clone(),
+            args: self.gateway_args(listen),
+            env: vec![
+                ("ADMINLOGIN", ADMIN.to_owned()),
+                ("ADMINPASSWORD", self.admin_password.clone()),
+            ],
+            log: self.log("gateway"),
+        }
+    }
+
+    pub(super) fn gateway_args(&self, [https, health]: [SocketAddr; 2]) -> Vec<OsString> {
+        options([
+            ("--data", self.data().into()),
+            ("--certs", self.folder.join("certs").into()),
+            ("--listen-https", https.to_string().into()),
+            ("--listen-health", health.to_string().into()),
+            // Whoever tries a pool on their own machine knows how much room it has.
+            ("--file-bytes-max", (1_u64 << 40).to_string().into()),
+            ("--ready-file", self.ready_file("gateway").into()),
         ])
     }
 
@@ -150,12 +182,11 @@ impl Programs {
             .unwrap_or((cores / self.args.workers.max(1)).max(1))
     }
 
-    /// Where workers, clients, and whoever asks for the health of the engine and of the tables find them.
-    pub(super) fn listen(&self) -> [SocketAddr; 4] {
-        let ports = match self.args.ports {
-            0 => [0; 4],
-            first => [first, first + 1, first + 2, first + 3],
-        };
+    /// Where workers, clients, whoever asks for the health of the engine and of the tables, whoever wants files, and whoever asks
+    /// for their health find them.
+    pub(super) fn listen(&self) -> [SocketAddr; 6] {
+        let first = self.args.ports;
+        let ports = [0, 1, 2, 3, 4, 5].map(|next| if first == 0 { 0 } else { first + next });
         ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
     }
 

@@ -11,7 +11,7 @@ use super::{Gateway, PASSWORD, until};
 
 /// A program of another package, beside the one of ours. Cargo builds it for the tests of its own package, not for
 /// ours; if it is not there, this builds it, once.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     static BUILDS: OnceLock<()> = OnceLock::new();
     let path = PathBuf::from(env!("CARGO_BIN_EXE_pool-gateway")).with_file_name(name);
     if !path.exists() {

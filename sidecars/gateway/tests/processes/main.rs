@@ -3,6 +3,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod command;
 mod files;
 mod grants;
 mod lives;
