@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | connections | `--connections-max`; more wait to be accepted |
 //! | TLS handshake | [`HANDSHAKE_WITHIN`] |
-//! | head of a request (HTTP/1.1) | [`HEAD_WITHIN`] |
+//! | head of a request, and the wait for it (HTTP/1.1) | [`HEAD_WITHIN`] |
 //! | a body that says nothing | 30 s, in `sidecars_files::http` |
 //! | nothing moves, and no request is being worked on | [`IDLE_MAX`]: idle ones, and readers that do not read |
 //! | the end | requests in progress may end within [`STOP_WITHIN`] |
