@@ -1,7 +1,7 @@
 //! What is unusual but allowed arrives in the tables as it was submitted; what is not allowed is refused by its name.
 
-use client::protocol::limits::{NAME_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
-use client::protocol::template::WorkTemplate;
+use client::protocol::limits::{NAME_BYTES_MAX, ROW_BYTES_MAX};
+use client::protocol::template::{Limits, WorkTemplate};
 use client::protocol::units::Millis;
 use client::{Client, ClientError, SubmitOptions};
 use sidecars_tables::Target;
@@ -112,7 +112,7 @@ async fn strange_works(mut engine: Engine, target: &Target) {
         .await
         .expect("it is remembered");
     assert!(
-        told.result.len() > RESULT_BYTES_MAX - 64,
+        told.result.len() > Limits::OUTPUT_MAX.0 as usize,
         "{} bytes",
         told.result.len()
     );
