@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use engine_core::{Effect, Effects, Event, Fetch, Pressure, Scheduler};
+use engine_core::{Effect, Effects, Event, Fetch, Pressure, Proof, Scheduler};
 use engine_queue::exchange::{Filler, Published};
 use engine_queue::mailbox::Receiver;
 use wire_link::{Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, code, slot};
@@ -243,6 +243,7 @@ impl Shell {
                     links.close(link, close::CORE, &reason);
                 }
                 Effect::Fetch(fetch) => self.outbox.push_fetch(fetch),
+                Effect::Certify(_) => unreachable!("every worker logs in with a password"),
                 Effect::Snapshot => self.take_snapshot(false),
             }
         }
@@ -380,7 +381,14 @@ impl Shell {
             }
             self.set_speaker(link, Speaker::Worker);
             tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
-            self.handle(links, Event::WorkerJoined { link, join: &join });
+            self.handle(
+                links,
+                Event::WorkerJoined {
+                    link,
+                    join: &join,
+                    proof: Proof::Password,
+                },
+            );
         }
         Ok(())
     }

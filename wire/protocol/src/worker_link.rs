@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError, Reader};
 use crate::frame;
 use crate::ids::{Epoch, LeaseToken, Shard, WorkerId};
+use crate::joining::{Certified, Enrol, Renew, WalletProof};
 use crate::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
 use crate::outcome::Reason;
 use crate::template::{Offer, WorkTemplate};
@@ -33,21 +34,28 @@ pub mod kind {
     pub const CANCEL: u8 = 0x07;
     pub const NOTICE: u8 = 0x08;
     pub const PONG: u8 = 0x09;
+    pub const CERTIFICATE: u8 = 0x0a;
     pub const JOIN: u8 = 0x41;
     pub const FINISHED: u8 = 0x42;
     pub const STARTED: u8 = 0x43;
     pub const RETRACTED: u8 = 0x44;
     pub const PING: u8 = 0x45;
     pub const DRAINING: u8 = 0x46;
+    pub const RENEW: u8 = 0x47;
 }
 
 /// First message of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Join {
-    /// Account of the pool's operator for workers (`WORKERLOGIN`).
+    /// Account of the pool's operator for workers (`WORKERLOGIN`). Empty, as the password is, where the certificate of
+    /// the connection or an enrolment token says who it is.
     pub login: String,
     /// Its password (`WORKERPASSWORD`).
     pub password: String,
+    /// Asks for a certificate, and shows the token that is good for one.
+    pub enrol: Option<Enrol>,
+    /// Proves whose wallet it works for.
+    pub wallet: Option<WalletProof>,
     /// Identity of this worker, the same across its restarts (`WORKERUID`); unique in the pool.
     pub uid: String,
     /// Name for people.
@@ -110,6 +118,7 @@ impl Join {
                 });
             }
         }
+        self.enrol.as_ref().map_or(Ok(()), Enrol::validate)?;
         if self.uid.is_empty() || offer.slots == 0 {
             return Err(DecodeError::OutOfRange {
                 field: "join: uid or slots",
@@ -414,6 +423,8 @@ pub enum ToWorker<'a> {
     Notice(Notice),
     /// Answer to a ping.
     Pong,
+    /// Its certificate, durable.
+    Certificate(Box<Certified>),
 }
 
 impl<'a> ToWorker<'a> {
@@ -440,6 +451,7 @@ impl<'a> ToWorker<'a> {
             kind::PONG => {
                 return Err(DecodeError::Trailing { bytes: payload.len() });
             }
+            kind::CERTIFICATE => Self::Certificate(Box::new(codec::read_control("certificate", payload)?)),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }
@@ -460,6 +472,8 @@ pub enum FromWorker<'a> {
     Ping,
     /// It wants to leave: send nothing more.
     Draining,
+    /// Its certificate ends soon: it wants another.
+    Renew(Box<Renew>),
 }
 
 impl<'a> FromWorker<'a> {
@@ -486,6 +500,11 @@ impl<'a> FromWorker<'a> {
             kind::RETRACTED => Self::Retracted(Tokens::parse(payload)?),
             kind::PING => empty(Self::Ping)?,
             kind::DRAINING => empty(Self::Draining)?,
+            kind::RENEW => {
+                let renew: Renew = codec::read_control("renew", payload)?;
+                renew.validate()?;
+                Self::Renew(Box::new(renew))
+            }
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

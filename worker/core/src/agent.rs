@@ -55,6 +55,8 @@ impl Settings {
         Join {
             login: self.login.clone(),
             password: self.password.clone(),
+            enrol: None,
+            wallet: None,
             uid: self.uid.clone(),
             name: self.name.clone(),
             version: self.version.clone(),

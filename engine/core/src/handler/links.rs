@@ -23,6 +23,8 @@ impl Scheduler {
                 push_empty(out, wire_protocol::worker_link::kind::PONG);
             }),
             FromWorker::Draining => self.on_draining(worker, effects),
+            // The shell reads its request and tells of it as an event of its own.
+            FromWorker::Renew(_) => self.close(link, "this engine gives no certificates", effects),
         }
     }
 

@@ -4,6 +4,7 @@ mod clients;
 mod command;
 mod dispatch;
 mod explain;
+mod joining;
 mod journal;
 mod links;
 mod query;

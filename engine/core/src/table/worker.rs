@@ -10,6 +10,7 @@ use wire_protocol::view::WorkerState;
 
 use super::bag::TemplateRef;
 use super::class::ProfileId;
+use super::joining::Standing;
 
 /// A set of workers, lowest number first: one worker is filled before the next, so that more works share a packet.
 pub(crate) type WorkerSet = BTreeSet<WorkerId>;
@@ -77,6 +78,7 @@ pub(crate) struct About {
     /// What this connection has defined, by number.
     pub(crate) templates: Vec<TemplateName>,
     pub(crate) template_turn: usize,
+    pub(crate) standing: Standing,
 }
 
 /// A template and the generation of its slot; no generation is 0.

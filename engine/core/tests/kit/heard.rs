@@ -2,6 +2,7 @@
 
 use wire_protocol::client_link::{self, Accepted, Answer, Busy, Lagging, Rejected, ToClient};
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, WorkId, WorkerId};
+use wire_protocol::joining::Certified;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::worker_link::{Notice, Refused, ToWorker, Welcome};
@@ -27,6 +28,7 @@ pub(crate) enum WorkerHeard {
     Cancel(Reason, Vec<LeaseToken>),
     Notice(Notice),
     Pong,
+    Certificate(Certified),
 }
 
 /// An outcome that a client was told of.
@@ -83,6 +85,7 @@ impl FakeWorker {
             ToWorker::Cancel(tokens) => WorkerHeard::Cancel(tokens.reason(), tokens.iter().collect()),
             ToWorker::Notice(notice) => WorkerHeard::Notice(notice),
             ToWorker::Pong => WorkerHeard::Pong,
+            ToWorker::Certificate(certified) => WorkerHeard::Certificate(*certified),
         };
         self.heard.push(heard);
     }

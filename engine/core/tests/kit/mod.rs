@@ -10,13 +10,14 @@ mod shorthand;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use engine_core::{Config, Effect, Effects, Event, Fetch, Scheduler};
+use engine_core::{Certify, Config, Effect, Effects, Event, Fetch, Scheduler};
 use wire_protocol::client_link::{FromClient, ToClient};
 use wire_protocol::frame;
 use wire_protocol::ids::{LinkId, Lsn};
+use wire_protocol::joining::Certified;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{FromWorker, ToWorker};
+use wire_protocol::worker_link::{FromWorker, ToWorker, kind, push_control};
 
 pub(crate) use heard::{ClientHeard, Lease, Told, WorkerHeard};
 pub(crate) use shorthand::{join, null, rows, tokens};
@@ -49,6 +50,15 @@ pub(crate) struct Pool {
 enum Waiting {
     Frames(LinkId, Vec<u8>),
     Fetch(Fetch),
+}
+
+/// A certificate as this pool's CA signs it: its number, in eight bytes.
+fn certified(certify: &Certify) -> Certified {
+    Certified {
+        certificate: certify.serial.to_le_bytes().to_vec(),
+        not_before: certify.not_before,
+        not_after: certify.not_after,
+    }
 }
 
 /// A worker's end of a link.
@@ -192,6 +202,11 @@ impl Pool {
                 }
                 Effect::Close { link, reason } => self.closed.push((link, reason)),
                 Effect::Fetch(fetch) => self.deliver_after(fetch.after, Waiting::Fetch(*fetch)),
+                Effect::Certify(certify) => {
+                    let mut frame = Vec::new();
+                    push_control(&mut frame, kind::CERTIFICATE, &certified(&certify));
+                    self.deliver_after(certify.after, Waiting::Frames(certify.link, frame));
+                }
                 Effect::Snapshot => self.snapshots_asked += 1,
             }
         }

@@ -148,6 +148,8 @@ pub(crate) fn join(uid: &str, password: &str, held: &[LeaseToken]) -> Vec<u8> {
     let join = Join {
         login: "vworker".to_owned(),
         password: password.to_owned(),
+        enrol: None,
+        wallet: None,
         uid: uid.to_owned(),
         name: uid.to_owned(),
         version: "0".to_owned(),

@@ -7,12 +7,17 @@ use proptest::sample::select;
 
 use wire_protocol::client_link::{self, Command, Query, Selector};
 use wire_protocol::feed;
-use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, WorkId, WorkerId};
+use wire_protocol::ids::{
+    Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId,
+};
+use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView, WalletProof};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::template::{Input, Invalid, Limits, Offer, Priority, Requirements, Retry, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
-use wire_protocol::view::{Explanation, Filter, Reply, StatusView, Tally, WorkState, WorkerState};
+use wire_protocol::view::{
+    Explanation, Filter, Reply, StatusView, Tally, WorkState, WorkerState, WorkerView,
+};
 use wire_protocol::worker_link::{self, Notice, RefusedCode};
 
 use crate::support::{AReport, AnOutcome, Blob, Link, Message, SomeAttempts};
@@ -143,12 +148,83 @@ prop_compose! {
     }
 }
 
+fn address() -> impl Strategy<Value = Address> {
+    any::<[u8; 20]>().prop_map(Address)
+}
+
+fn enrol() -> impl Strategy<Value = joining::Enrol> {
+    (text(), vec(any::<u8>(), 0..40)).prop_map(|(token, request)| joining::Enrol { token, request })
+}
+
+fn wallet() -> impl Strategy<Value = WalletProof> {
+    (address(), any::<([u8; 32], [u8; 32], u8)>()).prop_map(|(address, (r, s, parity))| WalletProof {
+        address,
+        r,
+        s,
+        parity,
+    })
+}
+
+fn approval() -> impl Strategy<Value = Approval> {
+    select(vec![Approval::Approved, Approval::Waiting, Approval::Revoked])
+}
+
+fn a_token() -> impl Strategy<Value = TokenId> {
+    any::<u32>().prop_map(TokenId)
+}
+
+fn token_view() -> impl Strategy<Value = TokenView> {
+    use TokenState::{Expired, Open, Revoked, Spent};
+    let state = select(vec![Open, Spent, Expired, Revoked]);
+    (a_token(), state, any::<(u32, u32, u64, u64)>(), text(), texts()).prop_map(
+        |(token, state, (uses, used, created, expires), label, groups)| TokenView {
+            token,
+            state,
+            uses,
+            used,
+            created: Instant(created),
+            expires: Instant(expires),
+            label,
+            groups,
+        },
+    )
+}
+
+fn worker_view() -> impl Strategy<Value = WorkerView> {
+    (
+        worker(),
+        text(),
+        offer(),
+        approval(),
+        option::of(any::<(u64, u64)>()),
+        option::of(address()),
+    )
+        .prop_map(|(worker, uid, offer, approval, certificate, wallet)| WorkerView {
+            worker,
+            uid,
+            name: String::new(),
+            state: WorkerState::Ready,
+            held: 1,
+            finished: 2,
+            offer,
+            silent_for: Millis(3),
+            version: String::new(),
+            approval,
+            certificate: certificate.map(|(serial, at)| CertificateView {
+                serial,
+                not_after: Instant(at),
+            }),
+            wallet,
+        })
+}
+
 prop_compose! {
     fn join()(
         (login, password, name, version) in (text(), text(), text(), text()), uid in "[a-z]{1,8}",
         offer in offer(), held in tokens(), running in tokens(), unacknowledged in tokens(),
+        enrol in option::of(enrol()), wallet in option::of(wallet()),
     ) -> worker_link::Join {
-        worker_link::Join { login, password, uid, name, version, offer, held, running, unacknowledged }
+        worker_link::Join { login, password, enrol, wallet, uid, name, version, offer, held, running, unacknowledged }
     }
 }
 
@@ -179,6 +255,9 @@ fn from_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::Started { reason, tokens }).boxed(),
         listed(|reason, tokens| Message::Retracted { reason, tokens }).boxed(),
         select(vec![Message::Ping, Message::Draining]).boxed(),
+        vec(any::<u8>(), 0..40)
+            .prop_map(|request| Message::Renew(Box::new(joining::Renew { request })))
+            .boxed(),
     ]
     .boxed()
 }
@@ -217,6 +296,15 @@ fn to_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::Cancel { reason, tokens }).boxed(),
         notice().prop_map(Message::Notice).boxed(),
         Just(Message::Pong).boxed(),
+        (vec(any::<u8>(), 0..40), at(), at())
+            .prop_map(|(certificate, not_before, not_after)| {
+                Message::Certificate(Box::new(joining::Certified {
+                    certificate,
+                    not_before,
+                    not_after,
+                }))
+            })
+            .boxed(),
     ]
     .boxed()
 }
@@ -252,6 +340,20 @@ fn command() -> impl Strategy<Value = Command> {
         worker().prop_map(Command::Drain),
         Just(Command::Snapshot),
         bag().prop_map(Command::Seal),
+        (any::<([u8; 32], u64, u32)>(), text(), texts()).prop_map(
+            |((digest, expires_in, uses), label, groups)| {
+                Command::CreateToken(joining::NewToken {
+                    digest,
+                    expires_in: Millis(expires_in),
+                    uses,
+                    label,
+                    groups,
+                })
+            }
+        ),
+        a_token().prop_map(Command::RevokeToken),
+        worker().prop_map(Command::Approve),
+        worker().prop_map(Command::Revoke),
     ]
 }
 
@@ -288,6 +390,7 @@ fn query() -> impl Strategy<Value = Query> {
         (worker(), limit()).prop_map(|(after, limit)| Query::Workers { after, limit }),
         work().prop_map(Query::ExplainWork),
         worker().prop_map(Query::ExplainWorker),
+        (a_token(), limit()).prop_map(|(after, limit)| Query::Tokens { after, limit }),
     ]
 }
 
@@ -365,6 +468,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         tally.prop_map(Reply::Following),
         text().prop_map(|what| Reply::NotFound { what }),
         invalid().prop_map(Reply::Conflict),
+        token_view().prop_map(Reply::Token),
+        vec(token_view(), 0..3).prop_map(Reply::Tokens),
+        vec(worker_view(), 0..3).prop_map(Reply::Workers),
     ]
 }
 
@@ -568,6 +674,50 @@ fn record() -> BoxedStrategy<Message> {
             .boxed(),
         (bag(), at())
             .prop_map(|(bag, at)| Message::BagSealed(record::BagSealed { bag, at }))
+            .boxed(),
+        (a_token(), any::<([u8; 32], u32)>(), at(), at(), text(), texts())
+            .prop_map(|(token, (digest, uses), expires, at, label, groups)| {
+                Message::TokenCreated(Box::new(record::TokenCreated {
+                    token,
+                    digest,
+                    expires,
+                    uses,
+                    label,
+                    groups,
+                    at,
+                }))
+            })
+            .boxed(),
+        (a_token(), at())
+            .prop_map(|(token, at)| Message::TokenRevoked(record::TokenRevoked { token, at }))
+            .boxed(),
+        (
+            worker(),
+            option::of(a_token()),
+            any::<(u64, [u8; 32])>(),
+            at(),
+            at()
+        )
+            .prop_map(|(worker, token, (serial, key), not_after, at)| {
+                Message::WorkerEnrolled(record::WorkerEnrolled {
+                    worker,
+                    token,
+                    serial,
+                    key,
+                    not_after,
+                    at,
+                })
+            })
+            .boxed(),
+        (worker(), approval(), option::of(address()), at())
+            .prop_map(|(worker, approval, wallet, at)| {
+                Message::WorkerStanding(record::WorkerStanding {
+                    worker,
+                    approval,
+                    wallet,
+                    at,
+                })
+            })
             .boxed(),
     ]
     .boxed()

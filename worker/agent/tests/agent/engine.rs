@@ -242,6 +242,7 @@ impl Handler for Player {
             FromWorker::Started(tokens) => Said::Started(works(&mut tokens.iter())),
             FromWorker::Retracted(tokens) => Said::Retracted(tokens.reason(), works(&mut tokens.iter())),
             FromWorker::Draining => Said::Draining,
+            FromWorker::Renew(_) => unreachable!("this engine gives no certificates"),
             FromWorker::Ping => {
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);

@@ -80,6 +80,7 @@ impl Outsider {
                         work
                     );
                 }
+                Did::Renew(_) => prop_assert!(false, "it has no certificate"),
                 Did::Finished(first, reports) => {
                     prop_assert_eq!(first, self.said + 1, "a gap in the numbers");
                     self.said += reports.len() as u64;

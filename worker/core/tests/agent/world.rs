@@ -37,6 +37,7 @@ pub(crate) enum Did {
     Retracted(Reason, Vec<u64>),
     Ping,
     Draining,
+    Renew(Vec<u8>),
 }
 
 pub(crate) struct World {
@@ -178,6 +179,7 @@ impl World {
                     FromWorker::Retracted(tokens) => Did::Retracted(tokens.reason(), works(tokens.iter())),
                     FromWorker::Ping => Did::Ping,
                     FromWorker::Draining => Did::Draining,
+                    FromWorker::Renew(renew) => Did::Renew(renew.request),
                 },
             );
             bytes = &bytes[used..];
