@@ -24,6 +24,7 @@ pub use errors::{ConfigError, ConnectError, LinkError};
 pub use link::{Control, Link, Receiver, Sender};
 
 use crate::certs::{Fingerprint, read_certificates};
+use crate::clients::ClientIdentity;
 use crate::transport::Common;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
@@ -51,6 +52,8 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// The protocol and version that is spoken.
     pub alpn: Vec<u8>,
+    /// The certificate that it shows, to a server that takes any. Default `None`: none.
+    pub identity: Option<ClientIdentity>,
     /// Sends a sign of life after this long without traffic. Default 20 s, so that two thirds of the
     /// idle timeout pass in peace and the rest is there for repeating it; `None` leaves it to the
     /// server, which by default does not.
@@ -76,6 +79,7 @@ impl ClientConfig {
         Self {
             trust,
             alpn: alpn.to_vec(),
+            identity: None,
             keep_alive: Some(Duration::from_secs(20)),
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -116,6 +120,7 @@ impl Connector {
     /// See [`ConfigError`].
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let alpn = config.alpn.clone();
+        let identity = config.identity.as_ref();
         let tls: QuicClientConfig = match &config.trust {
             Trust::Ca(path) => {
                 let mut roots = RootCertStore::empty();
@@ -125,10 +130,10 @@ impl Connector {
                         source,
                     })?;
                 }
-                crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)?
+                crate::tls::client_by_roots(roots, alpn, identity).map_err(ConfigError::Tls)?
             }
             Trust::Fingerprint(pinned) => {
-                crate::tls::client_by_fingerprint(*pinned, alpn).map_err(ConfigError::Tls)?
+                crate::tls::client_by_fingerprint(*pinned, alpn, identity).map_err(ConfigError::Tls)?
             }
         };
         let common = Common {
