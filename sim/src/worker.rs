@@ -63,6 +63,7 @@ impl Worker {
         let settings = Settings {
             login: "vworker".to_owned(),
             password: "secret".to_owned(),
+            identity: None,
             uid: format!("worker-{index}"),
             name: format!("worker {index}"),
             version: "sim".to_owned(),
@@ -134,7 +135,7 @@ impl Worker {
 
     pub(crate) fn on_connected(&mut self, ctx: &mut Ctx, link: LinkId) -> Result<(), Violation> {
         if self.link() == Some(link) {
-            self.handle(ctx, AgentEvent::Connected)?;
+            self.handle(ctx, AgentEvent::Connected { wallet: None })?;
         }
         Ok(())
     }
@@ -282,6 +283,7 @@ impl Worker {
                     }
                     ctx.clock.after(delay, Event::Ended { peer, life, token });
                 }
+                Effect::Keep { .. } => unreachable!("no engine of the simulation gives certificates"),
                 Effect::Note(note) => {
                     let uid = &self.settings.uid;
                     if !matches!(note, Note::Reconnecting { .. }) && ctx.trace.is_telling() {

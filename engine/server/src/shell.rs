@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use engine_core::{Effect, Effects, Event, Fetch, Pressure, Proof, Scheduler};
+use engine_core::{Certify, Effect, Effects, Event, Fetch, Pressure, Proof, Scheduler};
 use engine_queue::exchange::{Filler, Published};
 use engine_queue::mailbox::Receiver;
-use wire_link::{Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, code, slot};
+use ring::digest::{SHA256, digest};
+use wire_link::{
+    ClientCa, ClientRequest, Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, code, slot,
+};
 use wire_protocol::client_link::{self, FromClient};
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{LinkId, Lsn};
+use wire_protocol::joining::{Certified, Enrol};
 use wire_protocol::units::Instant;
-use wire_protocol::worker_link::{self, FromWorker, Refused, push_control};
+use wire_protocol::units::Millis;
+use wire_protocol::worker_link::{self, FromWorker, Join, Refused, RefusedCode, push_control};
 
 use crate::auth::{Auth, Role};
 use crate::clock::Clock;
@@ -93,6 +98,8 @@ pub(crate) struct Shell {
     /// are most of the time that a snapshot takes.
     snapshot_buffer: Vec<u8>,
     auth: Auth,
+    /// Signs the certificates of workers.
+    ca: ClientCa,
     speakers: Vec<Speaker>,
     /// Links that took frames and have more waiting than they should.
     full: Vec<LinkId>,
@@ -123,6 +130,7 @@ impl Shell {
         clock: Clock,
         shared: Arc<Shared>,
         auth: Auth,
+        ca: ClientCa,
         channels: Channels,
     ) -> Self {
         let now = clock.now();
@@ -145,6 +153,7 @@ impl Shell {
             snapshots: channels.snapshots,
             snapshot_buffer: Vec::new(),
             auth,
+            ca,
             speakers: Vec::new(),
             full: Vec::new(),
             pressure: Pressure::None,
@@ -237,18 +246,51 @@ impl Shell {
                         self.outbox.push_frames(after, link, frames);
                     }
                 }
+                Effect::Certify(certify) => self.certify(links, &certify),
                 Effect::Close { link, reason } => {
                     self.set_speaker(link, Speaker::Closed);
                     tracing::info!(%link, reason, "closing a link");
                     links.close(link, close::CORE, &reason);
                 }
                 Effect::Fetch(fetch) => self.outbox.push_fetch(fetch),
-                Effect::Certify(_) => unreachable!("every worker logs in with a password"),
                 Effect::Snapshot => self.take_snapshot(false),
             }
         }
         self.effects.list = list;
         self.effects.clear();
+    }
+
+    /// Signs a certificate, and sends it once what says so is durable.
+    fn certify(&mut self, links: &mut Links, certify: &Certify) {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let signed = ClientRequest::parse(&certify.request).and_then(|request| {
+            let (begins, ends) = (certify.not_before.0 / SECOND_NS, certify.not_after.0 / SECOND_NS);
+            self.ca.sign(&request, &certify.uid, certify.serial, begins, ends)
+        });
+        let certificate = match signed {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                tracing::error!(uid = certify.uid, %error, "a certificate cannot be made");
+                return links.close(certify.link, close::CORE, "the certificate cannot be made");
+            }
+        };
+        tracing::info!(
+            uid = certify.uid,
+            serial = certify.serial,
+            "a worker gets a certificate"
+        );
+        let mut frame = Vec::new();
+        let certified = Certified {
+            certificate,
+            not_before: certify.not_before,
+            not_after: certify.not_after,
+        };
+        push_control(&mut frame, worker_link::kind::CERTIFICATE, &certified);
+        if certify.after <= self.durable || self.durability == Durability::Memory {
+            Self::send(&mut self.full, links, certify.link, &frame);
+        } else {
+            self.outbox.push_frames(certify.after, certify.link, &frame);
+        }
     }
 
     fn send(full: &mut Vec<LinkId>, links: &mut Links, link: LinkId, frames: &[u8]) {
@@ -376,21 +418,67 @@ impl Shell {
             let FromWorker::Join(join) = self.parsed(FromWorker::parse(kind, payload))? else {
                 return Err(self.out_of_place("a worker joins before it says anything else"));
             };
-            if !self.admit(links, link, from, Role::Worker, &join.login, &join.password) {
-                return Ok(());
-            }
-            self.set_speaker(link, Speaker::Worker);
-            tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
-            self.handle(
-                links,
-                Event::WorkerJoined {
-                    link,
-                    join: &join,
-                    proof: Proof::Password,
-                },
-            );
+            self.greet_worker(links, link, from, &join);
         }
         Ok(())
+    }
+
+    /// Finds out how a worker proves who it is, as far as that takes cryptography, and lets the core decide.
+    fn greet_worker(&mut self, links: &mut Links, link: LinkId, from: SocketAddr, join: &Join) {
+        if join.wallet.is_some() {
+            let refused = Refused {
+                code: RefusedCode::Invalid,
+                reason: "this engine does not check wallets: start the worker without one".to_owned(),
+                retry_after: Millis(0),
+            };
+            return self.turn_away(links, link, from, Role::Worker, &join.uid, &refused);
+        }
+        let shown = links.peer(link).and_then(|peer| peer.certificate.clone());
+        let key;
+        let proof = if let Some(enrol) = &join.enrol {
+            match self.read_enrolment(from, enrol) {
+                Ok((digest, asked)) => {
+                    key = asked;
+                    links.authenticated(link);
+                    Proof::Token {
+                        digest,
+                        key,
+                        request: &enrol.request,
+                    }
+                }
+                Err(refused) => return self.turn_away(links, link, from, Role::Worker, &join.uid, &refused),
+            }
+        } else if let Some(shown) = &shown {
+            links.authenticated(link);
+            Proof::Certificate {
+                uid: &shown.name,
+                key: shown.key,
+                not_after: Instant(shown.not_after.saturating_mul(1_000_000_000)),
+            }
+        } else if self.admit(links, link, from, Role::Worker, &join.login, &join.password) {
+            Proof::Password
+        } else {
+            return;
+        };
+        self.set_speaker(link, Speaker::Worker);
+        tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
+        self.handle(links, Event::WorkerJoined { link, join, proof });
+    }
+
+    /// The digests of a token and of the key that a certificate is asked for. A request is read only for a token that is
+    /// there: checking its signature costs what a handshake costs.
+    fn read_enrolment(&mut self, from: SocketAddr, enrol: &Enrol) -> Result<([u8; 32], [u8; 32]), Refused> {
+        let digest = digest(&SHA256, enrol.token.as_bytes());
+        let digest: [u8; 32] = digest.as_ref().try_into().expect("SHA-256 is 32 bytes");
+        let now = self.now();
+        let is_known = self.core.knows_token(&digest);
+        self.auth.check_token(now, from.ip(), is_known)?;
+        let request = ClientRequest::parse(&enrol.request).map_err(|error| Refused {
+            code: RefusedCode::Invalid,
+            reason: error.to_string(),
+            retry_after: Millis(0),
+        })?;
+        Ok((digest, request.key()))
     }
 
     /// Whether this login may go on; if not, it is told why and closed.
@@ -410,15 +498,27 @@ impl Shell {
                 true
             }
             Err(refused) => {
-                self.numbers.refused_logins += 1;
-                tracing::debug!(%link, %from, login, reason = refused.reason, "refused");
-                self.refuse(links, link, role, &refused);
-                // Unlike an error of `on_frame`, this lets the frame arrive before the close.
-                links.close(link, close::CREDENTIALS, &refused.reason);
-                self.set_speaker(link, Speaker::Closed);
+                self.turn_away(links, link, from, role, login, &refused);
                 false
             }
         }
+    }
+
+    fn turn_away(
+        &mut self,
+        links: &mut Links,
+        link: LinkId,
+        from: SocketAddr,
+        role: Role,
+        who: &str,
+        refused: &Refused,
+    ) {
+        self.numbers.refused_logins += 1;
+        tracing::debug!(%link, %from, who, reason = refused.reason, "refused");
+        self.refuse(links, link, role, refused);
+        // Unlike an error of `on_frame`, this lets the frame arrive before the close.
+        links.close(link, close::CREDENTIALS, &refused.reason);
+        self.set_speaker(link, Speaker::Closed);
     }
 
     fn refuse(&mut self, links: &mut Links, link: LinkId, role: Role, refused: &Refused) {
@@ -597,7 +697,15 @@ impl Handler for Shell {
         match self.speaker(link) {
             Speaker::Worker => {
                 let message = self.parsed(FromWorker::parse(kind, payload))?;
-                self.handle(links, Event::WorkerSaid { link, message });
+                let FromWorker::Renew(renew) = message else {
+                    self.handle(links, Event::WorkerSaid { link, message });
+                    return Ok(());
+                };
+                let Ok(asked) = ClientRequest::parse(&renew.request) else {
+                    return Err(self.out_of_place("a renewal asks for a certificate"));
+                };
+                let (key, request) = (asked.key(), &renew.request);
+                self.handle(links, Event::WorkerRenews { link, key, request });
             }
             Speaker::Client if self.shared.is_stopping() => {}
             Speaker::Client => {

@@ -245,9 +245,15 @@ pub fn default_names() -> Vec<String> {
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
-        let digest = digest::digest(&digest::SHA256, certificate);
+    /// SHA-256 of these bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let digest = digest::digest(&digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 is 32 bytes"))
+    }
+
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self::of_bytes(certificate)
     }
 }
 

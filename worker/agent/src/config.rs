@@ -20,8 +20,9 @@ use crate::doctor::Surroundings;
 use crate::executor::{
     Allow, Executor, Folder, NoFiles, Process, ProcessConfig, Sandbox, SandboxMode, Sleep,
 };
+use crate::identity::{Identity, look, token_of};
 use crate::wire::chain;
-use crate::{AgentConfig, AgentError, resources};
+use crate::{AgentConfig, AgentError, Certified, resources};
 use args::{Cli, Verb};
 use seeds::Seeds;
 
@@ -64,7 +65,7 @@ impl Code {
                 tracing::error!(
                     event = "refused",
                     reason,
-                    "the engine refuses the login: check WORKERLOGIN and WORKERPASSWORD"
+                    "the engine refuses this worker: check WORKERLOGIN and WORKERPASSWORD, or do what the reason says"
                 );
                 Self::CredentialsRefused
             }
@@ -152,6 +153,30 @@ impl Cli {
         password_of(password, self.password_file.as_deref())
     }
 
+    fn enrol_token(&self) -> anyhow::Result<Option<String>> {
+        let file = self.enrol_token_file.as_deref();
+        token_of(
+            given(self.enrol_token.as_deref()),
+            file.filter(|file| !file.as_os_str().is_empty()),
+        )
+    }
+
+    /// The key and certificate in the folder. One that has ended is no hindrance to a worker that has a password.
+    fn identity(
+        &self,
+        folder: &Path,
+        token: Option<String>,
+        seeds: &Seeds,
+    ) -> anyhow::Result<Option<Identity>> {
+        match Identity::open(folder, token) {
+            Err(error) if self.password(seeds).is_ok() => {
+                tracing::warn!("{error:#}; it logs in with its password");
+                Ok(None)
+            }
+            opened => opened,
+        }
+    }
+
     fn allow(&self) -> anyhow::Result<Allow> {
         Allow::new(
             self.allow.iter().map(String::as_str),
@@ -212,6 +237,8 @@ impl Cli {
             engine: self.engine(seeds),
             trust: self.trust(),
             password: self.password(seeds).map(drop),
+            token: self.enrol_token(),
+            certificate: look(&self.folder),
             runs,
             docker: docker.then(|| self.docker.engine()),
             folder: self.folder,
@@ -220,15 +247,27 @@ impl Cli {
 
     fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
         let all_images = seeds.shares_docker();
-        let password = self.password(&seeds)?;
+        let token = self.enrol_token()?;
         let trust = self.trust()?;
         let allow = self.allow()?;
         let sandbox = if allow.is_empty() { None } else { self.sandbox()? };
         let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
-        let uid = match self.uid.filter(|uid| !uid.is_empty()) {
+        let uid = match self.uid.clone().filter(|uid| !uid.is_empty()) {
             Some(uid) => uid,
             None => folder.uid()?,
+        };
+        let certified = match self.identity(folder.path(), token, &seeds)? {
+            None => None,
+            Some(identity) => Some(Certified {
+                identity,
+                trust: trust.clone(),
+            }),
+        };
+        // Whoever has a certificate needs no password.
+        let password = match certified {
+            Some(_) => String::new(),
+            None => self.password(&seeds)?,
         };
         let mut offer = resources::detect(folder.path());
         offer.slots = self.slots.unwrap_or(offer.cores);
@@ -265,11 +304,13 @@ impl Cli {
             engine,
             server_name,
             connector: crate::connector(trust)?,
+            certified,
             settings: Settings {
                 login: given(self.login.as_deref())
                     .or(seeds.login)
                     .unwrap_or_else(|| "vworker".to_owned()),
                 password,
+                identity: None,
                 uid,
                 name: self.name.unwrap_or_else(host_name),
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -18,8 +18,9 @@ use wire_protocol::units::Instant;
 use wire_protocol::worker_link::Report;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
+use crate::Certified;
 use crate::executor::{Attempt, Ended, Executor, Kill, Killer};
-use crate::wire::{Turn, Wire};
+use crate::wire::{Turn, Wire, chain};
 
 pub(crate) struct Shell {
     agent: Agent,
@@ -27,6 +28,7 @@ pub(crate) struct Shell {
     clock: Clock,
     wire: Wire,
     connector: Arc<Connector>,
+    certified: Option<Certified>,
     engine: String,
     server_name: String,
     executors: Vec<Arc<dyn Executor>>,
@@ -46,6 +48,7 @@ impl Shell {
     pub(crate) fn new(
         agent: Agent,
         connector: Arc<Connector>,
+        certified: Option<Certified>,
         engine: String,
         server_name: String,
         executors: Vec<Arc<dyn Executor>>,
@@ -56,6 +59,7 @@ impl Shell {
             clock: Clock::new(),
             wire: Wire::Closed,
             connector,
+            certified,
             engine,
             server_name,
             executors,
@@ -110,7 +114,7 @@ impl Shell {
     fn on_turn(&mut self, turn: &Turn) {
         match turn {
             Turn::Frames => {}
-            Turn::Connected => self.handle(Event::Connected),
+            Turn::Connected => self.handle(Event::Connected { wallet: None }),
             Turn::Lost(reason) => self.handle(Event::Disconnected { reason }),
         }
     }
@@ -155,6 +159,7 @@ impl Shell {
                 Effect::Disconnect { reason } => self.wire.close(&reason.to_string()),
                 Effect::Start { token, template, row } => self.start(token, template, row),
                 Effect::Kill { token, reason } => self.kill(token, reason),
+                Effect::Keep { certificate } => self.keep(certificate),
                 Effect::Note(note) => log(&note),
                 Effect::Exit(reason) => exit = Some(reason),
             }
@@ -176,6 +181,23 @@ impl Shell {
         self.ids.insert(token, id);
         let killer = Some(killer);
         self.running.insert(id, Started { token, killer });
+    }
+
+    /// Shows this certificate from the next connection on, also if it cannot be kept.
+    fn keep(&mut self, certificate: Vec<u8>) {
+        let Some(certified) = &mut self.certified else {
+            return;
+        };
+        if let Err(error) = certified.identity.keep(certificate) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the certificate cannot be kept: after a restart this worker enrols anew"
+            );
+        }
+        match certified.connector() {
+            Ok(connector) => self.connector = connector,
+            Err(error) => tracing::error!(error = chain(&error), "the certificate cannot be shown"),
+        }
     }
 
     fn kill(&mut self, token: LeaseToken, reason: Reason) {
@@ -240,6 +262,11 @@ fn log(note: &Note) {
                 "joined the pool"
             );
         }
+        Note::Certified { until } => tracing::info!(
+            event = "certified",
+            days = until.0.saturating_sub(Clock::new().origin) / (86_400 * 1_000_000_000),
+            "the pool gave this worker a certificate"
+        ),
         Note::Reconnecting { after, reason } => {
             tracing::warn!(
                 event = "reconnecting",

@@ -5,6 +5,7 @@ mod kit;
 
 mod crash;
 mod durability;
+mod enrolling;
 mod feed;
 mod flood;
 mod health;

@@ -18,6 +18,8 @@ Examples:
   A worker elsewhere, by the fingerprint that the engine prints at its start:
     pool-worker --engine pool.example.org --fingerprint sha256:… --password-file worker.secret \\
       --allow /opt/render/bin/render --tags render,fast
+  One that enrols for a certificate, by a token of `pool worker token create`:
+    pool-worker --ca data/certs/ca.pem --enrol-token-file token --allow python3
   One that runs containers of two images, and nothing else:
     pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
 
@@ -32,7 +34,7 @@ Exit codes:
   1  failed, or stopped by a second signal
   2  wrong usage
   3  the configuration cannot be used, or the engine does not accept it
-  4  the engine refuses the login";
+  4  the engine refuses the login, the token or the certificate";
 
 /// A path that may be empty, as that of a variable that compose passes and nobody set; clap's own may not.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -84,6 +86,21 @@ pub(super) struct Cli {
     /// File with the password, without its last line feed
     #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE")]
     pub(super) password_file: Option<PathBuf>,
+
+    /// Token of the pool's operator for which this worker gets a certificate, and then needs neither it nor a password;
+    /// a file is safer, because other users see arguments
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "POOL_ENROL_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "enrol_token_file"
+    )]
+    pub(super) enrol_token: Option<String>,
+
+    /// File with the token; it may be removed once the worker has its certificate
+    #[arg(long, value_name = "FILE", env = "POOL_ENROL_TOKEN_FILE", value_parser = path())]
+    pub(super) enrol_token_file: Option<PathBuf>,
 
     /// Identity in the pool, unique there [default: made once and kept in the folder]
     #[arg(long, env = "WORKERUID")]

@@ -1,5 +1,6 @@
 //! What the engine says, and what a worker does about it.
 
+use wire_protocol::joining::Certified;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::worker_link::{Assignments, Notice, Refused, RefusedCode, TemplateDefined, ToWorker};
 
@@ -34,6 +35,7 @@ impl Agent {
             (ToWorker::Cancel(tokens), true) => self.on_cancel(tokens, effects),
             (ToWorker::Notice(notice), true) => self.on_notice(notice, effects),
             (ToWorker::Pong, true) => {}
+            (ToWorker::Certificate(certified), true) => self.on_certificate(*certified, effects),
             (_, _) => self.disconnect(Disconnect::OutOfPlace { kind }, effects),
         }
     }
@@ -50,6 +52,7 @@ impl Agent {
             said: self.now,
             heard: self.now,
             started_said: Instant(0),
+            renew_not_before: Instant(0),
             lease_timeout: welcome.lease_timeout,
             heartbeat: welcome.heartbeat,
         });
@@ -202,6 +205,24 @@ impl Agent {
         if self.held.stop(token) {
             effects.push(Effect::Kill { token, reason });
         }
+    }
+
+    /// It shows this one from its next connection on.
+    fn on_certificate(&mut self, certified: Certified, effects: &mut Effects) {
+        let Some(identity) = &mut self.settings.identity else {
+            return self.disconnect(
+                Disconnect::OutOfPlace {
+                    kind: kind::CERTIFICATE,
+                },
+                effects,
+            );
+        };
+        let (begins, ends) = (certified.not_before, certified.not_after);
+        identity.validity = Some((begins, ends));
+        effects.push(Effect::Keep {
+            certificate: certified.certificate,
+        });
+        effects.note(Note::Certified { until: ends });
     }
 
     fn on_notice(&mut self, notice: Notice, effects: &mut Effects) {

@@ -29,6 +29,7 @@ pub(crate) enum Did {
     Kill(u64, Reason),
     Note(Note),
     Exit(Exit),
+    Keep(Vec<u8>),
     /// Frames.
     Join(Box<Join>),
     /// Number of the first report; works, reasons and lengths of results.
@@ -63,6 +64,7 @@ pub(crate) fn settings(slots: u32, prefill: u32) -> Settings {
     Settings {
         login: "vworker".to_owned(),
         password: "vworkerp".to_owned(),
+        identity: None,
         uid: "uid".to_owned(),
         name: "name".to_owned(),
         version: "0".to_owned(),
@@ -118,7 +120,7 @@ impl World {
 
     pub(crate) fn connect(&mut self) {
         self.tick_at_deadline();
-        self.event(Event::Connected);
+        self.event(Event::Connected { wallet: None });
     }
 
     pub(crate) fn welcome(&mut self, welcome: &Welcome) {
@@ -159,6 +161,7 @@ impl World {
                 Effect::Kill { token, reason } => self.did.push(Did::Kill(token.work.0, reason)),
                 Effect::Note(note) => self.did.push(Did::Note(note)),
                 Effect::Exit(exit) => self.did.push(Did::Exit(exit)),
+                Effect::Keep { certificate } => self.did.push(Did::Keep(certificate)),
             }
         }
     }
