@@ -321,7 +321,7 @@ impl Scheduler {
     }
 
     pub(crate) fn create_token(&mut self, link: LinkId, new: NewToken, effects: &mut Effects) -> Reply {
-        if let Err(problem) = self.check_operator(link, "token") {
+        if let Some(problem) = self.refuse_others(link, "token") {
             return problem;
         }
         if let Some(token) = self.tokens.by_digest(&new.digest) {
@@ -375,7 +375,7 @@ impl Scheduler {
     }
 
     pub(crate) fn revoke_token(&mut self, link: LinkId, id: TokenId, effects: &mut Effects) -> Reply {
-        if let Err(problem) = self.check_operator(link, "token") {
+        if let Some(problem) = self.refuse_others(link, "token") {
             return problem;
         }
         let Some(token) = self.tokens.get_mut(id) else {
@@ -397,7 +397,7 @@ impl Scheduler {
     }
 
     pub(crate) fn list_tokens(&self, link: LinkId, after: TokenId, limit: u32) -> Reply {
-        if let Err(problem) = self.check_operator(link, "token") {
+        if let Some(problem) = self.refuse_others(link, "token") {
             return problem;
         }
         let page = self.tokens.after(after);
@@ -405,19 +405,15 @@ impl Scheduler {
         Reply::Tokens(page.take(limit).map(|token| token.view(self.now)).collect())
     }
 
-    fn check_operator(&self, link: LinkId, field: &str) -> Result<(), Reply> {
-        if self.links.client(link).expect("routed by role").operator {
-            return Ok(());
-        }
-        Err(conflict(
-            field,
-            "only an operator may see or change it".to_owned(),
-        ))
+    /// The answer to whoever is no operator.
+    fn refuse_others(&self, link: LinkId, field: &str) -> Option<Reply> {
+        let client = self.links.client(link).expect("routed by role");
+        (!client.operator).then(|| conflict(field, "only an operator may see or change it".to_owned()))
     }
 
     /// A worker that waits gets work, one that was revoked may join again.
     pub(crate) fn approve_worker(&mut self, link: LinkId, id: WorkerId, effects: &mut Effects) -> Reply {
-        if let Err(problem) = self.check_operator(link, &id.to_string()) {
+        if let Some(problem) = self.refuse_others(link, &id.to_string()) {
             return problem;
         }
         let Some(worker) = self.workers.get(id) else {
@@ -445,7 +441,7 @@ impl Scheduler {
 
     /// The worker is out, with its certificate and its leases, until it is approved again.
     pub(crate) fn revoke_worker(&mut self, link: LinkId, id: WorkerId, effects: &mut Effects) -> Reply {
-        if let Err(problem) = self.check_operator(link, &id.to_string()) {
+        if let Some(problem) = self.refuse_others(link, &id.to_string()) {
             return problem;
         }
         let Some(worker) = self.workers.get(id) else {

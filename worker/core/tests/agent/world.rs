@@ -94,8 +94,12 @@ fn works(tokens: impl Iterator<Item = LeaseToken>) -> Vec<u64> {
 
 impl World {
     pub(crate) fn new(slots: u32, prefill: u32) -> Self {
+        Self::of(settings(slots, prefill))
+    }
+
+    pub(crate) fn of(settings: Settings) -> Self {
         Self {
-            agent: Agent::new(settings(slots, prefill), 7),
+            agent: Agent::new(settings, 7),
             now: Instant(1_000_000_000),
             effects: Effects::new(),
             did: Vec::new(),
