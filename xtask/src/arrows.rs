@@ -5,7 +5,7 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  wire-grant  daemon  engine-core  engine-queue  engine-journal  worker-core
+//! parts          wire-link  wire-feed  wire-grant  wire-wallet  daemon  engine-core  engine-queue  engine-journal  worker-core
 //!                sidecars-tables  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
@@ -36,6 +36,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
     ("wire-grant", Layer::Part),
+    ("wire-wallet", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),

@@ -185,6 +185,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
         server_name: "localhost".to_owned(),
         connector,
         certified: None,
+        wallet: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: PASSWORD.to_owned(),

@@ -425,14 +425,6 @@ impl Shell {
 
     /// Finds out how a worker proves who it is, as far as that takes cryptography, and lets the core decide.
     fn greet_worker(&mut self, links: &mut Links, link: LinkId, from: SocketAddr, join: &Join) {
-        if join.wallet.is_some() {
-            let refused = Refused {
-                code: RefusedCode::Invalid,
-                reason: "this engine does not check wallets: start the worker without one".to_owned(),
-                retry_after: Millis(0),
-            };
-            return self.turn_away(links, link, from, Role::Worker, &join.uid, &refused);
-        }
         let shown = links.peer(link).and_then(|peer| peer.certificate.clone());
         let key;
         let proof = if let Some(enrol) = &join.enrol {
@@ -460,6 +452,9 @@ impl Shell {
         } else {
             return;
         };
+        if let Err(refused) = check_wallet(links, link, join) {
+            return self.turn_away(links, link, from, Role::Worker, &join.uid, &refused);
+        }
         self.set_speaker(link, Speaker::Worker);
         tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
         self.handle(links, Event::WorkerJoined { link, join, proof });
@@ -679,6 +674,20 @@ impl Shell {
             }
         }
     }
+}
+
+/// A wallet is looked at last, because a signature costs more than all else that was checked.
+fn check_wallet(links: &Links, link: LinkId, join: &Join) -> Result<(), Refused> {
+    let Some(proof) = &join.wallet else { return Ok(()) };
+    // A link that is gone needs no answer.
+    let channel = links
+        .export_keying_material(link, wire_wallet::LABEL, b"")
+        .unwrap_or_default();
+    wire_wallet::verify(proof, &join.uid, &channel).map_err(|error| Refused {
+        code: RefusedCode::Credentials,
+        reason: format!("{error}: is somebody between this worker and the engine?"),
+        retry_after: Millis(0),
+    })
 }
 
 impl Handler for Shell {

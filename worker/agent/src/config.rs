@@ -22,7 +22,7 @@ use crate::executor::{
 };
 use crate::identity::{Identity, look, token_of};
 use crate::wire::chain;
-use crate::{AgentConfig, AgentError, Certified, resources};
+use crate::{AgentConfig, AgentError, Certified, Wallet, resources, wallet};
 use args::{Cli, Verb};
 use seeds::Seeds;
 
@@ -153,6 +153,25 @@ impl Cli {
         password_of(password, self.password_file.as_deref())
     }
 
+    /// The wallet in the keystore, if one is given.
+    fn wallet(&self) -> anyhow::Result<Option<Wallet>> {
+        let Some(path) = self.wallet.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        let file = self.wallet_password_file.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        // An empty password is one, if it is in a file.
+        let password = match (given(self.wallet_password.as_deref()), file) {
+            (None, None) => {
+                bail!("WALLETPATH is given and its password is not: WALLETPASSWORD_FILE, or WALLETPASSWORD")
+            }
+            (password, file) => password_of(password, file)?,
+        };
+        let wallet = wallet::open(path, &password)
+            .with_context(|| format!("the wallet {} cannot be used", path.display()))?;
+        Ok(Some(wallet))
+    }
+
     fn enrol_token(&self) -> anyhow::Result<Option<String>> {
         let file = self.enrol_token_file.as_deref();
         token_of(
@@ -238,6 +257,7 @@ impl Cli {
             trust: self.trust(),
             password: self.password(seeds).map(drop),
             token: self.enrol_token(),
+            wallet: self.wallet().map(|wallet| wallet.map(|wallet| wallet.address())),
             certificate: look(&self.folder),
             runs,
             docker: docker.then(|| self.docker.engine()),
@@ -248,6 +268,10 @@ impl Cli {
     fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
         let all_images = seeds.shares_docker();
         let token = self.enrol_token()?;
+        let wallet = self.wallet()?;
+        if token.is_none() && matches!(look(&self.folder), Ok(None)) {
+            self.password(&seeds)?;
+        }
         let trust = self.trust()?;
         let allow = self.allow()?;
         let sandbox = if allow.is_empty() { None } else { self.sandbox()? };
@@ -257,13 +281,11 @@ impl Cli {
             Some(uid) => uid,
             None => folder.uid()?,
         };
-        let certified = match self.identity(folder.path(), token, &seeds)? {
-            None => None,
-            Some(identity) => Some(Certified {
-                identity,
-                trust: trust.clone(),
-            }),
-        };
+        let identity = self.identity(folder.path(), token, &seeds)?;
+        let certified = identity.map(|identity| Certified {
+            identity,
+            trust: trust.clone(),
+        });
         // Whoever has a certificate needs no password.
         let password = match certified {
             Some(_) => String::new(),
@@ -305,6 +327,7 @@ impl Cli {
             server_name,
             connector: crate::connector(trust)?,
             certified,
+            wallet,
             settings: Settings {
                 login: given(self.login.as_deref())
                     .or(seeds.login)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use serde_json::json;
 use wire_link::Trust;
+use wire_protocol::joining::Address;
 
 use crate::identity::{ENROL_AGAIN, Validity};
 use crate::wire::chain;
@@ -30,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) trust: anyhow::Result<Trust>,
     pub(crate) password: anyhow::Result<()>,
     pub(crate) token: anyhow::Result<Option<String>>,
+    /// Address of the wallet, if one is given.
+    pub(crate) wallet: anyhow::Result<Option<Address>>,
     /// How long the certificate is good, if there is one.
     pub(crate) certificate: anyhow::Result<Option<Validity>>,
     /// How many ways there are to run works, in words.
@@ -107,6 +110,10 @@ impl Finding {
 pub(crate) async fn run(around: Surroundings, as_json: bool) -> ExitCode {
     let mut findings = vec![
         login(&around),
+        Finding::of("wallet", &around.wallet, |wallet| match wallet {
+            Some(address) => address.to_string(),
+            None => "none is given".to_owned(),
+        }),
         Finding::of("runs", &around.runs, Clone::clone),
         folder(&around.folder),
         clock(),

@@ -20,6 +20,7 @@ pub mod executor;
 mod identity;
 mod resources;
 mod shell;
+mod wallet;
 mod wire;
 
 use std::future::Future;
@@ -37,6 +38,7 @@ use worker_core::Agent;
 
 pub use crate::identity::Identity;
 pub use wire_link::{Connector, Fingerprint, Trust};
+pub use wire_wallet::Wallet;
 pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
@@ -54,6 +56,8 @@ pub struct AgentConfig {
     pub connector: Arc<Connector>,
     /// What proves who it is instead of a password, and whom to believe. Default `None`: the password does.
     pub certified: Option<Certified>,
+    /// Whose wallet it works for, which it proves on every connection. Default `None`: nobody's.
+    pub wallet: Option<Wallet>,
     /// Login, identity and offer. The names of `executors` are added to the offer; `null` is offered if the
     /// offer lists it, and needs no executor.
     pub settings: Settings,
@@ -119,6 +123,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         server_name,
         mut connector,
         certified,
+        wallet,
         mut settings,
         executors,
     } = config;
@@ -137,11 +142,17 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let agent = Agent::new(settings, seed);
-    Ok(
-        Shell::new(agent, connector, certified, engine, server_name, executors)
-            .run(shutdown)
-            .await,
+    Ok(Shell::new(
+        agent,
+        connector,
+        certified,
+        wallet,
+        engine,
+        server_name,
+        executors,
     )
+    .run(shutdown)
+    .await)
 }
 
 /// The program `pool-worker`, from its arguments to its exit code.

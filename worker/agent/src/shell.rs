@@ -16,6 +16,7 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Instant;
 use wire_protocol::worker_link::Report;
+use wire_wallet::Wallet;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
 use crate::Certified;
@@ -29,6 +30,8 @@ pub(crate) struct Shell {
     wire: Wire,
     connector: Arc<Connector>,
     certified: Option<Certified>,
+    wallet: Option<Wallet>,
+    uid: String,
     engine: String,
     server_name: String,
     executors: Vec<Arc<dyn Executor>>,
@@ -49,10 +52,12 @@ impl Shell {
         agent: Agent,
         connector: Arc<Connector>,
         certified: Option<Certified>,
+        wallet: Option<Wallet>,
         engine: String,
         server_name: String,
         executors: Vec<Arc<dyn Executor>>,
     ) -> Self {
+        let uid = agent.uid().to_owned();
         Self {
             agent,
             effects: Effects::new(),
@@ -60,6 +65,8 @@ impl Shell {
             wire: Wire::Closed,
             connector,
             certified,
+            wallet,
+            uid,
             engine,
             server_name,
             executors,
@@ -114,7 +121,12 @@ impl Shell {
     fn on_turn(&mut self, turn: &Turn) {
         match turn {
             Turn::Frames => {}
-            Turn::Connected => self.handle(Event::Connected { wallet: None }),
+            Turn::Connected => {
+                let channel = self.wire.keying_material(wire_wallet::LABEL);
+                let wallet = self.wallet.as_ref().zip(channel);
+                let wallet = wallet.map(|(wallet, channel)| wallet.prove(&self.uid, &channel));
+                self.handle(Event::Connected { wallet });
+            }
             Turn::Lost(reason) => self.handle(Event::Disconnected { reason }),
         }
     }

@@ -275,6 +275,12 @@ impl Agent {
         }
     }
 
+    /// The identity that it joins with.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        &self.settings.uid
+    }
+
     /// Numbers of this moment.
     #[must_use]
     pub fn status(&self) -> Status {

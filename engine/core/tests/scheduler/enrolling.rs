@@ -498,7 +498,7 @@ fn with_manual_approval_a_worker_waits_cordoned_until_it_is_approved() {
     let (worker, _) = pool.welcome(link);
     let waits = "waits for approval: pool worker approve k1".to_owned();
     let notice = WorkerHeard::Notice(Notice::Cordoned { reason: waits });
-    assert_eq!(pool.worker_heard(link), [notice.clone()]);
+    assert_eq!(pool.worker_heard(link), std::slice::from_ref(&notice));
     let view = pool.worker_view(admin, worker);
     assert_eq!(
         (view.state, view.approval),
@@ -512,7 +512,7 @@ fn with_manual_approval_a_worker_waits_cordoned_until_it_is_approved() {
     pool.close(link);
     let link = pool.join(join("ant", 1, 0));
     pool.welcome(link);
-    assert_eq!(pool.worker_heard(link), [notice.clone()]);
+    assert_eq!(pool.worker_heard(link), std::slice::from_ref(&notice));
     pool.restart();
     let admin = pool.operator();
     let link = pool.join(join("ant", 1, 0));

@@ -187,6 +187,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
         server_name: "localhost".to_owned(),
         connector: worker_agent::connector(Trust::Ca(engine.ca())).expect("the engine made a CA"),
         certified: None,
+        wallet: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: WORKER_PASSWORD.to_owned(),

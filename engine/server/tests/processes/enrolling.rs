@@ -8,10 +8,12 @@ use client::protocol::ids::WorkerId;
 use client::protocol::joining::{Approval, NewToken, TokenState, TokenView};
 use client::protocol::units::Millis;
 use client::protocol::view::{WorkerState, WorkerView};
+use client::protocol::worker_link::kind;
 use client::{Client, SubmitOptions};
 use ring::digest::{SHA256, digest};
+use wire_wallet::{LABEL, Wallet};
 
-use crate::kit::{Engine, Held, Worker, all_outcomes, command, signal, until};
+use crate::kit::{Engine, Held, Peer, Worker, all_outcomes, command, join_with_wallet, signal, until};
 
 /// How a worker ends that the engine refuses for good.
 const REFUSED: i32 = 4;
@@ -201,4 +203,27 @@ async fn an_old_worker_is_told_both_versions() {
     let said = worker.said();
     let own = env!("CARGO_PKG_VERSION");
     assert!(said.contains(own) && said.contains("99.0.0 or later"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_wallet_is_bound_to_the_connection_on_which_it_is_shown() {
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    let wallet = Wallet::of(&[7; 32]).expect("a key");
+    let mut honest = Peer::to_workers(&engine).await;
+    let proof = wallet.prove("ant", &honest.channel(LABEL));
+    honest.say(&join_with_wallet("ant", proof)).await;
+    honest.hear(kind::WELCOME).await;
+    assert_eq!(workers(&client).await[0].wallet, Some(wallet.address()));
+    // What was signed there says nothing here, whoever passes it on.
+    let mut between = Peer::to_workers(&engine).await;
+    between.say(&join_with_wallet("ant", proof)).await;
+    let heard = between.hear_the_end().await;
+    assert!(heard.reason.contains("is not of this connection"), "{heard:?}");
+    let mut other = Peer::to_workers(&engine).await;
+    let proof = wallet.prove("ant", &other.channel(LABEL));
+    other.say(&join_with_wallet("bee", proof)).await;
+    let heard = other.hear_the_end().await;
+    assert!(heard.reason.contains("and this worker"), "{heard:?}");
+    assert_eq!(workers(&client).await.len(), 1);
 }

@@ -102,6 +102,24 @@ pub(super) struct Cli {
     #[arg(long, value_name = "FILE", env = "POOL_ENROL_TOKEN_FILE", value_parser = path())]
     pub(super) enrol_token_file: Option<PathBuf>,
 
+    /// Keystore (version 3) of the wallet that this worker works for; it proves on every connection that it has the key
+    #[arg(long, value_name = "FILE", env = "WALLETPATH", value_parser = path())]
+    pub(super) wallet: Option<PathBuf>,
+
+    /// Password of the keystore; a file is safer, because other users see arguments
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "WALLETPASSWORD",
+        hide_env_values = true,
+        conflicts_with = "wallet_password_file"
+    )]
+    pub(super) wallet_password: Option<String>,
+
+    /// File with the password of the keystore, without its last line feed
+    #[arg(long, value_name = "FILE", env = "WALLETPASSWORD_FILE", value_parser = path())]
+    pub(super) wallet_password_file: Option<PathBuf>,
+
     /// Identity in the pool, unique there [default: made once and kept in the folder]
     #[arg(long, env = "WORKERUID")]
     pub(super) uid: Option<String>,

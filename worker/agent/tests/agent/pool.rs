@@ -40,6 +40,7 @@ impl Pool {
             server_name: "localhost".to_owned(),
             connector: worker_agent::connector(Trust::Ca(self.engine.ca.clone())).expect("a CA"),
             certified: None,
+            wallet: None,
             settings: Settings {
                 login: "vworker".to_owned(),
                 password: "secret".to_owned(),
