@@ -7,6 +7,8 @@
 //!
 //! **Once begun, it ends.** What changes something runs in a task of its own: whoever asked may go away meanwhile.
 
+mod put;
+mod receive;
 mod staged;
 mod uploads;
 

@@ -11,29 +11,29 @@
 //! durable, so what was acknowledged is there after a crash. One request at a time goes on with an upload: a newer one,
 //! which knows that the connection of the older was cut, takes over from it.
 
+mod disk;
+
 use std::collections::{HashMap, VecDeque};
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
-use tokio::task::JoinHandle;
 use wire_protocol::file::{Digest, check_name};
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::units::Instant;
 
+use self::disk::{make, recover};
 use super::staged::Staged;
-use super::{Shared, Store, StoreError, Stored, check_owner, detached, now};
-use crate::backend::{Steps, blocking, sync_folder, write_durable};
+use super::{Shared, Store, StoreError, check_owner, detached, now};
+use crate::backend::blocking;
 use crate::index::{Index, Refusal};
-use crate::limits::{FINISHED_KEPT, FINISHED_MAX, PIECE_BYTES};
+use crate::limits::{FINISHED_KEPT, FINISHED_MAX};
 use crate::reference::Reference;
 
 /// Who uploads. Only the same may go on with it.
@@ -224,23 +224,6 @@ impl Store {
             None => Ok(()),
         }
     }
-
-    /// Uploads a file in one go. `bytes`: how many it will have, if that is known.
-    ///
-    /// # Errors
-    /// As [`Self::begin_upload`] and [`Self::append`]; nothing is kept then.
-    pub async fn put(
-        &self,
-        new: NewUpload,
-        bytes: Option<u64>,
-        body: impl Stream<Item = Result<Bytes, StoreError>> + Send + Unpin + 'static,
-    ) -> Result<Stored, StoreError> {
-        check_owner(new.by.owner())?;
-        check_name(&new.name)?;
-        self.0.check_length(bytes.unwrap_or(0), new.bytes_max)?;
-        let shared = Arc::clone(&self.0);
-        detached(async move { shared.put(new, bytes, body).await }).await
-    }
 }
 
 impl Shared {
@@ -248,11 +231,11 @@ impl Shared {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn length_max(&self, bytes_max: u64) -> u64 {
+    pub(super) fn length_max(&self, bytes_max: u64) -> u64 {
         bytes_max.min(self.limits.file_bytes_max)
     }
 
-    fn check_length(&self, bytes: u64, bytes_max: u64) -> Result<(), StoreError> {
+    pub(super) fn check_length(&self, bytes: u64, bytes_max: u64) -> Result<(), StoreError> {
         let max = self.length_max(bytes_max);
         if bytes > max {
             return Err(Refusal::FileBytes { max }.into());
@@ -455,192 +438,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    async fn put(
-        &self,
-        new: NewUpload,
-        bytes: Option<u64>,
-        body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
-    ) -> Result<Stored, StoreError> {
-        let owner = new.by.owner();
-        let mut admitted = bytes.unwrap_or(0);
-        self.index().admit(owner, admitted)?;
-        let id = format!("put-{}", new_id()?);
-        let done = self.put_admitted(&new, &id, bytes, body, &mut admitted).await;
-        self.index().release(owner, admitted);
-        if done.is_err() {
-            drop(self.remove_files(&id).await);
-        }
-        done
-    }
-
-    async fn put_admitted(
-        &self,
-        new: &NewUpload,
-        id: &str,
-        bytes: Option<u64>,
-        body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
-        admitted: &mut u64,
-    ) -> Result<Stored, StoreError> {
-        self.check_room(bytes.unwrap_or(0)).await?;
-        let ([part, _], owner) = (self.files_of(id), new.by.owner());
-        let made = {
-            let part = part.clone();
-            blocking(move || Staged::create(&part))
-        };
-        let staged = made.await.map_err(StoreError::io("begin an upload"))?;
-        let max = bytes.unwrap_or_else(|| self.length_max(new.bytes_max));
-        let (staged, received) = self
-            .receive(staged, max, body, std::future::pending(), |more, total| {
-                if total > *admitted {
-                    self.index().reserve(owner, more, total)?;
-                    *admitted += more;
-                }
-                Ok(())
-            })
-            .await;
-        received?;
-        let (digest, bytes_came) = (staged.digest(), staged.bytes);
-        if bytes.is_some_and(|bytes| bytes != bytes_came) {
-            return Err(StoreError::Cut("it ended early".to_owned()));
-        }
-        if let Some(expected) = new.digest.filter(|expected| *expected != digest) {
-            return Err(StoreError::Differs {
-                expected,
-                found: digest,
-            });
-        }
-        drop(self.sync(staged).await?);
-        let stored = self
-            .commit(&part, (digest, bytes_came), &mut false, owner, &new.name)
-            .await?;
-        // A bucket has a copy.
-        drop(self.remove_files(id).await);
-        Ok(stored)
-    }
-
-    /// Writes what comes, up to `max` bytes in all, until `stop`: one piece is filled while another one is written. Returns
-    /// what it has written to, with all that came before the end, and how it ended.
-    async fn receive(
-        &self,
-        staged: Staged,
-        max: u64,
-        mut body: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
-        stop: impl Future<Output = ()>,
-        mut reserve: impl FnMut(u64, u64) -> Result<(), StoreError>,
-    ) -> (Staged, Result<(), StoreError>) {
-        let steps = self.backend.steps();
-        let mut stop = std::pin::pin!(stop);
-        let mut total = staged.bytes;
-        let mut writer = Writer::Idle(staged, Vec::new());
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
-        let mut ended = loop {
-            let next = tokio::select! {
-                biased;
-                () = &mut stop => break Err(StoreError::TakenOver),
-                next = body.next() => next,
-            };
-            let mut chunk = match next {
-                None => break Ok(()),
-                Some(Err(error)) => break Err(error),
-                Some(Ok(chunk)) => chunk,
-            };
-            let too_long = chunk.len() as u64 > max - total;
-            chunk.truncate((max - total).min(chunk.len() as u64) as usize);
-            total += chunk.len() as u64;
-            if let Err(error) = reserve(chunk.len() as u64, total) {
-                break Err(error);
-            }
-            self.counters
-                .received
-                .fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            while !chunk.is_empty() {
-                let take = chunk.len().min(PIECE_BYTES - piece.len());
-                piece.extend_from_slice(&chunk.split_to(take));
-                if piece.len() == PIECE_BYTES {
-                    let (idle, empty, written) = writer.idle().await;
-                    if let Err(error) = written {
-                        return (idle, Err(error));
-                    }
-                    writer = Writer::begin(idle, std::mem::replace(&mut piece, empty), steps.clone());
-                }
-            }
-            if too_long {
-                break Err(StoreError::TooLong { max });
-            }
-        };
-        let (idle, _, written) = writer.idle().await;
-        if written.is_err() {
-            return (idle, written);
-        }
-        let (staged, _, written) = Writer::begin(idle, piece, steps).idle().await;
-        if written.is_err() {
-            ended = written;
-        }
-        (staged, ended)
-    }
-
-    async fn sync(&self, staged: Staged) -> Result<Staged, StoreError> {
-        let steps = self.backend.steps();
-        let synced = blocking(move || {
-            steps.step()?;
-            staged.sync()?;
-            Ok(staged)
-        });
-        synced.await.map_err(StoreError::io("make an upload durable"))
-    }
-
-    /// What has come of an upload, and what it will be.
-    fn files_of(&self, id: &str) -> [PathBuf; 2] {
-        [PART, JSON].map(|ending| self.staging.join(format!("{id}{ending}")))
-    }
-
-    async fn remove_files(&self, id: &str) -> io::Result<()> {
-        let ([part, json], steps) = (self.files_of(id), self.backend.steps());
-        blocking(move || {
-            steps.step()?;
-            // Without the second the first is left over, and is removed at the next start.
-            for path in [json, part] {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-}
-
-const PART: &str = ".part";
-const JSON: &str = ".json";
-
-/// Where pieces are written.
-enum Writer {
-    Idle(Staged, Vec<u8>),
-    Writing(JoinHandle<(Staged, Vec<u8>, io::Result<()>)>),
-}
-
-impl Writer {
-    fn begin(mut staged: Staged, mut piece: Vec<u8>, steps: Steps) -> Self {
-        Self::Writing(tokio::task::spawn_blocking(move || {
-            let written = steps.step().and_then(|()| staged.append(&piece));
-            piece.clear();
-            (staged, piece, written)
-        }))
-    }
-
-    /// Waits for what is being written. Returns an empty piece too.
-    async fn idle(self) -> (Staged, Vec<u8>, Result<(), StoreError>) {
-        match self {
-            Self::Idle(staged, empty) => (staged, empty, Ok(())),
-            Self::Writing(writing) => {
-                let (staged, empty, written) =
-                    writing.await.expect("it writes to its end, and does not panic");
-                (staged, empty, written.map_err(StoreError::io("write an upload")))
-            }
-        }
-    }
 }
 
 impl Upload {
@@ -699,69 +496,8 @@ impl Uploads {
     }
 }
 
-/// Makes the files of a new upload. It is there once its JSON is.
-fn make(part: &Path, json: &Path, text: &[u8], steps: &Steps) -> io::Result<Staged> {
-    steps.step()?;
-    let staged = Staged::create(part)?;
-    let half = json.with_extension("new");
-    steps.step()?;
-    write_durable(&half, text)?;
-    steps.step()?;
-    fs::rename(&half, json)?;
-    sync_folder(json.parent().expect("it is in the folder of uploads"))?;
-    Ok(staged)
-}
-
-fn recover(staging: &Path) -> io::Result<Vec<Upload>> {
-    let mut uploads = HashMap::new();
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(staging)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "json")
-            && let Some(upload) = read(&path)?
-        {
-            uploads.insert(upload.id.clone(), upload);
-        }
-        paths.push(path);
-    }
-    for path in paths {
-        let id = path.file_stem().unwrap_or_default().to_string_lossy();
-        let ending = path.extension().unwrap_or_default().to_string_lossy();
-        let is_upload = uploads.contains_key(&*id) && ["json", "part"].contains(&&*ending);
-        if !is_upload && id != ".lock" {
-            tracing::debug!(path = %path.display(), "an upload that is none any more is removed");
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(uploads.into_values().collect())
-}
-
-/// An upload of an earlier start; `None`: it has no bytes any more, because they became a file or were about to be removed.
-fn read(json: &Path) -> io::Result<Option<Upload>> {
-    let Ok(info) = serde_json::from_slice::<Info>(&fs::read(json)?) else {
-        return Ok(None);
-    };
-    let part = match fs::metadata(json.with_extension("part")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found?,
-    };
-    let touched = part.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let id = json
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let offset = part.len().min(info.bytes);
-    Ok(Some(Upload::new(
-        id,
-        info,
-        offset,
-        Instant(touched.as_nanos() as u64),
-    )))
-}
-
 /// 128 bits that nobody guesses.
-fn new_id() -> Result<String, StoreError> {
+pub(super) fn new_id() -> Result<String, StoreError> {
     let mut id = [0; 16];
     SystemRandom::new().fill(&mut id).map_err(|_| StoreError::Io {
         step: "name an upload",
