@@ -88,6 +88,19 @@ impl Answer {
     }
 }
 
+/// Where to serve, as an operator says it: an address and a port, or `none`. The error names the variable and the cure.
+///
+/// # Errors
+/// It is neither.
+pub fn address(variable: &str, told: &str) -> Result<Option<SocketAddr>, String> {
+    if told == "none" {
+        return Ok(None);
+    }
+    told.parse().map(Some).map_err(|_| {
+        format!("{variable} is `{told}`; it must be an address and a port, as [::]:4324 or 127.0.0.1:4324, or none")
+    })
+}
+
 /// Binds and serves until the process ends; `answer` gets the path of each `GET`. Returns where it listens.
 ///
 /// # Errors

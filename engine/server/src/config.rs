@@ -9,8 +9,6 @@ use daemon::log::LogConfig;
 use daemon::secret;
 use wire_protocol::units::{Bytes, Millis};
 
-use crate::grants;
-
 const AFTER_HELP: &str = "\
 Example:
   A pool on this machine, and a worker for it:
@@ -251,7 +249,9 @@ impl Options {
         };
         Ok(Config {
             files_url: self.files_url,
-            grant_key: self.grant_key.unwrap_or_else(|| self.data.join(grants::KEY)),
+            grant_key: self
+                .grant_key
+                .unwrap_or_else(|| self.data.join(wire_grant::KEY_FILE)),
             data: self.data,
             certs: self.certs,
             cert_names: self.cert_names,

@@ -7,9 +7,6 @@ use wire_grant::Key;
 use wire_protocol::file::Claims;
 use wire_protocol::worker_link::GrantAnswer;
 
-/// The key's name in the engine's folder.
-pub(crate) const KEY: &str = "grant.key";
-
 /// What the engine says to a worker that asks for files.
 pub(crate) struct Grants(Option<Store>);
 

@@ -161,24 +161,15 @@ impl Options {
                 self.admin_login
             ));
         }
-        let listen_health = match &*self.listen_health {
-            "none" => None,
-            address => {
-                let parsed = address.parse();
-                if parsed.is_err() {
-                    problems.push(format!(
-                        "POOL_GATEWAY_LISTEN_HEALTH is `{address}`; it must be an address and a port, as [::]:4325, or none"
-                    ));
-                }
-                parsed.ok()
-            }
-        };
+        let listen_health = daemon::http::address("POOL_GATEWAY_LISTEN_HEALTH", &self.listen_health);
+        let listen_health = listen_health.map_err(|problem| problems.push(problem));
         if self.file_bytes_max == 0 {
             problems.push(
                 "MAXFILESIZE is 0; no file is so short. It is in bytes, as 26214400 for 25 MiB".to_owned(),
             );
         }
-        let (Ok(admin_password), true) = (password, problems.is_empty()) else {
+        let (Ok(admin_password), Ok(listen_health), true) = (password, listen_health, problems.is_empty())
+        else {
             return Err(problems);
         };
         let hours = |hours: u64| Millis::from_secs(hours.saturating_mul(3_600));
@@ -194,7 +185,9 @@ impl Options {
                 works_kept: (self.files_keep_hours > 0).then(|| hours(self.files_keep_hours)),
                 ..Limits::default()
             },
-            grant_key: self.grant_key.unwrap_or_else(|| self.data.join("grant.key")),
+            grant_key: self
+                .grant_key
+                .unwrap_or_else(|| self.data.join(wire_grant::KEY_FILE)),
             admin_login: self.admin_login,
             admin_password,
             listen_health,

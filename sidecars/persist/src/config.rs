@@ -80,22 +80,11 @@ impl Options {
     /// All problems, each naming the variable and the cure.
     pub fn into_config(self) -> Result<Config, Vec<String>> {
         let mut problems = Vec::new();
-        let listen_health = match &*self.listen_health {
-            "none" => None,
-            address => {
-                let address = address.parse();
-                if address.is_err() {
-                    problems.push(format!(
-                        "POOL_PERSIST_LISTEN_HEALTH is `{}`; it must be an address and a port, as [::]:4324, or none",
-                        self.listen_health
-                    ));
-                }
-                address.ok()
-            }
-        };
+        let listen_health = daemon::http::address("POOL_PERSIST_LISTEN_HEALTH", &self.listen_health);
+        let listen_health = listen_health.map_err(|problem| problems.push(problem));
         let target = self.database.into_target(&self.data);
         let target = target.map_err(|found| problems.extend(found));
-        let (Ok(target), true) = (target, problems.is_empty()) else {
+        let (Ok(target), Ok(listen_health)) = (target, listen_health) else {
             return Err(problems);
         };
         Ok(Config {

@@ -28,6 +28,9 @@ use wire_protocol::limits::FILES_PER_WORK_MAX;
 use wire_protocol::units::Instant;
 use zeroize::Zeroizing;
 
+/// What the file with the key is called in the engine's folder.
+pub const KEY_FILE: &str = "grant.key";
+
 /// Bytes of a grant's text. It is a header of requests.
 pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 
