@@ -124,40 +124,42 @@ impl Ended {
 
     /// It left these files.
     pub(crate) fn with_files(self, archive: Option<Archive>, consensus: Option<Digest>) -> Self {
-        self.with_output(|output| Output {
+        let output = Output {
             archive,
             consensus,
-            ..output
-        })
+            ..Output::parse(&self.result).unwrap_or_default()
+        };
+        let mut result = Vec::new();
+        output.encode(&mut result);
+        Self { result, ..self }
     }
 
     /// It ran well and failed all the same; `text` stands behind what it wrote to standard error.
     pub(crate) fn failed(self, reason: Reason, text: &str) -> Self {
+        let text = &text[..text.floor_char_boundary(text.len().min(TEXT_BYTES_MAX))];
         let output = Output::parse(&self.result).unwrap_or_default();
-        let mut stderr = output.stderr.to_vec();
-        if stderr.last().is_some_and(|byte| *byte != b'\n') {
+        // The cause is worth more than the end of what was printed.
+        let room = Limits::OUTPUT_MAX.0 as usize - text.len() - 1;
+        let stdout = &output.stdout[..output.stdout.len().min(room)];
+        let kept = &output.stderr[..output.stderr.len().min(room - stdout.len())];
+        let mut stderr = kept.to_vec();
+        if !kept.is_empty() && !kept.ends_with(b"\n") {
             stderr.push(b'\n');
         }
-        let room = Limits::OUTPUT_MAX.0 as usize;
-        let end = text.floor_char_boundary(text.len().min(TEXT_BYTES_MAX));
-        stderr.truncate(room.saturating_sub(output.stdout.len() + end));
-        let cut = stderr.len() < output.stderr.len();
-        stderr.extend_from_slice(&text.as_bytes()[..end]);
-        stderr.truncate(room.saturating_sub(output.stdout.len()));
-        Self { reason, ..self }.with_output(|output| Output {
-            stderr: &stderr,
-            stderr_cut: output.stderr_cut || cut,
-            ..output
-        })
-    }
-
-    fn with_output<'a>(&'a self, change: impl FnOnce(Output<'a>) -> Output<'a>) -> Self {
+        stderr.extend_from_slice(text.as_bytes());
         let mut result = Vec::new();
-        change(Output::parse(&self.result).unwrap_or_default()).encode(&mut result);
+        let told = Output {
+            stdout,
+            stderr: &stderr,
+            stdout_cut: output.stdout_cut || stdout.len() < output.stdout.len(),
+            stderr_cut: output.stderr_cut || kept.len() < output.stderr.len(),
+            ..output
+        };
+        told.encode(&mut result);
         Self {
+            reason,
             result,
-            reason: self.reason,
-            ..*self
+            ..self
         }
     }
 }
@@ -216,5 +218,44 @@ impl Killer {
     /// Wishes that the attempt stops.
     pub fn kill(self) {
         let _ = self.0.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire_protocol::limits::RESULT_BYTES_MAX;
+
+    use super::*;
+
+    #[test]
+    fn why_a_work_failed_is_told_however_much_it_has_printed() {
+        let full = vec![b'x'; Limits::OUTPUT_MAX.0 as usize];
+        for (stdout, stderr) in [
+            (&full[..], &b""[..]),
+            (b"", &full),
+            (&full[..40_000], &full[40_000..]),
+            (b"out", b"err"),
+            (b"", b""),
+        ] {
+            let mut ended = Ended::without_running(Reason::None, "");
+            let printed = Output {
+                stdout,
+                stderr,
+                ..Output::default()
+            };
+            ended.result.clear();
+            printed.encode(&mut ended.result);
+            let failed = ended.failed(Reason::OutputMissing, "the output a is not there");
+            assert!(failed.result.len() <= RESULT_BYTES_MAX, "{}", failed.result.len());
+            let told = Output::parse(&failed.result).expect("an output");
+            assert!(told.stderr.ends_with(b"the output a is not there"));
+            assert!(stdout.starts_with(told.stdout));
+            assert_eq!(told.stdout_cut, told.stdout.len() < stdout.len());
+            let is_whole = stdout.len() + stderr.len() < 1_000;
+            assert_eq!(
+                (told.stdout_cut, told.stderr_cut),
+                (!is_whole && stderr.is_empty(), !is_whole && !stderr.is_empty())
+            );
+        }
     }
 }
