@@ -290,7 +290,8 @@ impl Effort {
             Tried::Elsewhere(error) => (error, None),
         };
         let next = self.backoff.next().unwrap_or(BACKOFF_MAX);
-        let wait = wait.unwrap_or(next).min(BACKOFF_MAX.max(next));
+        // Longer than that is not waited anyway, whatever the store says.
+        let wait = wait.unwrap_or(next).min(self.patience);
         if self.moved.elapsed() + wait > self.patience {
             return Err(error);
         }

@@ -236,13 +236,14 @@ impl Files {
                 .fetch(&access, source, left)
                 .await
                 .map_err(|error| missing(source, &error))?;
+            let room = left;
             left = left.saturating_sub(bytes);
             match template.files.get(index) {
                 Some(file) => {
                     let target = folder.join(&file.path);
                     let (from, unpack) = (held.path.clone(), file.unpack);
                     let placed = tokio::task::spawn_blocking(move || match unpack {
-                        true => unpack_into(&from, &target, left.saturating_add(bytes)),
+                        true => unpack_into(&from, &target, room),
                         false => copy(&from, &target),
                     });
                     let placed = placed.await.expect("it does not panic");
