@@ -3,7 +3,8 @@
 //! All of them may be repeated without harm, so a request whose answer was lost with the link is asked again.
 
 use wire_protocol::client_link::{Command, CommandRequest, Query, QueryRequest, Selector, kind};
-use wire_protocol::ids::{BagId, WorkId, WorkerId};
+use wire_protocol::ids::{BagId, TokenId, WorkId, WorkerId};
+use wire_protocol::joining::{NewToken, TokenView};
 use wire_protocol::template::Priority;
 use wire_protocol::view::{
     BagView, Explanation, Filter, QueueView, Reply, StatusView, WorkDetail, WorkView, WorkerView,
@@ -75,6 +76,11 @@ impl Client {
     /// Workers behind `after`, at most `limit`; fewer: that was all.
     pub async fn workers(&self, after: WorkerId, limit: u32) -> Result<Vec<WorkerView>, ClientError> {
         answered!(self, "workers", Query::Workers { after, limit }, Reply::Workers(workers) => workers)
+    }
+
+    /// Enrolment tokens behind `after`, at most `limit`; fewer: that was all. Only for operators.
+    pub async fn tokens(&self, after: TokenId, limit: u32) -> Result<Vec<TokenView>, ClientError> {
+        answered!(self, "tokens", Query::Tokens { after, limit }, Reply::Tokens(tokens) => tokens)
     }
 
     /// All queues that have works.
@@ -149,6 +155,29 @@ impl Client {
         self.command("uncordon", Command::Uncordon(worker)).await
     }
 
+    /// Makes an enrolment token, of which the engine is told the digest alone. It is durable; a repeat makes no other.
+    pub async fn create_token(&self, new: NewToken) -> Result<TokenView, ClientError> {
+        match self.ask_for("create token", Command::CreateToken(new)).await? {
+            Reply::Token(view) => Ok(view),
+            other => Err(self.broken(format!("it made a token and answered {}", name_of(&other)))),
+        }
+    }
+
+    /// The token enrols nobody any more.
+    pub async fn revoke_token(&self, token: TokenId) -> Result<u32, ClientError> {
+        self.command("revoke token", Command::RevokeToken(token)).await
+    }
+
+    /// A worker that waits for approval gets work; one that was revoked may join again.
+    pub async fn approve(&self, worker: WorkerId) -> Result<u32, ClientError> {
+        self.command("approve", Command::Approve(worker)).await
+    }
+
+    /// The worker is out, with its certificate and what it runs, until it is approved again.
+    pub async fn revoke(&self, worker: WorkerId) -> Result<u32, ClientError> {
+        self.command("revoke", Command::Revoke(worker)).await
+    }
+
     /// The worker finishes what runs, gives back the rest and leaves.
     pub async fn drain(&self, worker: WorkerId) -> Result<u32, ClientError> {
         self.command("drain", Command::Drain(worker)).await
@@ -160,6 +189,13 @@ impl Client {
     }
 
     async fn command(&self, what: &'static str, command: Command) -> Result<u32, ClientError> {
+        match self.ask_for(what, command).await? {
+            Reply::Changed(count) => Ok(count),
+            other => Err(self.broken(format!("it answered the command {what} with {}", name_of(&other)))),
+        }
+    }
+
+    async fn ask_for(&self, what: &'static str, command: Command) -> Result<Reply, ClientError> {
         let ask = self.ask(
             what,
             |request, out| {
@@ -174,9 +210,6 @@ impl Client {
             },
             Route::Answer,
         );
-        match ask.await?.0 {
-            Reply::Changed(count) => Ok(count),
-            other => Err(self.broken(format!("it answered the command {what} with {}", name_of(&other)))),
-        }
+        Ok(ask.await?.0)
     }
 }

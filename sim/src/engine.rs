@@ -10,7 +10,7 @@ mod life;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use engine_core::{Config, Effect, Effects, Event as CoreEvent, Fetch, Limits, Pressure, Scheduler};
+use engine_core::{Config, Effect, Effects, Event as CoreEvent, Fetch, Limits, Pressure, Proof, Scheduler};
 use engine_journal::{FaultStorage, Janitor, Journal, JournalReader, RecordBatch, SnapshotWriter};
 use wire_protocol::client_link::FromClient;
 use wire_protocol::frame;
@@ -251,7 +251,14 @@ impl Engine {
                     sabotage::on_join(self.sabotage, &ctx.oracles, &mut join);
                     self.life_mut().speakers.insert(link, Speaker::Worker);
                     ctx.oracles.joined(link, &join);
-                    self.handle(ctx, CoreEvent::WorkerJoined { link, join: &join })?;
+                    self.handle(
+                        ctx,
+                        CoreEvent::WorkerJoined {
+                            link,
+                            join: &join,
+                            proof: Proof::Password,
+                        },
+                    )?;
                 }
                 Ok(_) => return Ok(Err("a worker joins before it says anything else".to_owned())),
                 Err(error) => return Ok(Err(error.to_string())),
@@ -311,6 +318,7 @@ impl Engine {
         let mut effects = std::mem::take(&mut life.effects);
         for effect in std::mem::take(&mut effects.list) {
             match effect {
+                Effect::Certify(_) => unreachable!("workers of the simulation log in with a password"),
                 Effect::Send { link, after, frames } => {
                     let frames = &effects.frames[frames];
                     let tells_early = self.sabotage == Some(Sabotage::TellsBeforeDurable);

@@ -80,6 +80,8 @@ impl Hostile {
             let join = Join {
                 login: "vworker".to_owned(),
                 password: "secret".to_owned(),
+                enrol: None,
+                wallet: None,
                 uid: HOSTILE.to_owned(),
                 name: String::new(),
                 version: String::new(),

@@ -65,6 +65,7 @@ impl Worker {
         let settings = Settings {
             login: "vworker".to_owned(),
             password: "secret".to_owned(),
+            identity: None,
             uid: format!("worker-{index}"),
             name: format!("worker {index}"),
             version: "sim".to_owned(),
@@ -141,7 +142,7 @@ impl Worker {
 
     pub(crate) fn on_connected(&mut self, ctx: &mut Ctx, link: LinkId) -> Result<(), Violation> {
         if self.link() == Some(link) {
-            self.handle(ctx, AgentEvent::Connected)?;
+            self.handle(ctx, AgentEvent::Connected { wallet: None })?;
         }
         Ok(())
     }
@@ -307,6 +308,7 @@ impl Worker {
                         GrantAnswer::Refused { .. } => "a grant refused",
                     });
                 }
+                Effect::Keep { .. } => unreachable!("no engine of the simulation gives certificates"),
                 Effect::Note(note) => {
                     if matches!(note, Note::Holding { .. }) {
                         ctx.trace.reach("a worker that takes no work");

@@ -5,8 +5,8 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  wire-grant  wire-files  daemon  engine-core  engine-queue  engine-journal  worker-core
-//!                sidecars-tables  sidecars-files  (testkit)
+//! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  daemon  engine-core  engine-queue  engine-journal
+//!                worker-core  sidecars-tables  sidecars-files  (testkit)
 //!                  │
 //! vocabulary     wire-protocol
 //! ```
@@ -37,6 +37,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-feed", Layer::Part),
     ("wire-grant", Layer::Part),
     ("wire-files", Layer::Part),
+    ("wire-wallet", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),

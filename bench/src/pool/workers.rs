@@ -184,9 +184,12 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
         engine: arguments.engine.clone(),
         server_name: "localhost".to_owned(),
         connector,
+        certified: None,
+        wallet: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: PASSWORD.to_owned(),
+            identity: None,
             uid: format!("bench-{index}"),
             name: format!("bench-{index}"),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use wire_protocol::ids::TokenId;
 
 use super::exit::EXIT_CODES;
 use super::quantity;
@@ -129,7 +130,7 @@ pub(crate) enum Command {
     /// Bags: the works of one submission together
     #[command(subcommand, arg_required_else_help = true)]
     Bag(Bag),
-    /// Workers: look at, cordon, drain
+    /// Workers: enrol, approve, look at, cordon, drain, revoke
     #[command(subcommand, arg_required_else_help = true)]
     Worker(Worker),
     /// Queues of works that wait
@@ -252,12 +253,79 @@ Examples:
   pool worker drain worker-2
 ")]
     Drain(WorkerArg),
+    /// Tokens by which workers enrol for a certificate
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(Token),
+    /// Let a worker work that waits for approval, or that was revoked
+    #[command(after_help = "\
+Examples:
+  pool worker approve k2
+")]
+    Approve(WorkerArg),
+    /// Put a worker out at once: its certificate is no longer good, its works go to others, and it is refused until it is
+    /// approved again
+    #[command(after_help = "\
+Examples:
+  pool worker revoke k2
+")]
+    Revoke(WorkerArg),
     /// Say why a worker does what it does
     #[command(after_help = "\
 Examples:
   pool worker explain k2
 ")]
     Explain(WorkerArg),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Token {
+    /// Make a token and print it, this once
+    #[command(after_help = "\
+Examples:
+  pool worker token create --expires 1h
+  pool worker token create --expires 7d --uses 20 --label 'rack 3' --group blue
+  pool worker token create -o json
+")]
+    Create(TokenCreate),
+    /// List tokens and what has become of them; those that expired a week ago are forgotten
+    #[command(after_help = "\
+Examples:
+  pool worker token list
+")]
+    List,
+    /// Let a token enrol nobody any more; workers that it has enrolled go on
+    #[command(after_help = "\
+Examples:
+  pool worker token revoke j3
+")]
+    Revoke {
+        /// The token: 3 or j3
+        #[arg(value_parser = token_id)]
+        token: TokenId,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenCreate {
+    /// How long it is good: 1 second to a year
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = quantity::duration)]
+    pub(crate) expires: Duration,
+    /// How many workers it enrols
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: u32,
+    /// What it is for
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) label: String,
+    /// Group that its workers are in, beside those that they name; may be given several times
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<String>,
+}
+
+fn token_id(text: &str) -> Result<TokenId, String> {
+    let number = text.strip_prefix('j').unwrap_or(text).parse();
+    number
+        .map(TokenId)
+        .map_err(|_| format!("`{text}` is no token; write 3 or j3, as `pool worker token list` does"))
 }
 
 #[derive(Args, Debug)]

@@ -203,6 +203,10 @@ fn json_of(record: &Record<'_>) -> Value {
         Record::Ended(ended) => with("ended", ended),
         Record::Revived(revived) => with("revived", revived),
         Record::BagSealed(sealed) => with("bag-sealed", sealed),
+        Record::TokenCreated(created) => with("token-created", created),
+        Record::TokenRevoked(revoked) => with("token-revoked", revoked),
+        Record::WorkerEnrolled(enrolled) => with("worker-enrolled", enrolled),
+        Record::WorkerStanding(standing) => with("worker-standing", standing),
     }
 }
 

@@ -21,6 +21,7 @@ mod rows;
 mod submit_args;
 mod supervise;
 mod sweep;
+mod token;
 mod views;
 mod work;
 mod worker;

@@ -12,16 +12,24 @@ pub(crate) async fn run(context: &Context, command: Worker) -> Result<Exit, Fail
     let client = context.connect().await?;
     let (action, name) = match &command {
         Worker::List => return list(context, &client).await,
+        Worker::Token(_) => {
+            let Worker::Token(command) = command else {
+                unreachable!("just matched")
+            };
+            return super::token::run(context, &client, command).await;
+        }
         Worker::Get(arg) => ("get", arg),
         Worker::Explain(arg) => ("explain", arg),
         Worker::Cordon(arg) => ("cordon", arg),
         Worker::Uncordon(arg) => ("uncordon", arg),
         Worker::Drain(arg) => ("drain", arg),
+        Worker::Approve(arg) => ("approve", arg),
+        Worker::Revoke(arg) => ("revoke", arg),
     };
     let worker = name.worker.resolve(&client).await?;
     let subject = worker.to_string();
     let changed = match &command {
-        Worker::List | Worker::Get(_) => {
+        Worker::List | Worker::Token(_) | Worker::Get(_) => {
             context.output.one(&client.worker(worker).await?)?;
             return Ok(Exit::Ok);
         }
@@ -33,6 +41,8 @@ pub(crate) async fn run(context: &Context, command: Worker) -> Result<Exit, Fail
         Worker::Cordon(_) => client.cordon(worker).await?,
         Worker::Uncordon(_) => client.uncordon(worker).await?,
         Worker::Drain(_) => client.drain(worker).await?,
+        Worker::Approve(_) => client.approve(worker).await?,
+        Worker::Revoke(_) => client.revoke(worker).await?,
     };
     context.output.one(&Changed {
         action,

@@ -15,6 +15,7 @@ use wire_link::{Close, Handler, Links, ListenerId, Peer, Server, ServerConfig, S
 use wire_protocol::client_link::*;
 use wire_protocol::frame;
 use wire_protocol::ids::*;
+use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Outcome, Output, Reason};
 use wire_protocol::template::{Invalid, Offer, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
@@ -681,5 +682,8 @@ fn worker_view() -> WorkerView {
         },
         silent_for: Millis(1),
         version: "test".into(),
+        approval: Approval::Approved,
+        certificate: None,
+        wallet: None,
     }
 }

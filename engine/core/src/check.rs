@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wire_protocol::joining::Approval;
 use wire_protocol::view::Tally;
 
 use crate::ready::{QueueKey, Run};
@@ -99,7 +100,25 @@ impl Scheduler {
 
     fn check_workers(&self, held: u64) {
         let mut on_lists = 0;
+        for token in self.tokens.iter() {
+            assert!(token.used <= token.uses, "{} enrols as many as it may", token.id);
+            let found = self.tokens.by_digest(&token.digest).map(|found| found.id);
+            assert_eq!(found, Some(token.id), "digests name tokens");
+        }
         for worker in self.workers.iter() {
+            let standing = &worker.about.standing;
+            assert!(
+                standing.approval == Approval::Approved || !worker.takes_work(),
+                "{} gets works although it is {}",
+                worker.id,
+                standing.approval
+            );
+            assert!(
+                standing.approval != Approval::Revoked
+                    || (worker.link.is_none() && standing.certificate.is_none()),
+                "{} was revoked and is out",
+                worker.id
+            );
             on_lists += worker.held.len() as u64;
             assert_eq!(
                 self.workers.by_uid(&worker.about.uid),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use wire_protocol::ids::Shard;
 use wire_protocol::units::{Bytes, Millis};
 
+use crate::version::Version;
+
 /// Settings of a scheduler. All of them may differ between two starts on the same journal.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -29,6 +31,13 @@ pub struct Config {
     pub worker_retention: Millis,
     /// Shares of tenants by login; 1 for those not named.
     pub weights: BTreeMap<String, u32>,
+    /// Who approves workers. Default [`ApprovalPolicy::Auto`].
+    pub approval: ApprovalPolicy,
+    /// Time for which a worker's certificate is good, in whole seconds; it asks for another when a third of it is left.
+    /// Default 90 days.
+    pub certificate_lifetime: Millis,
+    /// Workers of an earlier version are refused. Default `None`: all versions are taken.
+    pub worker_version_min: Option<Version>,
     /// Bytes of records after which it asks for a snapshot. Default 256 MiB.
     pub snapshot_every: Bytes,
     /// Bytes of records for each byte of the state before a snapshot is due, where that is more than `snapshot_every`: a
@@ -37,6 +46,17 @@ pub struct Config {
     pub records_per_snapshot: u64,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// Who approves workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ApprovalPolicy {
+    /// Whoever proves who it is may work.
+    #[default]
+    Auto,
+    /// A worker whose uid was never seen, or that was just enrolled, is cordoned until an operator approves it. Workers
+    /// that the journal knows from before count as approved.
+    Manual,
 }
 
 /// Bounds of what the scheduler keeps in memory. Over a bound, submissions are answered `Busy`.
@@ -57,6 +77,8 @@ pub struct Limits {
     pub workers_max: usize,
     /// Tenants remembered. Default 100 000.
     pub tenants_max: usize,
+    /// Enrolment tokens remembered; they are forgotten a week after they expire. Default 10 000.
+    pub tokens_max: usize,
     /// Submissions that one link may have under way. Default 1 024.
     pub submissions_per_link_max: usize,
 }
@@ -71,6 +93,7 @@ impl Default for Limits {
             classes_max: 4_096,
             workers_max: 200_000,
             tenants_max: 100_000,
+            tokens_max: 10_000,
             submissions_per_link_max: 1_024,
         }
     }
@@ -89,6 +112,9 @@ impl Default for Config {
             retention: Millis::from_secs(24 * 3600),
             worker_retention: Millis::from_secs(3600),
             weights: BTreeMap::new(),
+            approval: ApprovalPolicy::Auto,
+            certificate_lifetime: Millis::from_secs(90 * 86_400),
+            worker_version_min: None,
             snapshot_every: Bytes::from_mib(256),
             records_per_snapshot: 2,
             limits: Limits::default(),

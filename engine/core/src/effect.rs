@@ -9,6 +9,7 @@ use wire_protocol::file::Claims;
 use wire_protocol::frame::HEADER_BYTES;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::limits::RECORD_BYTES_MAX;
+use wire_protocol::units::Instant;
 
 use crate::fetch::Fetch;
 
@@ -54,9 +55,31 @@ pub enum Effect {
         /// What is granted.
         claims: Box<Claims>,
     },
+    /// Sign a certificate and send it to its worker; see [`Certify`].
+    Certify(Box<Certify>),
     /// Take a snapshot ([`crate::Scheduler::snapshot`]) now, make it durable, and say so by
     /// [`crate::Event::SnapshotDone`].
     Snapshot,
+}
+
+/// A certificate to be signed by the engine's CA for workers, and sent as `CERTIFICATE` once the record at `after` is
+/// durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Certify {
+    /// Where to.
+    pub link: LinkId,
+    /// What has to be durable first.
+    pub after: Lsn,
+    /// The common name of its subject.
+    pub uid: String,
+    /// Its number.
+    pub serial: u64,
+    /// When it begins.
+    pub not_before: Instant,
+    /// When it ends, at a full second.
+    pub not_after: Instant,
+    /// The request that says the public key.
+    pub request: Vec<u8>,
 }
 
 impl Effects {

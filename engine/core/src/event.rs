@@ -2,6 +2,8 @@
 
 use wire_protocol::client_link::FromClient;
 use wire_protocol::ids::LinkId;
+use wire_protocol::joining::Digest;
+use wire_protocol::units::Instant;
 use wire_protocol::view::SubscriberView;
 use wire_protocol::worker_link::{FromWorker, Join};
 
@@ -9,12 +11,24 @@ use wire_protocol::worker_link::{FromWorker, Join};
 /// them is the scheduler's to judge.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A worker with a valid login asks to join on this link. A link that has a peer already is closed.
+    /// A worker asks to join on this link. A link that has a peer already is closed. Its wallet proof, if it shows one,
+    /// was checked.
     WorkerJoined {
         /// Its link.
         link: LinkId,
         /// What it says of itself.
         join: &'a Join,
+        /// How it proved who it is.
+        proof: Proof<'a>,
+    },
+    /// A worker that has a certificate wants one that lasts longer. On a link of another: the link is closed.
+    WorkerRenews {
+        /// Its link.
+        link: LinkId,
+        /// SHA-256 of the public key that its request is for.
+        key: Digest,
+        /// The request.
+        request: &'a [u8],
     },
     /// A worker said something. On a link that is no worker's: the link is closed.
     WorkerSaid {
@@ -62,6 +76,31 @@ pub enum Event<'a> {
     Subscribers(&'a [SubscriberView]),
     /// Time passed: [`crate::Scheduler::next_deadline`] is due. Early ticks change nothing.
     Tick,
+}
+
+/// How a worker proved who it is, as far as that takes cryptography; whether it may join is the scheduler's to judge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof<'a> {
+    /// By the password of all workers.
+    Password,
+    /// By a certificate of the engine's CA for workers.
+    Certificate {
+        /// The worker that it was given to.
+        uid: &'a str,
+        /// SHA-256 of its public key.
+        key: Digest,
+        /// When it ends, which may have been long ago.
+        not_after: Instant,
+    },
+    /// By an enrolment token, for which it asks a certificate.
+    Token {
+        /// SHA-256 of the token's text.
+        digest: Digest,
+        /// SHA-256 of the public key that the request is for.
+        key: Digest,
+        /// The request, which is signed with that key.
+        request: &'a [u8],
+    },
 }
 
 /// What the journal can take.

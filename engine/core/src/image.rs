@@ -1,20 +1,23 @@
 //! What a snapshot says: its format, read without becoming a scheduler.
 //!
-//! Format 2: a header, tenants, workers, then each bag with its rows and its works. Lists have their length
+//! Format 3: a header, tenants, workers, then each bag with its rows and its works, then enrolment tokens and what is
+//! known of workers beside what they offer. Lists have their length
 //! before them; structures are `postcard`, rows and works are laid out by hand. Rows whose works have all succeeded are
 //! named by their record, works that are alike are written once with their number: works that one worker reported
 //! together are. Whoever stores a snapshot adds a checksum.
 //!
-//! Format 1 is still read: it wrote every row and every work, and did not say by which records the rows came.
+//! Formats 1 and 2 are still read: they end with the bags; 1 wrote every row and every work, and did not say by which
+//! records the rows came.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use wire_protocol::client_link::IdempotencyKey;
 use wire_protocol::codec::{DecodeError, Reader, put_control, read_control};
-use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, TenantId, WorkId, WorkerId};
+use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId};
+use wire_protocol::joining::{Address, Approval, Digest};
 use wire_protocol::outcome::Reason;
-use wire_protocol::record::BagOpened;
+use wire_protocol::record::{BagOpened, TokenCreated};
 use wire_protocol::template::{Offer, Priority, Rows, WorkTemplate};
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkState;
@@ -22,7 +25,7 @@ use wire_protocol::view::WorkState;
 use crate::state::Phase;
 use crate::table::work::Work;
 
-pub(crate) const FORMAT: u16 = 2;
+pub(crate) const FORMAT: u16 = 3;
 
 /// Bytes of works that are alike in a snapshot: how many, and what each is.
 pub(crate) const WORKS_BYTES: usize = 4 + 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;
@@ -75,6 +78,11 @@ pub struct Image<'a> {
     pub workers: Vec<WorkerImage>,
     /// In the order of their numbers.
     pub bags: Vec<BagImage<'a>>,
+    pub(crate) joining: JoiningPart,
+    /// In the order of their numbers.
+    pub tokens: Vec<TokenImage>,
+    /// Of workers of which more is known than what they offer, in the order of their numbers.
+    pub standings: Vec<StandingImage>,
 }
 
 /// A bag that is remembered, with its works.
@@ -162,6 +170,39 @@ pub struct WorkerImage {
     pub gone: bool,
 }
 
+/// What precedes the tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
+pub(crate) struct JoiningPart {
+    pub(crate) tokens_given: TokenId,
+    pub(crate) next_serial: u64,
+}
+
+/// An enrolment token that is remembered.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct TokenImage {
+    /// What the record of it said.
+    pub created: TokenCreated,
+    /// Workers that it has enrolled.
+    pub used: u32,
+    /// An operator revoked it.
+    pub revoked: bool,
+}
+
+/// What is known of a worker beside what it offers.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct StandingImage {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Whether it may work.
+    pub approval: Approval,
+    /// The wallet that it has proved to hold.
+    pub wallet: Option<Address>,
+    /// Groups that its enrolment put it into.
+    pub groups: Vec<String>,
+    /// Its certificate: number, digest of its key, end, the token that it was given for.
+    pub certificate: Option<(u64, Digest, Instant, TokenId)>,
+}
+
 impl<'a> Image<'a> {
     /// Reads a snapshot.
     ///
@@ -184,6 +225,12 @@ impl<'a> Image<'a> {
             tenants: Vec::new(),
             workers: Vec::new(),
             bags: Vec::new(),
+            joining: JoiningPart {
+                tokens_given: TokenId(0),
+                next_serial: 1,
+            },
+            tokens: Vec::new(),
+            standings: Vec::new(),
         };
         for _ in 0..len(&mut reader, "tenants")? {
             image.tenants.push(part(&mut reader, "tenant")?);
@@ -200,6 +247,15 @@ impl<'a> Image<'a> {
                 )));
             }
             image.bags.push(bag);
+        }
+        if header.format >= 3 {
+            image.joining = part(&mut reader, "joining")?;
+            for _ in 0..len(&mut reader, "tokens")? {
+                image.tokens.push(part(&mut reader, "token")?);
+            }
+            for _ in 0..len(&mut reader, "standings")? {
+                image.standings.push(part(&mut reader, "standing")?);
+            }
         }
         reader.finish()?;
         Ok(image)

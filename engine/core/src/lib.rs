@@ -14,7 +14,7 @@
 //!   Scheduler::replay ◄── records that a journal kept, after Scheduler::restore from a snapshot
 //! ```
 //!
-//! What it deliberately does not do: check passwords, know files or results (they live in the journal and are
+//! What it deliberately does not do: check passwords and signatures, sign certificates, know files or results (they live in the journal and are
 //! fetched from there, see [`Fetch`]), know SQL or a chain.
 
 mod check;
@@ -32,11 +32,15 @@ mod snapshot;
 mod state;
 mod table;
 mod timers;
+mod version;
 
-pub use config::{Config, Limits};
-pub use effect::{Effect, Effects};
-pub use event::{Event, Pressure};
+pub use config::{ApprovalPolicy, Config, Limits};
+pub use effect::{Certify, Effect, Effects};
+pub use event::{Event, Pressure, Proof};
 pub use fetch::{Fetch, ReadRecord};
-pub use image::{BagImage, Chunk, Image, RestoreError, TenantImage, WorkImage, WorkerImage};
+pub use image::{
+    BagImage, Chunk, Image, RestoreError, StandingImage, TenantImage, TokenImage, WorkImage, WorkerImage,
+};
 pub use replay::ReplayError;
 pub use scheduler::{Counters, Scheduler};
+pub use version::{Version, VersionError};

@@ -175,6 +175,31 @@ impl Scheduler {
                     len: revived.count,
                 });
             }
+            Record::TokenCreated(created) => {
+                self.saw_instant(created.at);
+                check(created.token == self.tokens.next_id(), || {
+                    format!("a token is given number {}", created.token)
+                })?;
+                self.tokens.create(*created);
+            }
+            Record::TokenRevoked(revoked) => {
+                self.saw_instant(revoked.at);
+                let token = self.tokens.get_mut(revoked.token);
+                token
+                    .ok_or_else(|| format!("token {} is unknown", revoked.token))?
+                    .revoked = true;
+            }
+            Record::WorkerEnrolled(enrolled) => {
+                self.saw_instant(enrolled.at);
+                self.apply_enrolled(&enrolled)?;
+            }
+            Record::WorkerStanding(said) => {
+                self.saw_instant(said.at);
+                let worker = self.workers.get_mut(said.worker);
+                let worker = worker.ok_or_else(|| format!("{} is unknown", said.worker))?;
+                worker.about.standing.approve(said.approval);
+                worker.about.standing.wallet = said.wallet;
+            }
             Record::BagSealed(sealed) => {
                 self.saw_instant(sealed.at);
                 let bag = self.bags.get_mut(sealed.bag);

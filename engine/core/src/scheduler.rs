@@ -12,6 +12,7 @@ use crate::ready::{QueueKey, Ready};
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{Bag, Bags, Templates};
 use crate::table::class::Classes;
+use crate::table::joining::Tokens;
 use crate::table::link::Links;
 use crate::table::tenant::Tenants;
 use crate::table::work::{Work, Works};
@@ -34,12 +35,15 @@ pub struct Scheduler {
     pub(crate) classes: Classes,
     pub(crate) tenants: Tenants,
     pub(crate) workers: Workers,
+    pub(crate) tokens: Tokens,
     pub(crate) links: Links,
     pub(crate) ready: Ready,
     pub(crate) timers: Timers,
 
     pub(crate) next_work: WorkId,
     pub(crate) next_bag: BagId,
+    /// Number of the next certificate of a worker.
+    pub(crate) next_serial: u64,
     pub(crate) next_generation: u32,
     /// Position of the last record that it emitted or replayed.
     pub(crate) last_lsn: Lsn,
@@ -133,11 +137,13 @@ impl Scheduler {
             classes: Classes::default(),
             tenants: Tenants::default(),
             workers: Workers::default(),
+            tokens: Tokens::default(),
             links: Links::default(),
             ready: Ready::default(),
             timers: Timers::default(),
             next_work: WorkId(1),
             next_bag: BagId(1),
+            next_serial: 1,
             next_generation: 0,
             last_lsn: Lsn(0),
             rejoin_until: None,
@@ -167,7 +173,8 @@ impl Scheduler {
         let bytes_before = effects.records_bytes();
         let records_before = effects.records_len();
         match event {
-            Event::WorkerJoined { link, join } => self.on_worker_joined(link, join, effects),
+            Event::WorkerJoined { link, join, proof } => self.on_worker_joined(link, join, &proof, effects),
+            Event::WorkerRenews { link, key, request } => self.on_renew(link, &key, request, effects),
             Event::WorkerSaid { link, message } => self.on_worker_said(link, &message, effects),
             Event::ClientJoined {
                 link,

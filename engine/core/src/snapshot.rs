@@ -4,17 +4,18 @@
 //! links, backoffs) is left out. [`Image`] has the format.
 
 use wire_protocol::ids::{BagId, Lsn, WorkId};
-use wire_protocol::record::WorkerJoined;
+use wire_protocol::record::{TokenCreated, WorkerJoined};
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
 
 use crate::image::{
-    BagImage, BagPart, FORMAT, GONE, Header, Image, RestoreError, TenantImage, WORKS_BYTES, WorkImage,
-    WorkerImage, put_part,
+    BagImage, BagPart, FORMAT, GONE, Header, Image, JoiningPart, RestoreError, StandingImage, TenantImage,
+    TokenImage, WORKS_BYTES, WorkImage, WorkerImage, put_part,
 };
 use crate::scheduler::Scheduler;
 use crate::state::Phase;
 use crate::table::bag::Bag;
+use crate::table::joining::{Certificate, Standing, Token};
 use crate::table::rows::Row;
 use crate::table::work::Work;
 use crate::table::worker::Worker;
@@ -65,17 +66,42 @@ impl Scheduler {
         for bag in self.bags.iter() {
             self.put_bag(out, bag);
         }
+        self.put_joining(out);
+    }
+
+    fn put_joining(&self, out: &mut Vec<u8>) {
+        put_part(
+            out,
+            &JoiningPart {
+                tokens_given: self.tokens.given(),
+                next_serial: self.next_serial,
+            },
+        );
+        put_len(out, self.tokens.len());
+        for token in self.tokens.iter() {
+            put_part(out, &token_image(token));
+        }
+        let known = || {
+            let workers = self.workers.iter();
+            workers.filter(|worker| worker.about.standing != *Standing::NEW)
+        };
+        put_len(out, known().count());
+        for worker in known() {
+            put_part(out, &standing_image(worker));
+        }
     }
 
     /// About how many bytes a snapshot takes now, rather too many than too few.
     pub(crate) fn snapshot_bytes(&self) -> u64 {
         const BAG_BYTES: u64 = 256;
-        const WORKER_BYTES: u64 = 256;
+        const WORKER_BYTES: u64 = 320;
+        const TOKEN_BYTES: u64 = 128;
         let works = self.open_works() + self.counters.works_done;
         works * WORKS_BYTES as u64
             + self.counters.rows_bytes
             + self.bags.len() as u64 * BAG_BYTES
             + self.workers.len() as u64 * WORKER_BYTES
+            + self.tokens.len() as u64 * TOKEN_BYTES
     }
 
     fn put_bag(&self, out: &mut Vec<u8>, bag: &Bag) {
@@ -173,11 +199,57 @@ impl Scheduler {
         for bag in image.bags {
             self.restore_bag(bag)?;
         }
+        self.tokens.reserve(image.joining.tokens_given);
+        self.next_serial = image.joining.next_serial;
+        for token in image.tokens {
+            self.restore_token(token);
+        }
+        for standing in image.standings {
+            self.restore_standing(standing)?;
+        }
         self.epoch = image.epoch;
         self.last_lsn = image.lsn;
         self.next_work = image.next_work;
         self.next_bag = image.next_bag;
         self.scratch.bags.clear();
+        Ok(())
+    }
+
+    fn restore_token(&mut self, token: TokenImage) {
+        let TokenImage {
+            created,
+            used,
+            revoked,
+        } = token;
+        self.tokens.insert(Token {
+            id: created.token,
+            digest: created.digest,
+            created: created.at,
+            expires: created.expires,
+            uses: created.uses,
+            used,
+            revoked,
+            label: created.label,
+            groups: created.groups,
+        });
+    }
+
+    fn restore_standing(&mut self, standing: StandingImage) -> Result<(), RestoreError> {
+        let id = standing.worker;
+        let unknown = || RestoreError::Contradiction(format!("{id} is approved and unknown"));
+        let worker = self.workers.get_mut(id).ok_or_else(unknown)?;
+        let certificate = |(serial, key, not_after, token)| Certificate {
+            serial,
+            key,
+            not_after,
+            token,
+        };
+        worker.about.standing = Standing {
+            approval: standing.approval,
+            certificate: standing.certificate.map(certificate),
+            wallet: standing.wallet,
+            groups: standing.groups,
+        };
         Ok(())
     }
 
@@ -300,6 +372,35 @@ fn worker_image(worker: &Worker) -> WorkerImage {
         offer: worker.about.offer.clone(),
         cordoned: worker.cordoned,
         gone: worker.state == WorkerState::Gone,
+    }
+}
+
+fn token_image(token: &Token) -> TokenImage {
+    TokenImage {
+        created: TokenCreated {
+            token: token.id,
+            digest: token.digest,
+            expires: token.expires,
+            uses: token.uses,
+            label: token.label.clone(),
+            groups: token.groups.clone(),
+            at: token.created,
+        },
+        used: token.used,
+        revoked: token.revoked,
+    }
+}
+
+fn standing_image(worker: &Worker) -> StandingImage {
+    let standing = &worker.about.standing;
+    StandingImage {
+        worker: worker.id,
+        approval: standing.approval,
+        wallet: standing.wallet,
+        groups: standing.groups.clone(),
+        certificate: standing
+            .certificate
+            .map(|it| (it.serial, it.key, it.not_after, it.token)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who may log in: one account for workers, one for the administrator, and a limit on guessing.
+//! Who may log in: one account for workers, one for the administrator, and a limit on guessing. Tokens and certificates
+//! of workers are the core's to judge; here guesses at tokens are counted with those at passwords.
 
 use std::net::IpAddr;
 
@@ -41,11 +42,7 @@ impl Auth {
         password: &str,
     ) -> Result<(), Refused> {
         if let Some(wait) = self.guesses.must_wait(now, from) {
-            return Err(Refused {
-                code: RefusedCode::Busy,
-                reason: "too many wrong passwords came from this address".to_owned(),
-                retry_after: wait,
-            });
+            return Err(too_many(wait));
         }
         let credential = match role {
             Role::Worker => &self.worker,
@@ -61,6 +58,33 @@ impl Auth {
             reason: "wrong login or password".to_owned(),
             retry_after: Millis(0),
         })
+    }
+
+    /// Whether somebody at `from` may show a token, which is one that the pool knows or not.
+    pub(crate) fn check_token(&mut self, now: Instant, from: IpAddr, is_known: bool) -> Result<(), Refused> {
+        if let Some(wait) = self.guesses.must_wait(now, from) {
+            return Err(too_many(wait));
+        }
+        if is_known {
+            return Ok(());
+        }
+        self.guesses.wrong(now, from);
+        Err(Refused {
+            code: RefusedCode::Credentials,
+            reason:
+                "this enrolment token is none of this pool: ask an operator for another (`pool worker token \
+                     create`)"
+                    .to_owned(),
+            retry_after: Millis(0),
+        })
+    }
+}
+
+fn too_many(wait: Millis) -> Refused {
+    Refused {
+        code: RefusedCode::Busy,
+        reason: "too many wrong passwords or tokens came from this address".to_owned(),
+        retry_after: wait,
     }
 }
 
@@ -133,5 +157,19 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    #[test]
+    fn guesses_at_tokens_count_as_those_at_passwords_do() {
+        let mut auth = auth();
+        for _ in 0..10 {
+            assert!(auth.check_token(Instant(1), HERE, false).is_err());
+        }
+        let refused = auth
+            .check_token(Instant(1), HERE, true)
+            .expect_err("it has to wait");
+        assert_eq!(refused.code, RefusedCode::Busy);
+        let later = Instant(1) + refused.retry_after;
+        assert!(auth.check_token(later, HERE, true).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use daemon::log::LogConfig;
 use daemon::secret;
+use engine_core::{ApprovalPolicy, Version};
 use wire_protocol::units::{Bytes, Millis};
 
 const AFTER_HELP: &str = "\
@@ -111,6 +112,18 @@ pub struct Options {
     /// folder
     #[arg(long, env = "POOL_GRANT_KEY", value_name = "FILE")]
     grant_key: Option<PathBuf>,
+    /// Who approves workers: `auto`, whoever proves who it is; `manual`, an operator (`pool worker approve`), until when a
+    /// worker that is new or was just enrolled gets no work
+    #[arg(long, env = "POOL_APPROVAL", default_value = "auto", value_name = "WHO")]
+    approval: Approval,
+    /// Time for which a worker's certificate is good, as in 90d, 12h, 30m or 60s; a worker asks for another when a third of
+    /// it is left
+    #[arg(long, env = "POOL_CERTIFICATE_LIFETIME", default_value = "90d", value_name = "TIME",
+          value_parser = lifetime)]
+    certificate_lifetime: Millis,
+    /// Refuse workers of an earlier version than this [default: none]
+    #[arg(long, env = "POOL_WORKER_VERSION_MIN", value_name = "VERSION")]
+    worker_version_min: Option<Version>,
 
     /// Milliseconds without a sign of life after which a worker loses its leases (500 to 3 600 000)
     #[arg(long, env = "POOL_LEASE_TIMEOUT_MS", default_value_t = 10_000, value_name = "MS",
@@ -157,6 +170,34 @@ pub struct Options {
 
     #[command(flatten)]
     log: LogConfig,
+}
+
+/// Who approves workers.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Approval {
+    /// Whoever proves who it is may work.
+    Auto,
+    /// New workers wait for an operator.
+    Manual,
+}
+
+/// `90d`: from ten seconds to ten years.
+fn lifetime(text: &str) -> Result<Millis, String> {
+    let usage = || "give a number and d, h, m or s, as in 90d; from 10s to 3650d".to_owned();
+    let unit = text.chars().last().ok_or_else(usage)?;
+    let seconds = match unit {
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(usage()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| usage())?;
+    let seconds = number.saturating_mul(seconds);
+    if !(10..=3_650 * 86_400).contains(&seconds) {
+        return Err(usage());
+    }
+    Ok(Millis::from_secs(seconds))
 }
 
 /// What an acknowledgement waits for.
@@ -239,6 +280,12 @@ impl Options {
             heartbeat: Millis(lease_timeout.0 / 4),
             rejoin_window: Millis(self.rejoin_window_ms),
             retention: Millis::from_secs(self.retention_hours.saturating_mul(3600)),
+            approval: match self.approval {
+                Approval::Auto => ApprovalPolicy::Auto,
+                Approval::Manual => ApprovalPolicy::Manual,
+            },
+            certificate_lifetime: self.certificate_lifetime,
+            worker_version_min: self.worker_version_min,
             snapshot_every: Bytes::from_mib(self.snapshot_mib),
             limits: engine_core::Limits {
                 works_open_max: self.works_open_max,
@@ -329,6 +376,16 @@ mod tests {
             "w",
         ]);
         assert!(both.expect_err("two sources")[0].contains("keep one"));
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_and_a_unit() {
+        for (text, seconds) in [("90d", 7_776_000), ("12h", 43_200), ("30m", 1_800), ("10s", 10)] {
+            assert_eq!(lifetime(text), Ok(Millis::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "d", "9", "9s", "1w", "-1d", "4000d", "1.5d", "1 d", "9é"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

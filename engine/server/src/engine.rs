@@ -17,7 +17,8 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
 use wire_link::{
-    BindError, CertsError, Limits, ListenerId, Server, ServerConfig, ServerIdentity, code, default_names,
+    BindError, CertsError, ClientCa, Limits, ListenerId, Server, ServerConfig, ServerIdentity, code,
+    default_names,
 };
 use wire_protocol::{client_link, worker_link};
 
@@ -158,7 +159,8 @@ impl Engine {
         let (mut journal, core, recovered) = recover(config)?;
         let identity = ServerIdentity::load_or_create(&config.certs, &names(config))?;
         let fingerprint = identity.fingerprint();
-        let server = bind(config, identity)?;
+        let ca = ClientCa::load_or_create(&config.data)?;
+        let server = bind(config, identity, &ca)?;
         let feed = Feed::bind(&config.data, config.scheduler.shard)?;
 
         let waker = server.waker();
@@ -207,7 +209,7 @@ impl Engine {
                 "acknowledges before the disk has it (POOL_DURABILITY=memory): a crash may lose what was acknowledged"
             );
         }
-        let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, grants, channels);
+        let mut shell = Shell::new(core, clock, Arc::clone(&shared), auth, grants, ca, channels);
         shell.start();
 
         let health = Health {
@@ -311,12 +313,15 @@ fn names(config: &Config) -> Vec<String> {
 /// Who is connected, in the data folder.
 const ROSTER: &str = "links.roster";
 
-fn bind(config: &Config, identity: ServerIdentity) -> Result<Server, BindError> {
+fn bind(config: &Config, identity: ServerIdentity, ca: &ClientCa) -> Result<Server, BindError> {
     let mut server = ServerConfig::new(identity);
     server.listen(CLIENTS, config.listen_clients, &[client_link::ALPN]);
     for (index, address) in config.listen_workers.iter().enumerate() {
         let listener = ListenerId(u8::try_from(index + 1).expect("checked with the configuration"));
         server.listen(listener, *address, &[worker_link::ALPN]);
+    }
+    for workers in server.listeners.iter_mut().filter(|one| one.listener != CLIENTS) {
+        workers.client_ca = Some(ca.certificate().to_vec());
     }
     server.mtu_max = config.mtu_max;
     server.roster = Some(config.data.join(ROSTER));

@@ -1,5 +1,7 @@
 //! The main thread's hands: frames in, events to the core, effects out.
 
+mod admission;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,15 +11,15 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use engine_core::{Effect, Effects, Event, Fetch, Pressure, Scheduler};
 use engine_queue::exchange::{Filler, Published};
 use engine_queue::mailbox::Receiver;
-use wire_link::{Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, code, slot};
-use wire_protocol::client_link::{self, FromClient};
+use wire_link::{ClientCa, ClientRequest, Close, Handler, Links, ListenerId, Peer, SendStatus, Turn, slot};
+use wire_protocol::client_link::FromClient;
 use wire_protocol::codec::DecodeError;
 use wire_protocol::file::Claims;
 use wire_protocol::ids::{LinkId, Lsn};
 use wire_protocol::units::Instant;
-use wire_protocol::worker_link::{self, FromWorker, Granted, Refused, push_control};
+use wire_protocol::worker_link::{self, FromWorker, Granted, push_control};
 
-use crate::auth::{Auth, Role};
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::commit::Commit;
 use crate::config::Durability;
@@ -96,6 +98,8 @@ pub(crate) struct Shell {
     snapshot_buffer: Vec<u8>,
     auth: Auth,
     grants: Grants,
+    /// Signs the certificates of workers.
+    ca: ClientCa,
     speakers: Vec<Speaker>,
     /// Links that took frames and have more waiting than they should.
     full: Vec<LinkId>,
@@ -127,6 +131,7 @@ impl Shell {
         shared: Arc<Shared>,
         auth: Auth,
         grants: Grants,
+        ca: ClientCa,
         channels: Channels,
     ) -> Self {
         let now = clock.now();
@@ -150,6 +155,7 @@ impl Shell {
             snapshot_buffer: Vec::new(),
             auth,
             grants,
+            ca,
             speakers: Vec::new(),
             full: Vec::new(),
             pressure: Pressure::None,
@@ -235,13 +241,11 @@ impl Shell {
         for effect in list.drain(..) {
             match effect {
                 Effect::Send { link, after, frames } => {
-                    let frames = &self.effects.frames[frames];
-                    if after <= self.durable || self.durability == Durability::Memory {
-                        Self::send(&mut self.full, links, link, frames);
-                    } else {
-                        self.outbox.push_frames(after, link, frames);
-                    }
+                    let effects = std::mem::take(&mut self.effects.frames);
+                    self.tell(links, link, after, &effects[frames]);
+                    self.effects.frames = effects;
                 }
+                Effect::Certify(certify) => self.certify(links, &certify),
                 Effect::Close { link, reason } => {
                     self.set_speaker(link, Speaker::Closed);
                     tracing::info!(%link, reason, "closing a link");
@@ -263,10 +267,16 @@ impl Shell {
         };
         let mut frame = Vec::new();
         push_control(&mut frame, worker_link::kind::GRANTED, &granted);
+        self.tell(links, link, after, &frame);
+    }
+
+    /// Sends frames once everything up to `after` is durable.
+    #[inline]
+    fn tell(&mut self, links: &mut Links, link: LinkId, after: Lsn, frames: &[u8]) {
         if after <= self.durable || self.durability == Durability::Memory {
-            Self::send(&mut self.full, links, link, &frame);
+            Self::send(&mut self.full, links, link, frames);
         } else {
-            self.outbox.push_frames(after, link, &frame);
+            self.outbox.push_frames(after, link, frames);
         }
     }
 
@@ -359,88 +369,6 @@ impl Shell {
             self.speakers.resize(slot + 1, Speaker::Closed);
         }
         self.speakers[slot] = speaker;
-    }
-
-    /// The first message of a link: who it is.
-    fn greet(
-        &mut self,
-        links: &mut Links,
-        link: LinkId,
-        from: SocketAddr,
-        listener: ListenerId,
-        kind: u8,
-        payload: &[u8],
-    ) -> Result<(), Close> {
-        if self.shared.is_stopping() {
-            return Err(Close::new(code::DONE, "the engine is shutting down"));
-        }
-        if listener == CLIENTS {
-            let FromClient::Login(login) = self.parsed(FromClient::parse(kind, payload))? else {
-                return Err(self.out_of_place("a client logs in before it says anything else"));
-            };
-            if !self.admit(links, link, from, Role::Operator, &login.login, &login.password) {
-                return Ok(());
-            }
-            self.set_speaker(link, Speaker::Client);
-            tracing::debug!(%link, %from, agent = login.agent, "a client logged in");
-            self.handle(
-                links,
-                Event::ClientJoined {
-                    link,
-                    tenant: &login.login,
-                    operator: true,
-                },
-            );
-        } else {
-            let FromWorker::Join(join) = self.parsed(FromWorker::parse(kind, payload))? else {
-                return Err(self.out_of_place("a worker joins before it says anything else"));
-            };
-            if !self.admit(links, link, from, Role::Worker, &join.login, &join.password) {
-                return Ok(());
-            }
-            self.set_speaker(link, Speaker::Worker);
-            tracing::info!(%link, %from, uid = join.uid, name = join.name, held = join.held.len(), "a worker joins");
-            self.handle(links, Event::WorkerJoined { link, join: &join });
-        }
-        Ok(())
-    }
-
-    /// Whether this login may go on; if not, it is told why and closed.
-    fn admit(
-        &mut self,
-        links: &mut Links,
-        link: LinkId,
-        from: SocketAddr,
-        role: Role,
-        login: &str,
-        password: &str,
-    ) -> bool {
-        let now = self.now();
-        match self.auth.check(now, from.ip(), role, login, password) {
-            Ok(()) => {
-                links.authenticated(link);
-                true
-            }
-            Err(refused) => {
-                self.numbers.refused_logins += 1;
-                tracing::debug!(%link, %from, login, reason = refused.reason, "refused");
-                self.refuse(links, link, role, &refused);
-                // Unlike an error of `on_frame`, this lets the frame arrive before the close.
-                links.close(link, close::CREDENTIALS, &refused.reason);
-                self.set_speaker(link, Speaker::Closed);
-                false
-            }
-        }
-    }
-
-    fn refuse(&mut self, links: &mut Links, link: LinkId, role: Role, refused: &Refused) {
-        let mut frame = Vec::new();
-        let kind = match role {
-            Role::Worker => worker_link::kind::REFUSED,
-            Role::Operator => client_link::kind::REFUSED,
-        };
-        push_control(&mut frame, kind, refused);
-        Self::send(&mut self.full, links, link, &frame);
     }
 
     fn parsed<T>(&mut self, message: Result<T, DecodeError>) -> Result<T, Close> {
@@ -609,7 +537,15 @@ impl Handler for Shell {
         match self.speaker(link) {
             Speaker::Worker => {
                 let message = self.parsed(FromWorker::parse(kind, payload))?;
-                self.handle(links, Event::WorkerSaid { link, message });
+                let FromWorker::Renew(renew) = message else {
+                    self.handle(links, Event::WorkerSaid { link, message });
+                    return Ok(());
+                };
+                let Ok(asked) = ClientRequest::parse(&renew.request) else {
+                    return Err(self.out_of_place("a renewal asks for a certificate"));
+                };
+                let (key, request) = (asked.key(), &renew.request);
+                self.handle(links, Event::WorkerRenews { link, key, request });
             }
             Speaker::Client if self.shared.is_stopping() => {}
             Speaker::Client => {

@@ -177,6 +177,11 @@ impl Coalescer {
                     self.on_bag_closed(bag, ended.at);
                 }
             }
+            // Who may join is the engine's alone to know: no table has tokens, certificates or approvals.
+            Record::TokenCreated(_)
+            | Record::TokenRevoked(_)
+            | Record::WorkerEnrolled(_)
+            | Record::WorkerStanding(_) => {}
             Record::Revived(revived) => self.on_run(RunChange {
                 lsn,
                 at: revived.at,

@@ -166,6 +166,10 @@ impl Ledger {
                 }
             }
             Record::BagPrioritised(_) | Record::Started(_) | Record::WorkerChanged(_) => {}
+            Record::TokenCreated(_)
+            | Record::TokenRevoked(_)
+            | Record::WorkerEnrolled(_)
+            | Record::WorkerStanding(_) => {}
             Record::BagForgotten(id) => {
                 let bag = self.bags.get_mut(id).expect("accepted looks before");
                 bag.forgotten = true;

@@ -104,11 +104,7 @@ impl ServerIdentity {
     /// # Errors
     /// See [`CertsError`]; each names the file and what to do about it.
     pub fn load_or_create(folder: &Path, names: &[String]) -> Result<Self, CertsError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| file_error("make", folder, source))?;
+        make_folder(folder)?;
         // A whole pair needs no lock, so a folder may be read-only. Half a pair may be one that another
         // process is just writing: under the lock it is whole, or really half.
         match Self::load(folder) {
@@ -203,6 +199,15 @@ impl ServerIdentity {
     }
 }
 
+/// With mode 0700, if it is not there.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), CertsError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| file_error("make", folder, source))
+}
+
 /// Certificates of a PEM file, at least one.
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertsError> {
     let wrong = |source| CertsError::Pem {
@@ -240,9 +245,15 @@ pub fn default_names() -> Vec<String> {
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
-        let digest = digest::digest(&digest::SHA256, certificate);
+    /// SHA-256 of these bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let digest = digest::digest(&digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 is 32 bytes"))
+    }
+
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self::of_bytes(certificate)
     }
 }
 
@@ -315,7 +326,9 @@ fn create(folder: &Path, names: &[String]) -> Result<(), CertsError> {
         }
         (false, false) => {
             let key = rcgen::KeyPair::generate().map_err(make_error)?;
-            let cert = ca_params(&key).self_signed(&key).map_err(make_error)?;
+            let cert = ca_params("workerpool development CA", &key)
+                .self_signed(&key)
+                .map_err(make_error)?;
             write_new(&ca_key, key.serialize_pem().as_bytes(), 0o600)?;
             write_new(&ca_cert, cert.pem().as_bytes(), 0o644)?;
         }
@@ -333,7 +346,7 @@ fn create(folder: &Path, names: &[String]) -> Result<(), CertsError> {
 }
 
 /// Two pools' CAs have different names, so that a mix-up is told as an unknown CA by every TLS.
-fn ca_params(key: &rcgen::KeyPair) -> rcgen::CertificateParams {
+pub(crate) fn ca_params(name: &str, key: &rcgen::KeyPair) -> rcgen::CertificateParams {
     let mut params = rcgen::CertificateParams::default();
     let digest = digest::digest(&digest::SHA256, key.public_key_raw());
     let mark: String = digest
@@ -342,10 +355,9 @@ fn ca_params(key: &rcgen::KeyPair) -> rcgen::CertificateParams {
         .take(4)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    params.distinguished_name.push(
-        rcgen::DnType::CommonName,
-        format!("workerpool development CA {mark}"),
-    );
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, format!("{name} {mark}"));
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     params.key_usages = vec![
         rcgen::KeyUsagePurpose::KeyCertSign,
@@ -366,7 +378,7 @@ fn server_params(names: &[String]) -> Result<rcgen::CertificateParams, rcgen::Er
 }
 
 /// Writes a whole file or none: a temporary one beside it, synced, then renamed.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CertsError> {
+pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CertsError> {
     let temporary = path.with_extension("new");
     let write = || {
         let mut file = OpenOptions::new()
@@ -382,7 +394,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), CertsError> {
     write().map_err(|source| file_error("write", path, source))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertsError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertsError> {
     fs::read(path).map_err(|source| file_error("read", path, source))
 }
 

@@ -18,10 +18,11 @@
 //! other things to wait for, so its end is ordinary async.
 //!
 //! What a peer can make the server hold is bounded in one place, [`Limits`]; what is deliberately
-//! absent: unreliable datagrams, several streams, 0-RTT, session resumption, client certificates.
+//! absent: unreliable datagrams, several streams, 0-RTT, session resumption.
 
 mod certs;
 mod client;
+mod clients;
 mod close;
 mod congestion;
 mod frames;
@@ -35,6 +36,7 @@ pub use client::{
     ClientConfig, ConfigError, ConnectError, Connector, Control, Link, LinkError, Receiver, Sender, Trust,
     tls_config, tls_config_of_roots,
 };
+pub use clients::{ClientCa, ClientIdentity, ClientRequest, PeerCertificate, RequestError};
 pub use close::{Close, code};
 pub use limits::{Limits, LimitsError};
 pub use server::{

@@ -2,13 +2,18 @@
 //! would otherwise panic at its first connection.
 
 use crate::certs::{Fingerprint, ServerIdentity};
+use crate::clients::ClientIdentity;
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error,
+    RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
@@ -16,13 +21,20 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// A server that speaks `alpn` and gives out no tickets: a session remembered costs memory per peer,
-/// and links are long.
-pub(crate) fn server(identity: &ServerIdentity, alpn: Vec<Vec<u8>>) -> Result<QuicServerConfig, Error> {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain().to_vec(), identity.key().clone_key())?;
+/// A server that speaks `alpn`, takes certificates under `client_ca` from peers that show one, and gives out no tickets: a
+/// session remembered costs memory per peer, and links are long.
+pub(crate) fn server(
+    identity: &ServerIdentity,
+    alpn: Vec<Vec<u8>>,
+    client_ca: Option<&[u8]>,
+) -> Result<QuicServerConfig, Error> {
+    let builder =
+        rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => builder.with_client_cert_verifier(Arc::new(OfferedCertificates::under(ca)?)),
+    };
+    let mut config = builder.with_single_cert(identity.chain().to_vec(), identity.key().clone_key())?;
     config.alpn_protocols = alpn;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -44,32 +56,115 @@ pub fn https_config(identity: &ServerIdentity, alpn: &[&[u8]]) -> Result<rustls:
 }
 
 /// A client that trusts certificates under `roots` for the name it asks for.
-pub(crate) fn client_by_roots(roots: RootCertStore, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Error> {
-    let config = ClientConfig::builder_with_provider(provider())
+pub(crate) fn client_by_roots(
+    roots: RootCertStore,
+    alpn: Vec<Vec<u8>>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(client(config, alpn))
+        .with_root_certificates(roots);
+    Ok(client(with_identity(builder, identity)?, alpn))
+}
+
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, Error> {
+    match identity.and_then(ClientIdentity::for_tls) {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+    }
 }
 
 /// A client that trusts one certificate, whatever name it carries.
-pub(crate) fn client_by_fingerprint(pinned: Fingerprint, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Error> {
+pub(crate) fn client_by_fingerprint(
+    pinned: Fingerprint,
+    alpn: Vec<Vec<u8>>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, Error> {
     let verifier = Pinned {
         pinned,
         provider: provider(),
     };
-    let config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(client(config, alpn))
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(client(with_identity(builder, identity)?, alpn))
 }
 
 fn client(mut config: ClientConfig, alpn: Vec<Vec<u8>>) -> ClientConfig {
     config.alpn_protocols = alpn;
     config.resumption = Resumption::disabled();
     config
+}
+
+/// Takes certificates under one CA, also such that have ended, and peers that show none; see [`crate::clients`].
+#[derive(Debug)]
+struct OfferedCertificates(Arc<dyn ClientCertVerifier>);
+
+impl OfferedCertificates {
+    fn under(ca: &[u8]) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(ca.to_vec()))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self(verifier))
+    }
+}
+
+impl ClientCertVerifier for OfferedCertificates {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verify = |at| self.0.verify_client_cert(end_entity, intermediates, at);
+        match verify(now) {
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                verify(not_after)
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Accepts exactly the certificate with this fingerprint; the signature over the handshake is checked

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError, Reader};
 use crate::frame;
-use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
+use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, TokenId, WorkId, WorkerId};
+use crate::joining::NewToken;
 use crate::limits::{RESULT_BYTES_MAX, ROWS_BYTES_MAX};
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Priority, Rows, WorkTemplate};
@@ -159,6 +160,15 @@ pub enum Command {
     Snapshot,
     /// The bag takes no more rows than it has: its submitter has no more. Works that were accepted go on.
     Seal(BagId),
+    /// Makes an enrolment token. One with the same digest is the same token.
+    CreateToken(NewToken),
+    /// The token enrols nobody any more; workers that it has enrolled go on.
+    RevokeToken(TokenId),
+    /// A worker that waits for approval gets work; one that was revoked may join again.
+    Approve(WorkerId),
+    /// The worker's links end, its certificate is no longer good, its works go to others, and it is refused until it
+    /// is approved again.
+    Revoke(WorkerId),
 }
 
 /// A command with its number and key.
@@ -217,6 +227,13 @@ pub enum Query {
     ExplainWork(WorkId),
     /// Why a worker does what it does.
     ExplainWorker(WorkerId),
+    /// Enrolment tokens after this one, in order of their numbers.
+    Tokens {
+        /// Start behind this one; 0: from the first.
+        after: TokenId,
+        /// At most this many, 1 to [`crate::limits::TOKENS_PAGE_LEN_MAX`].
+        limit: u32,
+    },
 }
 
 /// A query with its number.

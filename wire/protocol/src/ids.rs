@@ -62,6 +62,10 @@ id!(
     WorkerId(u32), "k"
 );
 id!(
+    /// A token that enrols workers. Starts at 1.
+    TokenId(u32), "j"
+);
+id!(
     /// Whoever submits works and is served its fair share of the pool. Starts at 1.
     TenantId(u32), "t"
 );

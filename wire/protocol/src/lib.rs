@@ -10,6 +10,7 @@ pub mod feed;
 pub mod file;
 pub mod frame;
 pub mod ids;
+pub mod joining;
 pub mod limits;
 pub mod outcome;
 pub mod placeholders;

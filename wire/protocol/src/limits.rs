@@ -33,6 +33,15 @@ pub const FILES_PER_WORK_MAX: usize = 64;
 /// Leases that a worker may hold and present at once.
 pub const LEASES_PER_WORKER_MAX: usize = 8_192;
 
+/// Bytes of a certificate, or of a request for one.
+pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
+
+/// Groups that an enrolment token may give to its workers.
+pub const TOKEN_GROUPS_MAX: usize = 16;
+
+/// Tokens on one page of their listing, so that it fits a frame.
+pub const TOKENS_PAGE_LEN_MAX: u32 = 100;
+
 /// Items on one page of a listing.
 pub const PAGE_LEN_MAX: u32 = 1_000;
 
@@ -41,4 +50,8 @@ const _: () = assert!(ROW_BYTES_MAX + 64 <= crate::frame::PAYLOAD_BYTES_MAX);
 const _: () = assert!(crate::record::RowsAdded::HEADER_BYTES + ROWS_BYTES_MAX <= RECORD_BYTES_MAX);
 const _: () =
     assert!(crate::feed::FeedRecord::HEADER_BYTES + RECORD_BYTES_MAX <= crate::frame::PAYLOAD_BYTES_MAX);
+const _: () = assert!(
+    TOKENS_PAGE_LEN_MAX as usize * ((TOKEN_GROUPS_MAX + 1) * (NAME_BYTES_MAX + 2) + 64)
+        <= crate::frame::PAYLOAD_BYTES_MAX
+);
 const _: () = assert!(LEASES_PER_WORKER_MAX * 32 <= crate::frame::PAYLOAD_BYTES_MAX);

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use crate::client_link::IdempotencyKey;
 use crate::codec::{self, DecodeError, Reader};
-use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, WorkId, WorkerId};
+use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId};
+use crate::joining::{Address, Approval, Digest};
 use crate::limits::RESULT_BYTES_MAX;
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Offer, Priority, Rows, WorkTemplate};
@@ -35,6 +36,10 @@ pub mod kind {
     pub const REVIVED: u8 = 14;
     pub const WORKER_FORGOTTEN: u8 = 15;
     pub const BAG_SEALED: u8 = 16;
+    pub const TOKEN_CREATED: u8 = 17;
+    pub const TOKEN_REVOKED: u8 = 18;
+    pub const WORKER_ENROLLED: u8 = 19;
+    pub const WORKER_STANDING: u8 = 20;
 }
 
 /// An engine took up the shard.
@@ -126,6 +131,64 @@ pub struct WorkerChanged {
     pub state: WorkerState,
     /// Why.
     pub reason: Reason,
+    /// When.
+    pub at: Instant,
+}
+
+/// An enrolment token was made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// Its number.
+    pub token: TokenId,
+    /// SHA-256 of its text.
+    pub digest: Digest,
+    /// Until when it is good.
+    pub expires: Instant,
+    /// Workers that it enrols.
+    pub uses: u32,
+    /// What it is for.
+    pub label: String,
+    /// Groups that its workers are in.
+    pub groups: Vec<String>,
+    /// When.
+    pub at: Instant,
+}
+
+/// A token enrols nobody any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenRevoked {
+    /// The token.
+    pub token: TokenId,
+    /// When.
+    pub at: Instant,
+}
+
+/// A worker got a certificate. One record says so and spends the token's use, so that neither is without the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerEnrolled {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The token that a use of was spent; `None`: it renewed the certificate that it had.
+    pub token: Option<TokenId>,
+    /// Number of the certificate.
+    pub serial: u64,
+    /// SHA-256 of its public key.
+    pub key: Digest,
+    /// When it ends.
+    pub not_after: Instant,
+    /// When.
+    pub at: Instant,
+}
+
+/// What is known of a worker beside what it offers: it is said anew when any of it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerStanding {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Whether it may work. Whoever is revoked has no certificate any more.
+    pub approval: Approval,
+    /// The wallet that it has proved to hold.
+    pub wallet: Option<Address>,
     /// When.
     pub at: Instant,
 }
@@ -361,6 +424,14 @@ pub enum Record<'a> {
     Revived(Revived),
     /// A submission has no more rows.
     BagSealed(BagSealed),
+    /// An enrolment token was made.
+    TokenCreated(Box<TokenCreated>),
+    /// It enrols nobody any more.
+    TokenRevoked(TokenRevoked),
+    /// A worker got a certificate.
+    WorkerEnrolled(WorkerEnrolled),
+    /// A worker was approved or revoked, waits for approval, or has another wallet.
+    WorkerStanding(WorkerStanding),
 }
 
 /// Why a record cannot follow those before it. Nothing behind it can.
@@ -434,6 +505,12 @@ impl<'a> Record<'a> {
             kind::ENDED => Self::Ended(codec::read_control("ended", payload)?),
             kind::REVIVED => Self::Revived(codec::read_control("revived", payload)?),
             kind::BAG_SEALED => Self::BagSealed(codec::read_control("bag sealed", payload)?),
+            kind::TOKEN_CREATED => {
+                Self::TokenCreated(Box::new(codec::read_control("token created", payload)?))
+            }
+            kind::TOKEN_REVOKED => Self::TokenRevoked(codec::read_control("token revoked", payload)?),
+            kind::WORKER_ENROLLED => Self::WorkerEnrolled(codec::read_control("worker enrolled", payload)?),
+            kind::WORKER_STANDING => Self::WorkerStanding(codec::read_control("worker standing", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

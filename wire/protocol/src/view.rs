@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
+use crate::joining::{Address, Approval, CertificateView, TokenView};
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Offer, Priority, WorkTemplate};
 use crate::units::{Bytes, Instant, Millis};
@@ -194,6 +195,12 @@ pub struct WorkerView {
     pub silent_for: Millis,
     /// Version of its program.
     pub version: String,
+    /// Whether it may work.
+    pub approval: Approval,
+    /// Its certificate, if it was enrolled.
+    pub certificate: Option<CertificateView>,
+    /// The wallet that it proved to hold when it last joined.
+    pub wallet: Option<Address>,
 }
 
 /// One queue: works of one tenant, class and priority.
@@ -322,4 +329,8 @@ pub enum Reply {
     },
     /// The command does not fit what it is for.
     Conflict(Invalid),
+    /// An enrolment token was made, durably.
+    Token(TokenView),
+    /// A page of tokens.
+    Tokens(Vec<TokenView>),
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, DecodeError, Reader};
 use crate::frame;
 use crate::ids::{Epoch, LeaseToken, Shard, WorkerId};
+use crate::joining::{Certified, Enrol, Renew, WalletProof};
 use crate::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
 use crate::outcome::Reason;
 use crate::template::{Offer, WorkTemplate};
@@ -34,23 +35,30 @@ pub mod kind {
     pub const NOTICE: u8 = 0x08;
     pub const PONG: u8 = 0x09;
     pub const GRANTED: u8 = 0x0a;
+    pub const CERTIFICATE: u8 = 0x0b;
     pub const JOIN: u8 = 0x41;
     pub const FINISHED: u8 = 0x42;
     pub const STARTED: u8 = 0x43;
     pub const RETRACTED: u8 = 0x44;
     pub const PING: u8 = 0x45;
     pub const DRAINING: u8 = 0x46;
-    pub const GRANT_ASKED: u8 = 0x48;
     pub const HOLDING: u8 = 0x47;
+    pub const GRANT_ASKED: u8 = 0x48;
+    pub const RENEW: u8 = 0x49;
 }
 
 /// First message of a worker.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Join {
-    /// Account of the pool's operator for workers (`WORKERLOGIN`).
+    /// Account of the pool's operator for workers (`WORKERLOGIN`). Empty, as the password is, where the certificate of
+    /// the connection or an enrolment token says who it is.
     pub login: String,
     /// Its password (`WORKERPASSWORD`).
     pub password: String,
+    /// Asks for a certificate, and shows the token that is good for one.
+    pub enrol: Option<Enrol>,
+    /// Proves whose wallet it works for.
+    pub wallet: Option<WalletProof>,
     /// Identity of this worker, the same across its restarts (`WORKERUID`); unique in the pool.
     pub uid: String,
     /// Name for people.
@@ -113,6 +121,7 @@ impl Join {
                 });
             }
         }
+        self.enrol.as_ref().map_or(Ok(()), Enrol::validate)?;
         if self.uid.is_empty() || offer.slots == 0 {
             return Err(DecodeError::OutOfRange {
                 field: "join: uid or slots",
@@ -470,6 +479,8 @@ pub enum ToWorker<'a> {
     Pong,
     /// Answer to [`FromWorker::GrantAsked`], for one token.
     Granted(Granted),
+    /// Its certificate, durable.
+    Certificate(Box<Certified>),
 }
 
 impl<'a> ToWorker<'a> {
@@ -497,6 +508,7 @@ impl<'a> ToWorker<'a> {
                 return Err(DecodeError::Trailing { bytes: payload.len() });
             }
             kind::GRANTED => Self::Granted(codec::read_control("granted", payload)?),
+            kind::CERTIFICATE => Self::Certificate(Box::new(codec::read_control("certificate", payload)?)),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }
@@ -521,6 +533,8 @@ pub enum FromWorker<'a> {
     GrantAsked(Tokens<'a>),
     /// It takes no work for a while, or takes work again.
     Holding(Holding),
+    /// Its certificate ends soon: it wants another.
+    Renew(Box<Renew>),
 }
 
 impl<'a> FromWorker<'a> {
@@ -552,6 +566,11 @@ impl<'a> FromWorker<'a> {
                 let holding: Holding = codec::read_control("holding", payload)?;
                 holding.validate()?;
                 Self::Holding(holding)
+            }
+            kind::RENEW => {
+                let renew: Renew = codec::read_control("renew", payload)?;
+                renew.validate()?;
+                Self::Renew(Box::new(renew))
             }
             _ => return Err(DecodeError::UnknownKind { kind }),
         })

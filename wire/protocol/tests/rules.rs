@@ -200,6 +200,8 @@ fn a_template_at_its_bounds_is_taken() {
 fn join() -> Join {
     Join {
         login: String::new(),
+        enrol: None,
+        wallet: None,
         password: String::new(),
         uid: "u".to_owned(),
         name: String::new(),

@@ -21,8 +21,9 @@ use worker_core::{Exit, Settings};
 use crate::doctor::Surroundings;
 use crate::executor::{Allow, Executor, Folder, Gpus, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
 use crate::files::{Files, FilesConfig, desk};
+use crate::identity::{Identity, look, token_of};
 use crate::wire::chain;
-use crate::{AgentConfig, AgentError, resources};
+use crate::{AgentConfig, AgentError, Certified, Wallet, resources, wallet};
 use args::{Cli, Verb};
 use seeds::Seeds;
 
@@ -66,7 +67,7 @@ impl Code {
                 tracing::error!(
                     event = "refused",
                     reason,
-                    "the engine refuses the login: check WORKERLOGIN and WORKERPASSWORD"
+                    "the engine refuses this worker: check WORKERLOGIN and WORKERPASSWORD, or do what the reason says"
                 );
                 Self::CredentialsRefused
             }
@@ -161,6 +162,49 @@ impl Cli {
         password_of(password, self.password_file.as_deref())
     }
 
+    /// The wallet in the keystore, if one is given.
+    fn wallet(&self) -> anyhow::Result<Option<Wallet>> {
+        let Some(path) = self.wallet.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        let file = self.wallet_password_file.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        // An empty password is one, if it is in a file.
+        let password = match (given(self.wallet_password.as_deref()), file) {
+            (None, None) => {
+                bail!("WALLETPATH is given and its password is not: WALLETPASSWORD_FILE, or WALLETPASSWORD")
+            }
+            (password, file) => password_of(password, file)?,
+        };
+        let wallet = wallet::open(path, &password)
+            .with_context(|| format!("the wallet {} cannot be used", path.display()))?;
+        Ok(Some(wallet))
+    }
+
+    fn enrol_token(&self) -> anyhow::Result<Option<String>> {
+        let file = self.enrol_token_file.as_deref();
+        token_of(
+            given(self.enrol_token.as_deref()),
+            file.filter(|file| !file.as_os_str().is_empty()),
+        )
+    }
+
+    /// The key and certificate in the folder. One that has ended is no hindrance to a worker that has a password.
+    fn identity(
+        &self,
+        folder: &Path,
+        token: Option<String>,
+        seeds: &Seeds,
+    ) -> anyhow::Result<Option<Identity>> {
+        match Identity::open(folder, token) {
+            Err(error) if self.password(seeds).is_ok() => {
+                tracing::warn!("{error:#}; it logs in with its password");
+                Ok(None)
+            }
+            opened => opened,
+        }
+    }
+
     fn allow(&self) -> anyhow::Result<Allow> {
         Allow::new(
             self.allow.iter().map(String::as_str),
@@ -221,6 +265,9 @@ impl Cli {
             engine: self.engine(seeds),
             trust: self.trust(),
             password: self.password(seeds).map(drop),
+            token: self.enrol_token(),
+            wallet: self.wallet().map(|wallet| wallet.map(|wallet| wallet.address())),
+            certificate: look(&self.folder),
             runs,
             docker: docker.then(|| self.docker.engine()),
             folder: self.folder,
@@ -229,7 +276,11 @@ impl Cli {
 
     fn into_config(self, shim: PathBuf, seeds: Seeds) -> anyhow::Result<AgentConfig> {
         let all_images = seeds.shares_docker();
-        let password = self.password(&seeds)?;
+        let token = self.enrol_token()?;
+        let wallet = self.wallet()?;
+        if token.is_none() && matches!(look(&self.folder), Ok(None)) {
+            self.password(&seeds)?;
+        }
         let trust = self.trust()?;
         let allow = self.allow()?;
         let mut sandbox = if allow.is_empty() { None } else { self.sandbox()? };
@@ -239,7 +290,7 @@ impl Cli {
         }
         let (engine, server_name) = self.engine(&seeds)?;
         let folder = Arc::new(Folder::open(&self.folder)?);
-        let uid = match self.uid.filter(|uid| !uid.is_empty()) {
+        let uid = match self.uid.clone().filter(|uid| !uid.is_empty()) {
             Some(uid) => uid,
             None => folder.uid()?,
         };
@@ -251,6 +302,16 @@ impl Cli {
             fetch: self.fetch,
             desk,
         })?;
+        let identity = self.identity(folder.path(), token, &seeds)?;
+        let certified = identity.map(|identity| Certified {
+            identity,
+            trust: trust.clone(),
+        });
+        // Whoever has a certificate needs no password.
+        let password = match certified {
+            Some(_) => String::new(),
+            None => self.password(&seeds)?,
+        };
         let mut offer = resources::detect(folder.path());
         offer.slots = self.slots.unwrap_or(offer.cores);
         offer.prefill = self
@@ -298,11 +359,14 @@ impl Cli {
             engine,
             server_name,
             connector: crate::connector(trust)?,
+            certified,
+            wallet,
             settings: Settings {
                 login: given(self.login.as_deref())
                     .or(seeds.login)
                     .unwrap_or_else(|| "vworker".to_owned()),
                 password,
+                identity: None,
                 uid,
                 name: self.name.unwrap_or_else(host_name),
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use serde_json::json;
 use wire_link::Trust;
+use wire_protocol::joining::Address;
 
+use crate::identity::{ENROL_AGAIN, Validity};
 use crate::wire::chain;
 
 /// How long the engine, and Docker, may take to answer.
@@ -28,6 +30,11 @@ pub(crate) struct Surroundings {
     pub(crate) engine: anyhow::Result<(String, String)>,
     pub(crate) trust: anyhow::Result<Trust>,
     pub(crate) password: anyhow::Result<()>,
+    pub(crate) token: anyhow::Result<Option<String>>,
+    /// Address of the wallet, if one is given.
+    pub(crate) wallet: anyhow::Result<Option<Address>>,
+    /// How long the certificate is good, if there is one.
+    pub(crate) certificate: anyhow::Result<Option<Validity>>,
     /// How many ways there are to run works, in words.
     pub(crate) runs: anyhow::Result<String>,
     pub(crate) folder: PathBuf,
@@ -102,7 +109,11 @@ impl Finding {
 /// Looks at everything, and prints it: a line each, or one JSON object. The exit code is 1 if something is broken.
 pub(crate) async fn run(around: Surroundings, as_json: bool) -> ExitCode {
     let mut findings = vec![
-        Finding::of("password", &around.password, |()| "it is given".to_owned()),
+        login(&around),
+        Finding::of("wallet", &around.wallet, |wallet| match wallet {
+            Some(address) => address.to_string(),
+            None => "none is given".to_owned(),
+        }),
         Finding::of("runs", &around.runs, Clone::clone),
         folder(&around.folder),
         clock(),
@@ -142,6 +153,31 @@ fn in_json(findings: &[Finding], is_sound: bool) -> serde_json::Value {
         "sound": is_sound,
         "findings": findings.iter().map(finding).collect::<Vec<_>>(),
     })
+}
+
+/// What proves who the worker is: a certificate, a token that is good for one, or the password.
+fn login(around: &Surroundings) -> Finding {
+    const DAY_S: u64 = 86_400;
+    match (&around.certificate, &around.token) {
+        (Err(error), _) | (_, Err(error)) => Finding::broken("login", format!("{error:#}"), None),
+        (Ok(Some(validity)), _) if validity.left_s > validity.lasts_s / 4 => {
+            let days = validity.left_s / DAY_S;
+            Finding::fine("login", format!("by a certificate, good for {days} more days"))
+        }
+        (Ok(Some(validity)), _) if validity.left_s > 0 => Finding::warning(
+            "login",
+            format!("the certificate ends in {} hours", validity.left_s / 3_600),
+            "let the worker run: it asks for another while it is connected",
+        ),
+        (Ok(_), Ok(Some(_))) => {
+            Finding::fine("login", "by an enrolment token, for which it gets a certificate")
+        }
+        (Ok(certificate), Ok(None)) => match (&around.password, certificate) {
+            (Ok(()), _) => Finding::fine("login", "by the password of the pool's workers"),
+            (Err(_), Some(_)) => Finding::broken("login", "the certificate has expired", Some(ENROL_AGAIN)),
+            (Err(error), None) => Finding::broken("login", format!("{error:#}"), Some(ENROL_AGAIN)),
+        },
+    }
 }
 
 /// It can be written to, and has room.

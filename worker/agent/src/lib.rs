@@ -21,9 +21,11 @@ mod disk;
 mod doctor;
 pub mod executor;
 pub mod files;
+mod identity;
 mod resources;
 mod shell;
 mod status;
+mod wallet;
 mod watch;
 mod wire;
 
@@ -41,8 +43,10 @@ use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
 pub use crate::disk::Marks;
+pub use crate::identity::Identity;
 pub use crate::watch::DiskWatch;
 pub use wire_link::{Connector, Fingerprint, Trust};
+pub use wire_wallet::Wallet;
 pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
@@ -57,8 +61,13 @@ pub struct AgentConfig {
     pub engine: String,
     /// The name that the engine's certificate must have.
     pub server_name: String,
-    /// What makes links, see [`connector`]. Agents of one process may share one, and with it a UDP socket.
+    /// What makes links, see [`connector`]. Agents of one process may share one, and with it a UDP socket. An agent with
+    /// a certificate has one of its own: see [`Certified`].
     pub connector: Arc<Connector>,
+    /// What proves who it is instead of a password, and whom to believe. Default `None`: the password does.
+    pub certified: Option<Certified>,
+    /// Whose wallet it works for, which it proves on every connection. Default `None`: nobody's.
+    pub wallet: Option<Wallet>,
     /// Login, identity and offer. The names of `executors` are added to the offer; `null` is offered if the
     /// offer lists it, and needs no executor.
     pub settings: Settings,
@@ -72,12 +81,35 @@ pub struct AgentConfig {
     pub disk: Option<DiskWatch>,
 }
 
+/// A worker that proves who it is by a certificate, or by a token for which it gets one.
+pub struct Certified {
+    /// Its key and certificate.
+    pub identity: Identity,
+    /// Whom it believes to be the engine.
+    pub trust: Trust,
+}
+
+impl Certified {
+    /// What makes links that show the certificate.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the CA file or the TLS settings.
+    pub(crate) fn connector(&self) -> Result<Arc<Connector>, ConfigError> {
+        let mut config = ClientConfig::new(self.trust.clone(), ALPN);
+        config.identity = self.identity.shown();
+        Ok(Arc::new(Connector::new(config)?))
+    }
+}
+
 /// Why an agent cannot begin.
 #[derive(Debug, Error)]
 pub enum AgentError {
     /// The CA file or the TLS settings.
     #[error("the link to the engine cannot be set up")]
     Link(#[from] ConfigError),
+    /// The key of the worker is of no use.
+    #[error("this worker cannot prove who it is")]
+    Identity(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A name, a list or a number of the settings is out of range.
     #[error("the engine would not accept what this worker says of itself")]
     Settings(#[from] DecodeError),
@@ -105,13 +137,20 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let AgentConfig {
         engine,
         server_name,
-        connector,
+        mut connector,
+        certified,
+        wallet,
         mut settings,
         executors,
         clerk,
         folder,
         disk,
     } = config;
+    if let Some(certified) = &certified {
+        let identity = certified.identity.settings();
+        settings.identity = Some(identity.map_err(|error| AgentError::Identity(error.into()))?);
+        connector = certified.connector()?;
+    }
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());
     }
@@ -139,6 +178,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let agent = Agent::new(settings, seed);
     Ok(
         Shell::new(agent, connector, engine, server_name, executors, clerk)
+            .proving(certified, wallet)
             .resuming(folder, attempts)
             .watching(disk)
             .telling(board)

@@ -16,13 +16,15 @@ use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Instant;
+use wire_wallet::Wallet;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
+use crate::Certified;
 use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Resumable};
 use crate::files::Clerk;
 use crate::status::{Board, WRITE_EVERY, Work, now_ms, phase_name};
 use crate::watch::{DiskWatch, Seen};
-use crate::wire::{Turn, Wire};
+use crate::wire::{Turn, Wire, chain};
 
 pub(crate) struct Shell {
     agent: Agent,
@@ -30,6 +32,9 @@ pub(crate) struct Shell {
     clock: Clock,
     wire: Wire,
     connector: Arc<Connector>,
+    certified: Option<Certified>,
+    wallet: Option<Wallet>,
+    uid: String,
     engine: String,
     server_name: String,
     executors: Vec<Arc<dyn Executor>>,
@@ -65,12 +70,16 @@ impl Shell {
         executors: Vec<Arc<dyn Executor>>,
         clerk: Option<Clerk>,
     ) -> Self {
+        let uid = agent.uid().to_owned();
         Self {
             agent,
             effects: Effects::new(),
             clock: Clock::new(),
             wire: Wire::Closed,
             connector,
+            certified: None,
+            wallet: None,
+            uid,
             engine,
             server_name,
             executors,
@@ -82,6 +91,15 @@ impl Shell {
             seen: None,
             board: None,
             watching: JoinSet::new(),
+        }
+    }
+
+    /// The same with what proves who it is, instead of a password, and whose wallet it works for.
+    pub(crate) fn proving(self, certified: Option<Certified>, wallet: Option<Wallet>) -> Self {
+        Self {
+            certified,
+            wallet,
+            ..self
         }
     }
 
@@ -237,7 +255,12 @@ impl Shell {
     fn on_turn(&mut self, turn: &Turn) {
         match turn {
             Turn::Frames => {}
-            Turn::Connected => self.handle(Event::Connected),
+            Turn::Connected => {
+                let channel = self.wire.keying_material(wire_wallet::LABEL);
+                let wallet = self.wallet.as_ref().zip(channel);
+                let wallet = wallet.map(|(wallet, channel)| wallet.prove(&self.uid, &channel));
+                self.handle(Event::Connected { wallet });
+            }
             Turn::Lost(reason) => self.handle(Event::Disconnected { reason }),
         }
     }
@@ -295,6 +318,7 @@ impl Shell {
                         board.note(&note);
                     }
                 }
+                Effect::Keep { certificate } => self.keep(certificate),
                 Effect::Exit(reason) => exit = Some(reason),
             }
         }
@@ -324,6 +348,23 @@ impl Shell {
             killer: Some(killer),
         };
         self.running.insert(id, started);
+    }
+
+    /// Shows this certificate from the next connection on, also if it cannot be kept.
+    fn keep(&mut self, certificate: Vec<u8>) {
+        let Some(certified) = &mut self.certified else {
+            return;
+        };
+        if let Err(error) = certified.identity.keep(certificate) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the certificate cannot be kept: after a restart this worker enrols anew"
+            );
+        }
+        match certified.connector() {
+            Ok(connector) => self.connector = connector,
+            Err(error) => tracing::error!(error = chain(&error), "the certificate cannot be shown"),
+        }
     }
 
     fn kill(&mut self, token: LeaseToken, reason: Reason) {
@@ -406,6 +447,11 @@ fn log(note: &Note) {
                 "joined the pool"
             );
         }
+        Note::Certified { until } => tracing::info!(
+            event = "certified",
+            days = until.0.saturating_sub(Clock::new().origin) / (86_400 * 1_000_000_000),
+            "the pool gave this worker a certificate"
+        ),
         Note::Reconnecting { after, reason } => {
             tracing::warn!(
                 event = "reconnecting",

@@ -116,7 +116,7 @@ impl Board {
             Note::Stale { token, recorded } => {
                 self.error(format!("the report of {token} was superseded: {recorded}"))
             }
-            Note::EngineShuttingDown | Note::OverAssigned { .. } => {}
+            Note::Certified { .. } | Note::EngineShuttingDown | Note::OverAssigned { .. } => {}
         }
     }
 

@@ -93,6 +93,14 @@ impl Wire {
         }
     }
 
+    /// Keying material of the link that is open, under this label.
+    pub(crate) fn keying_material(&self, label: &[u8]) -> Option<[u8; 32]> {
+        match self {
+            Self::Open(open) => Some(open.control.export_keying_material(label, b"")),
+            Self::Closed | Self::Connecting(_) => None,
+        }
+    }
+
     /// Closes at once; what is queued is lost.
     pub(crate) fn close(&mut self, reason: &str) {
         if let Self::Open(open) = mem::replace(self, Self::Closed) {

@@ -16,6 +16,7 @@ fn joined(app: &str) -> (Agent, Effects) {
     let settings = Settings {
         login: "vworker".to_owned(),
         password: String::new(),
+        identity: None,
         uid: "bench".to_owned(),
         name: String::new(),
         version: String::new(),
@@ -29,7 +30,7 @@ fn joined(app: &str) -> (Agent, Effects) {
     let mut agent = Agent::new(settings, 1);
     let mut effects = Effects::new();
     agent.handle(Instant(1), Event::Tick, &mut effects);
-    agent.handle(Instant(1), Event::Connected, &mut effects);
+    agent.handle(Instant(1), Event::Connected { wallet: None }, &mut effects);
     let mut bytes = Vec::new();
     let welcome = Welcome {
         worker: WorkerId(1),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard};
+use wire_protocol::joining::{Enrol, Renew, WalletProof};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::Offer;
@@ -19,7 +20,9 @@ use crate::event::Event;
 use crate::held::{Held, Waiting};
 use crate::reports::Reports;
 use crate::runner::{Known, Runner};
-use crate::{BACKOFF_MAX, JOIN_TIMEOUT, REPORT_BYTES_MAX, RETRY_AFTER_MAX, STARTED_APART};
+use crate::{
+    BACKOFF_MAX, JOIN_TIMEOUT, RENEWALS_APART_MAX, REPORT_BYTES_MAX, RETRY_AFTER_MAX, STARTED_APART,
+};
 
 mod frames;
 
@@ -30,6 +33,8 @@ pub struct Settings {
     pub login: String,
     /// Its password. Shown by nothing here.
     pub password: String,
+    /// What proves who it is instead of login and password, if anything does.
+    pub identity: Option<Identity>,
     /// Identity of the worker, the same across its restarts. Not empty.
     pub uid: String,
     /// Name for people.
@@ -52,9 +57,13 @@ impl Settings {
     }
 
     fn join(&self, held: Vec<LeaseToken>, running: Vec<LeaseToken>, unacknowledged: Vec<LeaseToken>) -> Join {
+        let by_password = self.identity.is_none();
+        let text = |text: &String| if by_password { text.clone() } else { String::new() };
         Join {
-            login: self.login.clone(),
-            password: self.password.clone(),
+            login: text(&self.login),
+            password: text(&self.password),
+            enrol: self.identity.as_ref().and_then(Identity::enrol),
+            wallet: None,
             uid: self.uid.clone(),
             name: self.name.clone(),
             version: self.version.clone(),
@@ -63,6 +72,37 @@ impl Settings {
             running,
             unacknowledged,
         }
+    }
+}
+
+/// A key of its own, and the certificate or the token that makes it good.
+#[derive(Clone)]
+pub struct Identity {
+    /// Asks for a certificate under the key, in PKCS #10.
+    pub request: Vec<u8>,
+    /// Good for a certificate, as long as there is none. Shown by nothing here.
+    pub token: Option<String>,
+    /// When the certificate begins and ends that the shell's links show; `None`: there is none yet.
+    pub validity: Option<(Instant, Instant)>,
+}
+
+impl Identity {
+    fn enrol(&self) -> Option<Enrol> {
+        if self.validity.is_some() {
+            return None;
+        }
+        Some(Enrol {
+            token: self.token.clone()?,
+            request: self.request.clone(),
+        })
+    }
+
+    /// When to ask for a certificate that lasts longer, and how long to wait before asking again.
+    fn renewal(&self) -> Option<(Instant, Millis)> {
+        let (begins, ends) = self.validity?;
+        let lasts = ends.since(begins);
+        let due = Instant(ends.0.saturating_sub(lasts.0 / 3 * 1_000_000));
+        Some((due, Millis(lasts.0 / 30).min(RENEWALS_APART_MAX)))
     }
 }
 
@@ -128,6 +168,8 @@ struct Joined {
     said: Instant,
     heard: Instant,
     started_said: Instant,
+    /// It does not ask for another certificate before this.
+    renew_not_before: Instant,
     lease_timeout: Millis,
     heartbeat: Millis,
 }
@@ -253,7 +295,7 @@ impl Agent {
         }
         self.now = self.now.max(now);
         match event {
-            Event::Connected => self.on_connected(effects),
+            Event::Connected { wallet } => self.on_connected(wallet, effects),
             Event::Frame { kind, payload } => self.on_frame(kind, payload, effects),
             Event::Disconnected { reason } => self.on_disconnected(reason, effects),
             Event::Ended(report) => self.on_ended(&report),
@@ -281,13 +323,20 @@ impl Agent {
                     .announcement_due()
                     .map(|due| due.max(joined.started_said + STARTED_APART));
                 let finished = self.reports.has_unsaid().then_some(self.now);
-                [Some(ping), Some(silence), started, finished]
+                let renewal = self.renewal_due(&joined).map(|(due, _)| due);
+                [Some(ping), Some(silence), started, finished, renewal]
                     .into_iter()
                     .flatten()
                     .min()
             }
             Link::Left => None,
         }
+    }
+
+    /// The identity that it joins with.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        &self.settings.uid
     }
 
     /// Numbers of this moment.
@@ -343,12 +392,15 @@ impl Agent {
         );
     }
 
-    fn on_connected(&mut self, effects: &mut Effects) {
+    fn on_connected(&mut self, wallet: Option<WalletProof>, effects: &mut Effects) {
         let Link::Connecting { until } = self.link else {
             return;
         };
         self.link = Link::Joining { until };
-        let join = self.join();
+        let join = Join {
+            wallet,
+            ..self.join()
+        };
         self.held.announce_all();
         effects.send(|out| push_control(out, kind::JOIN, &join));
     }
@@ -519,10 +571,34 @@ impl Agent {
                 if joined.started_said + STARTED_APART <= self.now {
                     self.say_started(effects);
                 }
+                self.ask_for_renewal(effects);
                 self.say_ping(effects);
             }
             _ => {}
         }
+    }
+
+    fn renewal_due(&self, joined: &Joined) -> Option<(Instant, Millis)> {
+        let (due, apart) = self.settings.identity.as_ref()?.renewal()?;
+        Some((due.max(joined.renew_not_before), apart))
+    }
+
+    fn ask_for_renewal(&mut self, effects: &mut Effects) {
+        let Link::Joined(joined) = self.link else { return };
+        let Some((due, apart)) = self.renewal_due(&joined) else {
+            return;
+        };
+        if due > self.now {
+            return;
+        }
+        let Link::Joined(joined) = &mut self.link else {
+            return;
+        };
+        joined.renew_not_before = self.now + apart;
+        joined.said = self.now;
+        let identity = self.settings.identity.as_ref().expect("it has a renewal");
+        let request = identity.request.clone();
+        effects.send(|out| push_control(out, kind::RENEW, &Renew { request }));
     }
 
     fn say_started(&mut self, effects: &mut Effects) {
@@ -621,6 +697,7 @@ mod tests {
         let settings = Settings {
             login: "vworker".to_owned(),
             password: "hunter2".to_owned(),
+            identity: None,
             uid: "1".to_owned(),
             name: String::new(),
             version: String::new(),

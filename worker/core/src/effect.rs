@@ -8,7 +8,7 @@ use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Invalid, WorkTemplate};
-use wire_protocol::units::Millis;
+use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{Granted, Refused};
 
 /// One thing to do.
@@ -41,6 +41,11 @@ pub enum Effect<'a> {
     },
     /// The answer to [`crate::Event::GrantAsked`].
     Granted(Granted),
+    /// Keep this certificate (DER), and show it from the next connection on.
+    Keep {
+        /// It is under the key of [`crate::Identity::request`].
+        certificate: Vec<u8>,
+    },
     /// Something for the log.
     Note(Note),
     /// Leave: kill whatever still runs, close the link. The core does nothing more.
@@ -52,7 +57,7 @@ pub enum Effect<'a> {
 pub enum Exit {
     /// It was asked to, and everything that it ran is recorded.
     Drained,
-    /// The engine does not accept its login; trying again would not help.
+    /// The engine does not accept its login, token or certificate; trying again would not help.
     CredentialsRefused {
         /// What the engine says.
         reason: String,
@@ -148,6 +153,11 @@ pub enum Note {
         adopted: usize,
         /// Leases from earlier that are stale.
         dropped: usize,
+    },
+    /// The engine gave it a certificate.
+    Certified {
+        /// Until when it is good.
+        until: Instant,
     },
     /// The link is gone; the next attempt to connect comes after this time.
     Reconnecting {

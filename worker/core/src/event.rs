@@ -1,13 +1,17 @@
 //! What a shell tells the core.
 
 use wire_protocol::ids::LeaseToken;
+use wire_protocol::joining::WalletProof;
 use wire_protocol::worker_link::Report;
 
 /// Something that happened. Any event may come at any time; the comments say what an unexpected one does.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// The link that [`crate::Effect::Connect`] asked for is up. Ignored in any other phase than connecting.
-    Connected,
+    Connected {
+        /// Proves on this very link whose wallet the worker works for, if that is to be said.
+        wallet: Option<WalletProof>,
+    },
     /// A frame of the engine came, as it stood on the link. A malformed one, or one that has no place in this
     /// phase, closes the link and changes nothing else. Ignored without a link.
     Frame {

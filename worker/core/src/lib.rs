@@ -45,7 +45,7 @@ mod held;
 mod reports;
 mod runner;
 
-pub use agent::{Agent, Phase, Settings, Status};
+pub use agent::{Agent, Identity, Phase, Settings, Status};
 pub use effect::{Disconnect, Effect, Effects, Exit, Note};
 pub use event::Event;
 
@@ -71,6 +71,10 @@ pub const BACKOFF_MAX: Millis = Millis::from_secs(5);
 
 /// The longest wait that an engine may ask for with `Refused`.
 pub const RETRY_AFTER_MAX: Millis = Millis::from_secs(60);
+
+/// The longest wait for another certificate until it is asked for again; for those that end sooner than in a month or
+/// so it is a tenth of the time that is left when it is asked for.
+pub const RENEWALS_APART_MAX: Millis = Millis::from_secs(24 * 3600);
 
 /// Bytes of reports that are not recorded yet, above which no further work starts. Attempts that already run
 /// may add theirs, so the sum stays below this and one result per slot.

@@ -1,6 +1,7 @@
 //! Bags, workers, queues and the pool itself.
 
 use serde::Serialize;
+use wire_protocol::joining::Approval;
 use wire_protocol::template::Offer;
 use wire_protocol::view::{BagView, QueueView, StatusView, SubscriberView, Tally, WorkerView};
 
@@ -129,7 +130,28 @@ pub(crate) struct WorkerJson<'a> {
     finished: u64,
     silent_ms: u64,
     version: &'a str,
+    approval: String,
+    certificate: Option<CertificateJson>,
+    wallet: Option<String>,
     offer: &'a Offer,
+}
+
+#[derive(Serialize)]
+struct CertificateJson {
+    serial: u64,
+    not_after: String,
+}
+
+/// `waiting`, `revoked`, or how the worker proves who it is.
+fn standing(view: &WorkerView) -> String {
+    match (view.approval, view.certificate) {
+        (Approval::Approved, Some(certificate)) => {
+            let day = timestamp(certificate.not_after);
+            format!("certificate to {}", day.get(..10).unwrap_or(&day))
+        }
+        (Approval::Approved, None) => "password".to_owned(),
+        (other, _) => other.to_string(),
+    }
 }
 
 impl Show for WorkerView {
@@ -145,6 +167,7 @@ impl Show for WorkerView {
         "cores",
         "memory",
         "executors",
+        "login",
         "silent",
     ];
 
@@ -159,6 +182,12 @@ impl Show for WorkerView {
             finished: self.finished,
             silent_ms: self.silent_for.0,
             version: &self.version,
+            approval: self.approval.to_string(),
+            certificate: self.certificate.map(|certificate| CertificateJson {
+                serial: certificate.serial,
+                not_after: timestamp(certificate.not_after),
+            }),
+            wallet: self.wallet.map(|wallet| wallet.to_string()),
             offer: &self.offer,
         }
     }
@@ -174,6 +203,7 @@ impl Show for WorkerView {
             self.offer.cores.to_string(),
             self.offer.memory.to_string(),
             self.offer.executors.join(","),
+            standing(self),
             self.silent_for.to_string(),
         ]
     }
@@ -227,6 +257,21 @@ impl Show for WorkerView {
             ("groups", groups.join(", ")),
             ("resources", custom.join(", ")),
             ("version", self.version.clone()),
+            ("approval", self.approval.to_string()),
+            (
+                "certificate",
+                self.certificate.map_or(String::new(), |certificate| {
+                    format!(
+                        "number {}, good until {}",
+                        certificate.serial,
+                        timestamp(certificate.not_after)
+                    )
+                }),
+            ),
+            (
+                "wallet",
+                self.wallet.map_or(String::new(), |wallet| wallet.to_string()),
+            ),
         ])
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::cli::output::{Show, json_of};
 use wire_protocol::file::Digest;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
+use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Archive, Outcome, Output, Reason};
 use wire_protocol::template::{Offer, Priority, Requirements, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
@@ -111,6 +112,9 @@ fn worker() -> WorkerView {
         },
         silent_for: Millis(250),
         version: "0.1.0".into(),
+        approval: Approval::Approved,
+        certificate: None,
+        wallet: None,
     }
 }
 

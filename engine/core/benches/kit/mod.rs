@@ -3,7 +3,7 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
-use engine_core::{Config, Effect, Effects, Event, Scheduler};
+use engine_core::{Config, Effect, Effects, Event, Proof, Scheduler};
 use wire_protocol::client_link::{FromClient, RowsChunk};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
@@ -77,7 +77,11 @@ impl Driver {
 
     pub(crate) fn join(&mut self, join: &Join) -> LinkId {
         let link = LinkId(join.uid.parse::<u64>().expect("benches number workers") + 10);
-        self.handle(Event::WorkerJoined { link, join });
+        self.handle(Event::WorkerJoined {
+            link,
+            join,
+            proof: Proof::Password,
+        });
         link
     }
 

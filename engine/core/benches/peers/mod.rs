@@ -34,6 +34,8 @@ pub(crate) fn join(worker: usize, cores: u32, slots: u32, prefill: u32) -> Join 
     Join {
         login: String::new(),
         password: String::new(),
+        enrol: None,
+        wallet: None,
         uid: format!("{worker}"),
         name: String::new(),
         version: String::new(),

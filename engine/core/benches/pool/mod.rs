@@ -11,7 +11,7 @@
 #[path = "../peers/mod.rs"]
 mod peers;
 
-use engine_core::{Config, Effect, Effects, Event, Scheduler};
+use engine_core::{Config, Effect, Effects, Event, Proof, Scheduler};
 use wire_protocol::client_link::{self, FromClient, RowsChunk, ToClient};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
@@ -104,6 +104,7 @@ impl Pool {
             pool.handle(Event::WorkerJoined {
                 link: Pool::link(worker),
                 join: &peers::join(worker, classes, slots, prefill),
+                proof: Proof::Password,
             });
         }
         pool.strict = false;

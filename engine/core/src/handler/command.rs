@@ -1,8 +1,9 @@
-//! Commands: cancel, retry, prioritise, seal, cordon, drain. All may be repeated; the second finds nothing to do.
+//! Commands: cancel, retry, prioritise, seal, cordon, drain. Those about who may join are in [`super::joining`]. All may be repeated; the second finds nothing to do.
 
 use wire_protocol::client_link::{Command, CommandRequest, Selector};
 use wire_protocol::codec;
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, BagPrioritised, BagSealed, Ended, Revived};
 use wire_protocol::template::{Invalid, Priority};
@@ -10,6 +11,7 @@ use wire_protocol::view::{Reply, WorkerState};
 use wire_protocol::worker_link::{Notice, Tokens, kind, push_control};
 
 use crate::effect::Effects;
+use crate::handler::joining::waits_for_approval;
 use crate::ready::{End, Run};
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent, WorkerEvent};
@@ -27,6 +29,10 @@ impl Scheduler {
             Command::Drain(worker) => self.on_operator(link, worker, WorkerEvent::Drained, effects),
             Command::Snapshot => self.on_snapshot_wanted(link, effects),
             Command::Seal(bag) => self.on_seal(link, bag, effects),
+            Command::CreateToken(new) => self.create_token(link, new, effects),
+            Command::RevokeToken(token) => self.revoke_token(link, token, effects),
+            Command::Approve(worker) => self.approve_worker(link, worker, effects),
+            Command::Revoke(worker) => self.revoke_worker(link, worker, effects),
         };
         self.reply(link, request.request, reply, effects);
         self.note_done_bags();
@@ -381,6 +387,9 @@ impl Scheduler {
                 field: id.to_string(),
                 problem,
             });
+        }
+        if worker.about.standing.approval == Approval::Waiting && event == WorkerEvent::Uncordoned {
+            return waits_for_approval(id);
         }
         let cordoned_before = worker.cordoned;
         match event {

@@ -1,6 +1,7 @@
 //! Why a work waits and why a worker has nothing to do, by the very predicates that dispatch uses.
 
 use wire_protocol::ids::{BagId, WorkId, WorkerId};
+use wire_protocol::joining::Approval;
 use wire_protocol::view::{Explanation, WorkerState};
 
 use crate::event::Pressure;
@@ -144,6 +145,9 @@ impl Scheduler {
             worker.prefill,
         )];
         let summary = match worker.state {
+            WorkerState::Lost | WorkerState::Gone if worker.about.standing.approval == Approval::Revoked => {
+                format!("an operator revoked it; `pool worker approve {id}` lets it join again")
+            }
             WorkerState::Lost => {
                 format!(
                     "it is not connected; last heard of {} ago",
@@ -153,6 +157,9 @@ impl Scheduler {
             WorkerState::Gone => "it drained and left".to_owned(),
             WorkerState::Draining => {
                 "it is draining: it finishes what it has and gets nothing more".to_owned()
+            }
+            WorkerState::Cordoned if worker.about.standing.approval == Approval::Waiting => {
+                format!("it waits for approval: `pool worker approve {id}` gives it work")
             }
             WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
             WorkerState::Ready if let Some(problem) = &worker.about.problem => {

@@ -25,6 +25,8 @@ impl Scheduler {
             FromWorker::Draining => self.on_draining(worker, effects),
             FromWorker::GrantAsked(tokens) => self.on_grant_asked(link, worker, *tokens, effects),
             FromWorker::Holding(holding) => self.on_holding(worker, holding.problem.as_deref(), effects),
+            // The shell reads its request and tells of it as an event of its own.
+            FromWorker::Renew(_) => self.close(link, "this engine gives no certificates", effects),
         }
     }
 

@@ -5,6 +5,7 @@ mod command;
 mod dispatch;
 mod explain;
 mod grant;
+mod joining;
 mod journal;
 mod links;
 mod query;

@@ -2,6 +2,7 @@
 
 use wire_protocol::client_link::{Query, QueryRequest};
 use wire_protocol::ids::{BagId, LinkId, WorkId, WorkerId};
+use wire_protocol::joining::CertificateView;
 use wire_protocol::limits::PAGE_LEN_MAX;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Bytes, Millis};
@@ -102,6 +103,7 @@ impl Scheduler {
             Query::ExplainWorker(worker) => self
                 .explain_worker(worker)
                 .map_or_else(|| not_found(worker.to_string()), Reply::Explanation),
+            Query::Tokens { after, limit } => self.list_tokens(link, after, limit),
         };
         self.reply(link, id, reply, effects);
     }
@@ -315,6 +317,16 @@ impl Scheduler {
             offer: worker.about.offer.clone(),
             silent_for: self.now.since(worker.last_seen),
             version: worker.about.version.clone(),
+            approval: worker.about.standing.approval,
+            certificate: worker
+                .about
+                .standing
+                .certificate
+                .map(|certificate| CertificateView {
+                    serial: certificate.serial,
+                    not_after: certificate.not_after,
+                }),
+            wallet: worker.about.standing.wallet,
         }
     }
 
@@ -377,7 +389,7 @@ fn worker_bytes(worker: &Worker) -> usize {
         .into_iter()
         .flatten();
     let custom = offer.custom.iter().map(|(name, _)| name.len() + 12);
-    120 + names
+    160 + names
         .into_iter()
         .chain(lists)
         .map(|name| name.len() + 2)

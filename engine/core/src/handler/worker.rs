@@ -2,15 +2,20 @@
 
 use wire_protocol::codec;
 use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::joining::Approval;
 use wire_protocol::outcome::Reason;
 use wire_protocol::record::{self, WorkerChanged, WorkerJoined};
+use wire_protocol::template::Offer;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::WorkerState;
 use wire_protocol::worker_link::{Join, Notice, Refused, RefusedCode, Welcome, kind, push_control};
 
+use crate::config::ApprovalPolicy;
 use crate::effect::Effects;
+use crate::event::Proof;
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent, WorkerEvent, next_worker_state};
+use crate::table::joining::Standing;
 use crate::table::link::Peer;
 use crate::table::worker::{About, Held, Known, Worker};
 use crate::timers::Timer;
@@ -19,10 +24,23 @@ use crate::timers::Timer;
 const ATTEMPTS_FORGOTTEN_MAX: u16 = 64;
 
 impl Scheduler {
-    pub(crate) fn on_worker_joined(&mut self, link: LinkId, join: &Join, effects: &mut Effects) {
+    pub(crate) fn on_worker_joined(
+        &mut self,
+        link: LinkId,
+        join: &Join,
+        proof: &Proof<'_>,
+        effects: &mut Effects,
+    ) {
         if self.links.contains(link) {
             return self.close(link, "a worker joins once per connection", effects);
         }
+        let admission = match self.admit(join, proof) {
+            Ok(admission) => admission,
+            Err(refused) => {
+                effects.send(link, Lsn(0), |out| push_control(out, kind::REFUSED, &refused));
+                return effects.close(link, refused.reason);
+            }
+        };
         let known = self.workers.by_uid(&join.uid);
         if known.is_none() && self.workers.len() >= self.config.limits.workers_max {
             let refused = Refused {
@@ -44,13 +62,17 @@ impl Scheduler {
             uid: join.uid.clone(),
             name: join.name.clone(),
             version: join.version.clone(),
-            offer: join.offer.clone(),
+            offer: Offer {
+                groups: self.groups_of(join, &admission),
+                ..join.offer.clone()
+            },
             at: self.now,
         };
         self.record(effects, record::kind::WORKER_JOINED, |out| {
             codec::put_control(out, &joined)
         });
         self.insert_worker(joined);
+        self.settle_standing(id, known.is_none(), join, &admission, effects);
         let worker = self.workers.get_mut(id).expect("just inserted");
         worker.link = Some(link);
         worker.about.finished_before += std::mem::take(&mut worker.reports);
@@ -61,13 +83,13 @@ impl Scheduler {
         (worker.holding, worker.about.problem) = (false, None);
         worker.last_seen = self.now;
         worker.last_report = self.now;
-        let event = if worker.cordoned {
+        let waits = worker.about.standing.approval == Approval::Waiting;
+        let event = if worker.cordoned || waits {
             WorkerEvent::JoinedCordoned
         } else {
             WorkerEvent::Joined
         };
         worker.state = next_worker_state(worker.state, event).expect("any worker may join");
-        let cordoned = worker.cordoned;
         self.counters.workers_connected += 1;
         self.counters.slots += u64::from(join.offer.slots);
         self.links.insert(link, Peer::Worker(id));
@@ -81,12 +103,11 @@ impl Scheduler {
             adopted,
         };
         effects.send(link, Lsn(0), |out| push_control(out, kind::WELCOME, &welcome));
-        if cordoned {
-            let notice = Notice::Cordoned {
-                reason: "an operator cordoned this worker".to_owned(),
-            };
+        if let Some(reason) = self.cordon_reason(id) {
+            let notice = Notice::Cordoned { reason };
             effects.send(link, Lsn(0), |out| push_control(out, kind::NOTICE, &notice));
         }
+        self.certify_admitted(id, link, &admission, proof, effects);
         self.arm_lease(id);
         self.arm_pulse();
         self.rejoining.remove(&id);
@@ -141,6 +162,7 @@ impl Scheduler {
                 templates: Vec::new(),
                 template_turn: 0,
                 problem: None,
+                standing: Standing::NEW.clone(),
             }),
         });
     }
@@ -286,7 +308,18 @@ impl Scheduler {
         let worker = self.workers.get_mut(id).expect("a known worker");
         if !std::mem::replace(&mut worker.forget_armed, true) {
             let due = worker.last_seen + self.config.worker_retention;
-            self.timers.at(due, Timer::ForgetWorker(id));
+            let ends = worker.about.standing.certificate.map(|it| it.not_after);
+            self.timers
+                .at(ends.map_or(due, |ends| due.max(ends)), Timer::ForgetWorker(id));
+        }
+    }
+
+    /// Decisions of an operator outlast a worker's absence: who was revoked, and who was approved where that is asked.
+    fn must_be_remembered(&self, worker: &Worker) -> bool {
+        match worker.about.standing.approval {
+            Approval::Revoked => true,
+            Approval::Approved => self.config.approval == ApprovalPolicy::Manual,
+            Approval::Waiting => false,
         }
     }
 
@@ -364,7 +397,7 @@ impl Scheduler {
         self.arm_forgetting(id);
     }
 
-    fn release_all(&mut self, id: WorkerId, reason: Reason, effects: &mut Effects) {
+    pub(crate) fn release_all(&mut self, id: WorkerId, reason: Reason, effects: &mut Effects) {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
@@ -388,10 +421,13 @@ impl Scheduler {
         };
         worker.forget_armed = false;
         // The end of its connection, of its leases and of its cordon each set the timer anew.
-        if worker.is_connected() || !worker.held.is_empty() || worker.cordoned {
+        let worker = self.workers.get(id).expect("just seen");
+        let stays = worker.is_connected() || !worker.held.is_empty() || worker.cordoned;
+        if stays || self.must_be_remembered(worker) {
             return;
         }
-        if worker.last_seen + self.config.worker_retention > self.now {
+        let has_certificate = worker.about.standing.certificate_at(self.now).is_some();
+        if has_certificate || worker.last_seen + self.config.worker_retention > self.now {
             return self.arm_forgetting(id);
         }
         self.record(effects, record::kind::WORKER_FORGOTTEN, |out| {

@@ -10,6 +10,7 @@ use wire_protocol::view::WorkerState;
 
 use super::bag::TemplateRef;
 use super::class::ProfileId;
+use super::joining::Standing;
 
 /// A set of workers, lowest number first: one worker is filled before the next, so that more works share a packet.
 pub(crate) type WorkerSet = BTreeSet<WorkerId>;
@@ -81,6 +82,7 @@ pub(crate) struct About {
     pub(crate) template_turn: usize,
     /// Why it takes no work for now, in its own words.
     pub(crate) problem: Option<String>,
+    pub(crate) standing: Standing,
 }
 
 /// A template and the generation of its slot; no generation is 0.

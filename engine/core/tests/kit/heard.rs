@@ -2,6 +2,7 @@
 
 use wire_protocol::client_link::{self, Accepted, Answer, Busy, Lagging, Rejected, ToClient};
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, WorkId, WorkerId};
+use wire_protocol::joining::Certified;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::worker_link::{Granted, Notice, Refused, ToWorker, Welcome};
@@ -28,6 +29,7 @@ pub(crate) enum WorkerHeard {
     Notice(Notice),
     Pong,
     Granted(Granted),
+    Certificate(Certified),
 }
 
 /// An outcome that a client was told of.
@@ -85,6 +87,7 @@ impl FakeWorker {
             ToWorker::Notice(notice) => WorkerHeard::Notice(notice),
             ToWorker::Pong => WorkerHeard::Pong,
             ToWorker::Granted(granted) => WorkerHeard::Granted(granted),
+            ToWorker::Certificate(certified) => WorkerHeard::Certificate(*certified),
         };
         self.heard.push(heard);
     }

@@ -10,10 +10,11 @@ mod shorthand;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use engine_core::{Config, Effect, Effects, Event, Fetch, Scheduler};
+use engine_core::{Certify, Config, Effect, Effects, Event, Fetch, Scheduler};
 use wire_protocol::client_link::{FromClient, ToClient};
 use wire_protocol::frame;
 use wire_protocol::ids::{LinkId, Lsn};
+use wire_protocol::joining::Certified;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{
@@ -51,6 +52,15 @@ pub(crate) struct Pool {
 enum Waiting {
     Frames(LinkId, Vec<u8>),
     Fetch(Fetch),
+}
+
+/// A certificate as this pool's CA signs it: its number, in eight bytes.
+fn certified(certify: &Certify) -> Certified {
+    Certified {
+        certificate: certify.serial.to_le_bytes().to_vec(),
+        not_before: certify.not_before,
+        not_after: certify.not_after,
+    }
 }
 
 /// A worker's end of a link.
@@ -206,6 +216,11 @@ impl Pool {
                     let mut frame = Vec::new();
                     push_control(&mut frame, worker_kind::GRANTED, &granted);
                     self.deliver_after(after, Waiting::Frames(link, frame));
+                }
+                Effect::Certify(certify) => {
+                    let mut frame = Vec::new();
+                    push_control(&mut frame, worker_kind::CERTIFICATE, &certified(&certify));
+                    self.deliver_after(certify.after, Waiting::Frames(certify.link, frame));
                 }
                 Effect::Snapshot => self.snapshots_asked += 1,
             }

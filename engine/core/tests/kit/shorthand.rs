@@ -1,6 +1,6 @@
 //! What tests say and ask again and again, in few words.
 
-use engine_core::Event;
+use engine_core::{Event, Proof};
 use wire_protocol::client_link::{
     Accepted, Command, CommandRequest, Follow, Open, Query, QueryRequest, RowsChunk, kind as client_kind,
 };
@@ -36,6 +36,8 @@ pub(crate) fn join(uid: &str, slots: u32, prefill: u32) -> Join {
     Join {
         login: "w".to_owned(),
         password: "p".to_owned(),
+        enrol: None,
+        wallet: None,
         uid: uid.to_owned(),
         name: uid.to_owned(),
         version: "1".to_owned(),
@@ -71,13 +73,24 @@ impl Pool {
     }
 
     pub(crate) fn join_on(&mut self, link: LinkId, join: &Join) {
+        self.prove_on(link, join, Proof::Password);
+    }
+
+    /// A worker that proves who it is in this way joins on a link of its own.
+    pub(crate) fn prove(&mut self, join: &Join, proof: Proof<'_>) -> LinkId {
+        let link = self.new_link();
+        self.prove_on(link, join, proof);
+        link
+    }
+
+    fn prove_on(&mut self, link: LinkId, join: &Join, proof: Proof<'_>) {
         let worker = FakeWorker {
             templates: std::collections::BTreeMap::new(),
             heard: Vec::new(),
             reports: 0,
         };
         self.workers.insert(link, worker);
-        self.handle(Event::WorkerJoined { link, join });
+        self.handle(Event::WorkerJoined { link, join, proof });
     }
 
     /// A worker joins and is welcome.

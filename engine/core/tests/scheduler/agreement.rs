@@ -335,7 +335,12 @@ impl Both {
                 self.press([Pressure::None, Pressure::Behind, Pressure::DiskFull][which]);
             }
             Act::Crash { .. } => self.restart(),
-            Act::MoreRows { .. } | Act::Full { .. } | Act::Stall { .. } | Act::Durable | Act::Hold => {}
+            Act::Admit { .. }
+            | Act::MoreRows { .. }
+            | Act::Full { .. }
+            | Act::Stall { .. }
+            | Act::Durable
+            | Act::Hold => {}
         }
     }
 

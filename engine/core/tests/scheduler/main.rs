@@ -11,6 +11,7 @@ mod deadlines;
 mod disk_full;
 mod dispatch;
 mod draining;
+mod enrolling;
 mod files;
 mod following;
 mod hostile;

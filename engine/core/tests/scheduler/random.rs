@@ -2,10 +2,11 @@
 //! replay; here come the events: peers that work, dawdle, lie, leave and return, clocks that jump, and crashes
 //! that lose any part of what was not durable.
 
-use engine_core::{Config, Event, Pressure, Scheduler};
+use engine_core::{Config, Event, Pressure, Proof, Scheduler};
 use proptest::prelude::*;
 use wire_protocol::client_link::{Command, Selector};
-use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, TokenId, WorkId, WorkerId};
+use wire_protocol::joining::NewToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Priority, WorkTemplate};
 use wire_protocol::units::Millis;
@@ -79,6 +80,11 @@ pub(crate) enum Act {
         command: usize,
         worker: usize,
     },
+    /// A command about who may join.
+    Admit {
+        command: usize,
+        worker: usize,
+    },
     Time {
         ms: u64,
         alive: bool,
@@ -118,7 +124,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => n.clone().prop_map(|client| Act::Full { client }),
         3 => (n.clone(), 0..6_usize, any::<usize>())
             .prop_map(|(client, command, which)| Act::Command { client, command, which }),
-        1 => (0..3_usize, n).prop_map(|(command, worker)| Act::Operate { command, worker }),
+        1 => (0..3_usize, n.clone()).prop_map(|(command, worker)| Act::Operate { command, worker }),
+        2 => (0..5_usize, n).prop_map(|(command, worker)| Act::Admit { command, worker }),
         5 => (jump.clone(), prop::bool::weighted(0.7)).prop_map(|(ms, alive)| Act::Time { ms, alive }),
         1 => jump.prop_map(|ms| Act::Stall { ms }),
         2 => prop::sample::select(vec![0_usize, 0, 1, 2]).prop_map(Act::Pressure),
@@ -372,6 +379,27 @@ impl World {
                 ];
                 self.command(link, commands[command].clone());
             }
+            Act::Admit { command, worker } => {
+                if self.operator.is_none() {
+                    self.operator = Some(self.pool.operator());
+                }
+                let link = self.operator.expect("just made");
+                let new = NewToken {
+                    digest: [worker as u8 % 2; 32],
+                    expires_in: Millis::from_secs(60),
+                    uses: worker as u32 + 1,
+                    label: String::new(),
+                    groups: vec!["enrolled".to_owned(); worker % 2],
+                };
+                let commands = [
+                    Command::CreateToken(new.clone()),
+                    Command::CreateToken(new),
+                    Command::RevokeToken(TokenId(1)),
+                    Command::Revoke(WorkerId(worker as u32 + 1)),
+                    Command::Approve(WorkerId(worker as u32 + 1)),
+                ];
+                self.command(link, commands[command].clone());
+            }
             Act::Time { ms, alive: true } => self.pool.advance(Millis(ms)),
             Act::Time { ms, alive: false } => self.pool.silence(Millis(ms)),
             Act::Stall { ms } => self.pool.stall(Millis(ms)),
@@ -409,11 +437,29 @@ impl World {
             unacknowledged: unacknowledged.clone(),
             ..offer_of(worker)
         };
-        let link = self.pool.join(join);
+        // Who forgot all enrols where it can, and is refused where its uid has a certificate.
+        let enrolled = Proof::Token {
+            digest: [worker as u8 % 2; 32],
+            key: [worker as u8; 32],
+            request: b"request",
+        };
+        let known = self.pool.scheduler.knows_token(&[worker as u8 % 2; 32]);
+        let proof = if forgetful && known {
+            enrolled
+        } else {
+            Proof::Password
+        };
+        let link = self.pool.prove(&join, proof);
+        let refused = |heard: &WorkerHeard| matches!(heard, WorkerHeard::Refused(_));
+        if self.pool.workers[&link].heard.first().is_some_and(refused) {
+            self.pool.worker_heard(link);
+            self.hands[worker].unacknowledged = (1..).zip(unacknowledged).collect();
+            return;
+        }
         // An older connection of the same worker is closed by the scheduler; the new one is the worker's now.
-        hand.link = Some(link);
         let (_, adopted) = self.pool.welcome(link);
         let hand = &mut self.hands[worker];
+        hand.link = Some(link);
         hand.held.retain(|token| adopted.contains(token));
         hand.running.retain(|token| adopted.contains(token));
         // What had been reported is reported again at once.
@@ -461,7 +507,10 @@ impl World {
                         hand.held.retain(|token| !tokens.contains(token));
                         hand.running.retain(|token| !tokens.contains(token));
                     }
-                    WorkerHeard::Retract(..) | WorkerHeard::Pong => {}
+                    WorkerHeard::Retract(..)
+                    | WorkerHeard::Pong
+                    | WorkerHeard::Certificate(_)
+                    | WorkerHeard::Refused(_) => {}
                     WorkerHeard::Notice(notice) => {
                         assert!(!matches!(notice, Notice::ShuttingDown), "nobody shuts it down");
                     }

@@ -1,6 +1,6 @@
 //! Submissions: what is let in, in what order, and what a repetition does.
 
-use engine_core::{Config, Event, Limits, Pressure};
+use engine_core::{Config, Event, Limits, Pressure, Proof};
 use wire_protocol::client_link::{Command, Open, Query, Selector};
 use wire_protocol::template::{Priority, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
@@ -406,7 +406,11 @@ fn a_link_has_one_peer_and_a_second_login_closes_it() {
         let link = pool.worker(&format!("first {uid}"), 1, 0);
         pool.ignore(link);
         let again = join(uid, 1, 0);
-        pool.handle(Event::WorkerJoined { link, join: &again });
+        pool.handle(Event::WorkerJoined {
+            link,
+            join: &again,
+            proof: Proof::Password,
+        });
         pool.was_closed(link, "once");
     }
     assert_eq!(before.len(), 1);

@@ -111,6 +111,10 @@ impl History {
             | Record::BagPrioritised(_)
             | Record::BagForgotten(_)
             | Record::BagSealed(_)
+            | Record::TokenCreated(_)
+            | Record::TokenRevoked(_)
+            | Record::WorkerEnrolled(_)
+            | Record::WorkerStanding(_)
             | Record::WorkerJoined(_)
             | Record::WorkerChanged(_)
             | Record::WorkerForgotten(_) => {}

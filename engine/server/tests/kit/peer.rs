@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use client::Trust;
 use client::protocol::client_link;
 use client::protocol::ids::LeaseToken;
+use client::protocol::joining::WalletProof;
 use client::protocol::template::Offer;
 use client::protocol::worker_link::{self, Join, push_control};
 use wire_link::{ClientConfig, ConnectError, Connector, Link, LinkError};
@@ -76,6 +77,11 @@ impl Peer {
         peer
     }
 
+    /// Keying material of this connection.
+    pub(crate) fn channel(&self, label: &[u8]) -> [u8; 32] {
+        self.link.control.export_keying_material(label, b"")
+    }
+
     /// Sends bytes, whole frames or not. A link that the engine has closed meanwhile is no failure.
     pub(crate) async fn say(&mut self, bytes: &[u8]) {
         drop(self.link.sender.send(bytes).await);
@@ -145,9 +151,29 @@ pub(crate) fn login(password: &str) -> Vec<u8> {
 
 /// A join of a worker with one slot that presents these leases.
 pub(crate) fn join(uid: &str, password: &str, held: &[LeaseToken]) -> Vec<u8> {
-    let join = Join {
+    frame_of(&a_join(uid, password, held))
+}
+
+/// One that shows a wallet.
+pub(crate) fn join_with_wallet(uid: &str, wallet: WalletProof) -> Vec<u8> {
+    frame_of(&Join {
+        wallet: Some(wallet),
+        ..a_join(uid, WORKER_PASSWORD, &[])
+    })
+}
+
+fn frame_of(join: &Join) -> Vec<u8> {
+    let mut frame = Vec::new();
+    push_control(&mut frame, worker_link::kind::JOIN, join);
+    frame
+}
+
+fn a_join(uid: &str, password: &str, held: &[LeaseToken]) -> Join {
+    Join {
         login: "vworker".to_owned(),
         password: password.to_owned(),
+        enrol: None,
+        wallet: None,
         uid: uid.to_owned(),
         name: uid.to_owned(),
         version: "0".to_owned(),
@@ -158,8 +184,5 @@ pub(crate) fn join(uid: &str, password: &str, held: &[LeaseToken]) -> Vec<u8> {
         held: held.to_vec(),
         running: held.to_vec(),
         unacknowledged: Vec::new(),
-    };
-    let mut frame = Vec::new();
-    push_control(&mut frame, worker_link::kind::JOIN, &join);
-    frame
+    }
 }

@@ -34,29 +34,47 @@ impl Worker {
         allow: &str,
         variables: &[(&str, &OsStr)],
     ) -> Self {
+        Self::with(engine, name, |command| {
+            command
+                .env("WORKERPASSWORD", WORKER_PASSWORD)
+                .args(["--slots", &slots.to_string(), "--allow", allow])
+                .envs(variables.iter().copied())
+        })
+    }
+
+    /// Starts a worker of one slot that has no password: its folder says who it is, or this token does.
+    pub(crate) fn without_password(engine: &Engine, name: &str, token: Option<&str>) -> Self {
+        Self::with(engine, name, |command| {
+            let command = command.args(["--slots", "1", "--allow", "/bin/sh"]);
+            match token {
+                Some(token) => command.env("POOL_ENROL_TOKEN", token),
+                None => command,
+            }
+        })
+    }
+
+    fn with(engine: &Engine, name: &str, options: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let log = engine.folder().join(format!("{name}.log"));
         let file = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log file");
-        let child = Command::new(program())
+        let mut command = Command::new(program());
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("POOL_ENGINE", engine.ready().workers.to_string())
             .env("SCHEDULER_DOMAIN", "localhost")
             .env("POOL_CA", engine.ca())
-            .env("WORKERPASSWORD", WORKER_PASSWORD)
             .env("WORKERUID", name)
             .env("POOL_WORKER_FOLDER", engine.folder().join(name))
             // Works of tests leave marks there.
             .env("POOL_PROCESS_WRITE", engine.folder())
-            .envs(variables.iter().copied())
-            .args(["--name", name, "--slots", &slots.to_string(), "--allow", allow])
+            .args(["--name", name])
             .stdin(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("a worker can be started");
+            .stderr(file);
+        let child = options(&mut command).spawn().expect("a worker can be started");
         Self {
             name: name.to_owned(),
             child,
@@ -68,6 +86,16 @@ impl Worker {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("our child");
         self.child.wait().expect("our child");
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// It has ended, with this code.
+    pub(crate) fn has_ended(&mut self) -> Option<i32> {
+        self.child.try_wait().expect("our child")?.code()
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -168,9 +196,12 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
         engine: engine.ready().workers.to_string(),
         server_name: "localhost".to_owned(),
         connector: worker_agent::connector(Trust::Ca(engine.ca())).expect("the engine made a CA"),
+        certified: None,
+        wallet: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: WORKER_PASSWORD.to_owned(),
+            identity: None,
             uid: name.to_owned(),
             name: name.to_owned(),
             version: "test".to_owned(),

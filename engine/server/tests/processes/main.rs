@@ -6,6 +6,7 @@ mod kit;
 mod containers;
 mod crash;
 mod durability;
+mod enrolling;
 mod feed;
 mod flood;
 mod health;

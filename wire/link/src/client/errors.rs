@@ -100,6 +100,12 @@ pub enum ConnectError {
         /// What TLS says.
         reason: String,
     },
+    /// The server does not take the certificate that this end shows.
+    #[error("{addr} does not accept the certificate of this end: was it given by another pool?")]
+    OwnCertificate {
+        /// The address.
+        addr: SocketAddr,
+    },
     /// The server closed the link at once.
     #[error("{addr} closed the connection: {reason} (code {code})")]
     Closed {
@@ -151,6 +157,9 @@ impl ConnectError {
                 alpn: String::from_utf8_lossy(&config.alpn).into_owned(),
             };
         }
+        if from_peer && CERTIFICATE_ALERTS.into_iter().any(is) {
+            return Self::OwnCertificate { addr };
+        }
         if from_peer {
             return Self::Quic { addr, source: error };
         }
@@ -170,7 +179,7 @@ impl ConnectError {
     }
 }
 
-/// Alerts by which this end's TLS turns a certificate down.
+/// Alerts by which TLS turns a certificate down.
 const CERTIFICATE_ALERTS: [AlertDescription; 7] = [
     AlertDescription::BadCertificate,
     AlertDescription::UnsupportedCertificate,
@@ -195,6 +204,10 @@ pub enum LinkError {
     /// Nothing was heard for the idle timeout.
     #[error("nothing was heard from the server for the idle timeout: connect again")]
     Silent,
+    /// The server does not take the certificate that this end shows. A handshake is over for this end before the server
+    /// has looked at it.
+    #[error("the server does not accept the certificate of this end: was it given by another pool?")]
+    OwnCertificate,
     /// The server does not know the link: it has restarted.
     #[error("the server has restarted: connect again")]
     Restarted,
@@ -216,6 +229,13 @@ impl From<ConnectionError> for LinkError {
                 code: close.error_code.into_inner(),
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
+            ConnectionError::ConnectionClosed(close)
+                if CERTIFICATE_ALERTS
+                    .into_iter()
+                    .any(|alert| close.error_code == TransportErrorCode::crypto(alert.into())) =>
+            {
+                Self::OwnCertificate
+            }
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::Reset => Self::Restarted,
             ConnectionError::LocallyClosed => Self::Done,

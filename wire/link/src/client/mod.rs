@@ -24,6 +24,7 @@ pub use errors::{ConfigError, ConnectError, LinkError};
 pub use link::{Control, Link, Receiver, Sender};
 
 use crate::certs::{Fingerprint, read_certificates};
+use crate::clients::ClientIdentity;
 use crate::transport::Common;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
@@ -51,6 +52,8 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// The protocol and version that is spoken.
     pub alpn: Vec<u8>,
+    /// The certificate that it shows, to a server that takes any. Default `None`: none.
+    pub identity: Option<ClientIdentity>,
     /// Sends a sign of life after this long without traffic. Default 20 s, so that two thirds of the
     /// idle timeout pass in peace and the rest is there for repeating it; `None` leaves it to the
     /// server, which by default does not.
@@ -76,6 +79,7 @@ impl ClientConfig {
         Self {
             trust,
             alpn: alpn.to_vec(),
+            identity: None,
             keep_alive: Some(Duration::from_secs(20)),
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -92,6 +96,15 @@ impl ClientConfig {
 /// # Errors
 /// The CA file, or TLS does not take it.
 pub fn tls_config(trust: &Trust, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, ConfigError> {
+    client_tls(trust, alpn, None)
+}
+
+/// As [`tls_config`], showing a certificate to servers that ask for one.
+fn client_tls(
+    trust: &Trust,
+    alpn: &[&[u8]],
+    identity: Option<&ClientIdentity>,
+) -> Result<rustls::ClientConfig, ConfigError> {
     let alpn = alpn.iter().map(|alpn| alpn.to_vec()).collect();
     match trust {
         Trust::Ca(path) => {
@@ -102,10 +115,10 @@ pub fn tls_config(trust: &Trust, alpn: &[&[u8]]) -> Result<rustls::ClientConfig,
                     source,
                 })?;
             }
-            crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)
+            crate::tls::client_by_roots(roots, alpn, identity).map_err(ConfigError::Tls)
         }
         Trust::Fingerprint(pinned) => {
-            crate::tls::client_by_fingerprint(*pinned, alpn).map_err(ConfigError::Tls)
+            crate::tls::client_by_fingerprint(*pinned, alpn, identity).map_err(ConfigError::Tls)
         }
     }
 }
@@ -119,7 +132,7 @@ pub fn tls_config_of_roots(
     alpn: &[&[u8]],
 ) -> Result<rustls::ClientConfig, ConfigError> {
     let alpn = alpn.iter().map(|alpn| alpn.to_vec()).collect();
-    crate::tls::client_by_roots(roots, alpn).map_err(ConfigError::Tls)
+    crate::tls::client_by_roots(roots, alpn, None).map_err(ConfigError::Tls)
 }
 
 /// Opens links. One serves for all links of a process: they share a UDP socket per address family,
@@ -151,7 +164,7 @@ impl Connector {
     /// # Errors
     /// See [`ConfigError`].
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
-        let tls = tls_config(&config.trust, &[&config.alpn])?;
+        let tls = client_tls(&config.trust, &[&config.alpn], config.identity.as_ref())?;
         let tls =
             QuicClientConfig::try_from(tls).expect("ring has AES-128-GCM, which QUIC's first packets need");
         let common = Common {

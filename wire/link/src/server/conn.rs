@@ -110,6 +110,7 @@ impl Conn {
                 addr: address,
                 listener: id,
                 alpn: Arc::from([]),
+                certificate: None,
             },
             id_given,
             counted: address.ip().to_canonical(),

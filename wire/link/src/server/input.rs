@@ -2,11 +2,13 @@
 
 use super::conn::{Conn, State};
 use super::{Handler, Links, Turn};
+use crate::clients::PeerCertificate;
 use crate::close::{Close, code};
 use crate::limits::READ_BYTES_PER_TURN;
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, Dir, Event, ReadError, StreamEvent, VarInt};
+use rustls_pki_types::CertificateDer;
 
 /// Handles QUIC's events of one link; whether its stream has something to read.
 pub(super) fn handle_events<H: Handler>(links: &mut Links, slot: u32, handler: &mut H) -> bool {
@@ -23,7 +25,10 @@ pub(super) fn handle_events<H: Handler>(links: &mut Links, slot: u32, handler: &
                 let data = conn.quic.crypto_session().handshake_data();
                 let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
                 let alpn = data.and_then(|data| data.protocol).unwrap_or_default();
-                if let Some((link, peer)) = links.connected(slot, &alpn) {
+                let shown = conn.quic.crypto_session().peer_identity();
+                let shown = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+                let certificate = shown.and_then(|chain| PeerCertificate::parse(chain.first()?));
+                if let Some((link, peer)) = links.connected(slot, &alpn, certificate) {
                     handler.on_open(links, link, peer);
                 }
             }

@@ -7,11 +7,13 @@ use super::roster::Roster;
 use super::timers::Timers;
 use super::windows::Windows;
 use super::{Peer, SendStatus};
+use crate::clients::PeerCertificate;
 use crate::close::{Close, code};
 use crate::limits::Limits;
 use bytes::Bytes;
 use quinn_proto::VarInt;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 use wire_protocol::ids::LinkId;
 
@@ -273,12 +275,18 @@ impl Links {
     }
 
     /// The handshake is complete: the owner is about to learn of the link.
-    pub(crate) fn connected(&mut self, index: u32, alpn: &[u8]) -> Option<(LinkId, Peer)> {
+    pub(crate) fn connected(
+        &mut self,
+        index: u32,
+        alpn: &[u8],
+        certificate: Option<PeerCertificate>,
+    ) -> Option<(LinkId, Peer)> {
         let deadline = self.now + self.limits.authentication_deadline;
         let conn = self.slots[index as usize].conn.as_deref_mut()?;
         conn.state = State::Greeting;
         conn.deadline = Some(deadline);
         conn.peer.alpn = alpn.into();
+        conn.peer.certificate = certificate.map(Arc::new);
         conn.established = true;
         self.live += 1;
         self.admission.establish(conn.counted);

@@ -57,6 +57,7 @@ mod windows;
 pub use links::{Links, slot};
 
 use crate::certs::ServerIdentity;
+use crate::clients::PeerCertificate;
 use crate::close::Close;
 use crate::congestion::Gate;
 use crate::limits::{Limits, LimitsError};
@@ -90,6 +91,9 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// ALPN names that are understood here, the preferred first; at least one.
     pub alpn: Vec<Vec<u8>>,
+    /// Peers may show certificates of this CA ([`ClientCa::certificate`](crate::ClientCa::certificate)); they need not.
+    /// `None`: they are not asked.
+    pub client_ca: Option<Vec<u8>>,
 }
 
 /// What a server is made of.
@@ -139,6 +143,7 @@ impl ServerConfig {
             listener,
             address,
             alpn,
+            client_ca: None,
         });
         self
     }
@@ -189,6 +194,8 @@ pub struct Peer {
     pub listener: ListenerId,
     /// The protocol and version that were agreed on.
     pub alpn: Arc<[u8]>,
+    /// The certificate that it showed, of the listener's CA; it may have ended. `None`: it showed none.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// What became of frames given to [`Links::send`].
@@ -408,7 +415,12 @@ fn quic_server(
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .receive_window(VarInt::from_u32(limits.greeting_window_bytes));
-    let tls = crate::tls::server(&config.identity, listener.alpn.clone()).map_err(BindError::Tls)?;
+    let tls = crate::tls::server(
+        &config.identity,
+        listener.alpn.clone(),
+        listener.client_ca.as_deref(),
+    )
+    .map_err(BindError::Tls)?;
     let mut server = quinn_proto::ServerConfig::with_crypto(Arc::new(tls));
     server
         .transport_config(Arc::new(transport))

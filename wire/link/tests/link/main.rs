@@ -3,6 +3,7 @@
 mod abuse;
 mod bounds;
 mod carry;
+mod certified;
 mod life;
 mod loss;
 mod support;

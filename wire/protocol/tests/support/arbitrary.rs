@@ -7,14 +7,19 @@ use proptest::sample::select;
 
 use wire_protocol::client_link::{self, Command, Query, Selector};
 use wire_protocol::feed;
-use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, WorkId, WorkerId};
+use wire_protocol::ids::{
+    Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId,
+};
+use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView, WalletProof};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::template::{
     Input, InputFile, Invalid, Limits, Offer, Outputs, Priority, Requirements, Retry, WorkTemplate,
 };
 use wire_protocol::units::{Bytes, Instant, Millis};
-use wire_protocol::view::{Explanation, Filter, Reply, StatusView, Tally, WorkState, WorkerState};
+use wire_protocol::view::{
+    Explanation, Filter, Reply, StatusView, Tally, WorkState, WorkerState, WorkerView,
+};
 use wire_protocol::worker_link::{self, GrantAnswer, Notice, RefusedCode};
 
 use crate::support::{AReport, AnOutcome, Blob, Link, Message, SomeAttempts};
@@ -160,12 +165,87 @@ prop_compose! {
     }
 }
 
+fn address() -> impl Strategy<Value = Address> {
+    any::<[u8; 20]>().prop_map(Address)
+}
+
+fn enrol() -> impl Strategy<Value = joining::Enrol> {
+    (text(), vec(any::<u8>(), 0..40)).prop_map(|(token, request)| joining::Enrol { token, request })
+}
+
+fn wallet() -> impl Strategy<Value = WalletProof> {
+    (address(), any::<([u8; 32], [u8; 32], u8)>()).prop_map(|(address, (r, s, parity))| WalletProof {
+        address,
+        r,
+        s,
+        parity,
+    })
+}
+
+fn approval() -> impl Strategy<Value = Approval> {
+    select(vec![Approval::Approved, Approval::Waiting, Approval::Revoked])
+}
+
+fn a_token() -> impl Strategy<Value = TokenId> {
+    any::<u32>().prop_map(TokenId)
+}
+
+fn token_view() -> impl Strategy<Value = TokenView> {
+    use TokenState::{Expired, Open, Revoked, Spent};
+    let state = select(vec![Open, Spent, Expired, Revoked]);
+    (a_token(), state, any::<(u32, u32, u64, u64)>(), text(), texts()).prop_map(
+        |(token, state, (uses, used, created, expires), label, groups)| TokenView {
+            token,
+            state,
+            uses,
+            used,
+            created: Instant(created),
+            expires: Instant(expires),
+            label,
+            groups,
+        },
+    )
+}
+
+fn worker_view() -> impl Strategy<Value = WorkerView> {
+    (
+        worker(),
+        text(),
+        offer(),
+        approval(),
+        option::of(any::<(u64, u64)>()),
+        option::of(address()),
+        option::of(text()),
+    )
+        .prop_map(
+            |(worker, uid, offer, approval, certificate, wallet, problem)| WorkerView {
+                worker,
+                uid,
+                name: String::new(),
+                state: WorkerState::Ready,
+                problem,
+                held: 1,
+                finished: 2,
+                offer,
+                silent_for: Millis(3),
+                version: String::new(),
+                approval,
+                certificate: certificate.map(|(serial, at)| CertificateView {
+                    serial,
+                    not_after: Instant(at),
+                }),
+                wallet,
+            },
+        )
+}
+
 prop_compose! {
     fn join()(
         (login, password, name, version) in (text(), text(), text(), text()), uid in "[a-z]{1,8}",
         offer in offer(), held in tokens(), running in tokens(), unacknowledged in tokens(),
+        enrol in option::of(enrol()), wallet in option::of(wallet()),
     ) -> worker_link::Join {
-        worker_link::Join { login, password, uid, name, version, offer, held, running, unacknowledged }
+        worker_link::Join { login, password, enrol, wallet, uid, name, version, offer, held, running, unacknowledged }
     }
 }
 
@@ -199,6 +279,9 @@ fn from_worker() -> BoxedStrategy<Message> {
         listed(|reason, tokens| Message::GrantAsked { reason, tokens }).boxed(),
         option::of(text())
             .prop_map(|problem| Message::Holding(worker_link::Holding { problem }))
+            .boxed(),
+        vec(any::<u8>(), 0..40)
+            .prop_map(|request| Message::Renew(Box::new(joining::Renew { request })))
             .boxed(),
     ]
     .boxed()
@@ -248,6 +331,15 @@ fn to_worker() -> BoxedStrategy<Message> {
         (token(), grant_answer())
             .prop_map(|(token, answer)| Message::Granted(worker_link::Granted { token, answer }))
             .boxed(),
+        (vec(any::<u8>(), 0..40), at(), at())
+            .prop_map(|(certificate, not_before, not_after)| {
+                Message::Certificate(Box::new(joining::Certified {
+                    certificate,
+                    not_before,
+                    not_after,
+                }))
+            })
+            .boxed(),
     ]
     .boxed()
 }
@@ -283,6 +375,20 @@ fn command() -> impl Strategy<Value = Command> {
         worker().prop_map(Command::Drain),
         Just(Command::Snapshot),
         bag().prop_map(Command::Seal),
+        (any::<([u8; 32], u64, u32)>(), text(), texts()).prop_map(
+            |((digest, expires_in, uses), label, groups)| {
+                Command::CreateToken(joining::NewToken {
+                    digest,
+                    expires_in: Millis(expires_in),
+                    uses,
+                    label,
+                    groups,
+                })
+            }
+        ),
+        a_token().prop_map(Command::RevokeToken),
+        worker().prop_map(Command::Approve),
+        worker().prop_map(Command::Revoke),
     ]
 }
 
@@ -319,6 +425,7 @@ fn query() -> impl Strategy<Value = Query> {
         (worker(), limit()).prop_map(|(after, limit)| Query::Workers { after, limit }),
         work().prop_map(Query::ExplainWork),
         worker().prop_map(Query::ExplainWorker),
+        (a_token(), limit()).prop_map(|(after, limit)| Query::Tokens { after, limit }),
     ]
 }
 
@@ -396,6 +503,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         tally.prop_map(Reply::Following),
         text().prop_map(|what| Reply::NotFound { what }),
         invalid().prop_map(Reply::Conflict),
+        token_view().prop_map(Reply::Token),
+        vec(token_view(), 0..3).prop_map(Reply::Tokens),
+        vec(worker_view(), 0..3).prop_map(Reply::Workers),
     ]
 }
 
@@ -599,6 +709,50 @@ fn record() -> BoxedStrategy<Message> {
             .boxed(),
         (bag(), at())
             .prop_map(|(bag, at)| Message::BagSealed(record::BagSealed { bag, at }))
+            .boxed(),
+        (a_token(), any::<([u8; 32], u32)>(), at(), at(), text(), texts())
+            .prop_map(|(token, (digest, uses), expires, at, label, groups)| {
+                Message::TokenCreated(Box::new(record::TokenCreated {
+                    token,
+                    digest,
+                    expires,
+                    uses,
+                    label,
+                    groups,
+                    at,
+                }))
+            })
+            .boxed(),
+        (a_token(), at())
+            .prop_map(|(token, at)| Message::TokenRevoked(record::TokenRevoked { token, at }))
+            .boxed(),
+        (
+            worker(),
+            option::of(a_token()),
+            any::<(u64, [u8; 32])>(),
+            at(),
+            at()
+        )
+            .prop_map(|(worker, token, (serial, key), not_after, at)| {
+                Message::WorkerEnrolled(record::WorkerEnrolled {
+                    worker,
+                    token,
+                    serial,
+                    key,
+                    not_after,
+                    at,
+                })
+            })
+            .boxed(),
+        (worker(), approval(), option::of(address()), at())
+            .prop_map(|(worker, approval, wallet, at)| {
+                Message::WorkerStanding(record::WorkerStanding {
+                    worker,
+                    approval,
+                    wallet,
+                    at,
+                })
+            })
             .boxed(),
     ]
     .boxed()

@@ -11,6 +11,7 @@ use wire_protocol::codec::{self, DecodeError};
 use wire_protocol::feed::{self, FeedRecord, FromSubscriber, ToSubscriber};
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, WorkId, WorkerId};
+use wire_protocol::joining;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, Record};
 use wire_protocol::template::Rows;
@@ -110,6 +111,7 @@ pub(crate) enum Message {
         tokens: Vec<LeaseToken>,
     },
     Holding(worker_link::Holding),
+    Renew(Box<joining::Renew>),
 
     WorkerWelcome(worker_link::Welcome),
     WorkerRefused(worker_link::Refused),
@@ -132,6 +134,7 @@ pub(crate) enum Message {
     Notice(worker_link::Notice),
     Pong,
     Granted(worker_link::Granted),
+    Certificate(Box<joining::Certified>),
 
     Login(client_link::Login),
     Open(Box<client_link::Open>),
@@ -194,6 +197,10 @@ pub(crate) enum Message {
     Ended(record::Ended),
     Revived(record::Revived),
     BagSealed(record::BagSealed),
+    TokenCreated(Box<record::TokenCreated>),
+    TokenRevoked(record::TokenRevoked),
+    WorkerEnrolled(record::WorkerEnrolled),
+    WorkerStanding(record::WorkerStanding),
 }
 
 /// Rows as they stand in a message, and how many.
@@ -260,6 +267,7 @@ impl Message {
                 tokens: it.iter().collect(),
             },
             FromWorker::Holding(it) => Self::Holding(it),
+            FromWorker::Renew(it) => Self::Renew(it),
         }
     }
 
@@ -284,6 +292,7 @@ impl Message {
             ToWorker::Notice(it) => Self::Notice(it),
             ToWorker::Pong => Self::Pong,
             ToWorker::Granted(it) => Self::Granted(it),
+            ToWorker::Certificate(it) => Self::Certificate(it),
         }
     }
 
@@ -359,6 +368,10 @@ impl Message {
             Record::Ended(it) => Self::Ended(it),
             Record::Revived(it) => Self::Revived(it),
             Record::BagSealed(it) => Self::BagSealed(it),
+            Record::TokenCreated(it) => Self::TokenCreated(it),
+            Record::TokenRevoked(it) => Self::TokenRevoked(it),
+            Record::WorkerEnrolled(it) => Self::WorkerEnrolled(it),
+            Record::WorkerStanding(it) => Self::WorkerStanding(it),
         }
     }
 
@@ -381,6 +394,7 @@ impl Message {
             Self::Draining => push_empty(out, worker::DRAINING),
             Self::GrantAsked { reason, tokens } => push_tokens(out, worker::GRANT_ASKED, *reason, tokens),
             Self::Holding(it) => push_control(out, worker::HOLDING, it),
+            Self::Renew(it) => push_control(out, worker::RENEW, it),
             Self::WorkerWelcome(it) => push_control(out, worker::WELCOME, it),
             Self::WorkerRefused(it) => push_control(out, worker::REFUSED, it),
             Self::Template(it) => push_control(out, worker::TEMPLATE, it),
@@ -396,6 +410,7 @@ impl Message {
             Self::Notice(it) => push_control(out, worker::NOTICE, it),
             Self::Pong => push_empty(out, worker::PONG),
             Self::Granted(it) => push_control(out, worker::GRANTED, it),
+            Self::Certificate(it) => push_control(out, worker::CERTIFICATE, it),
             Self::Login(it) => push_control(out, client::LOGIN, it),
             Self::Open(it) => push_control(out, client::OPEN, it),
             Self::Rows {
@@ -476,6 +491,10 @@ impl Message {
             Self::Ended(it) => push_control(out, recorded::ENDED, it),
             Self::Revived(it) => push_control(out, recorded::REVIVED, it),
             Self::BagSealed(it) => push_control(out, recorded::BAG_SEALED, it),
+            Self::TokenCreated(it) => push_control(out, recorded::TOKEN_CREATED, it),
+            Self::TokenRevoked(it) => push_control(out, recorded::TOKEN_REVOKED, it),
+            Self::WorkerEnrolled(it) => push_control(out, recorded::WORKER_ENROLLED, it),
+            Self::WorkerStanding(it) => push_control(out, recorded::WORKER_STANDING, it),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Samples of the journal's records.
 
-use wire_protocol::ids::{BagId, Epoch, Shard, TenantId, WorkId, WorkerId};
+use wire_protocol::ids::{BagId, Epoch, Shard, TenantId, TokenId, WorkId, WorkerId};
+use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::template::Priority;
 use wire_protocol::view::WorkerState;
 
-use super::{AT, KEY, blob, offer, outcomes, template, text, tokens};
+use super::{ADDRESS, AT, KEY, blob, offer, outcomes, template, text, tokens};
 use crate::support::{Message, SomeAttempts};
 
 pub(super) fn records() -> Vec<(&'static str, Message)> {
@@ -21,6 +22,14 @@ pub(super) fn records() -> Vec<(&'static str, Message)> {
             worker: WorkerId(7),
             state,
             reason,
+            at: AT,
+        })
+    };
+    let standing = |approval, wallet| {
+        Message::WorkerStanding(record::WorkerStanding {
+            worker: WorkerId(7),
+            approval,
+            wallet,
             at: AT,
         })
     };
@@ -123,6 +132,53 @@ pub(super) fn records() -> Vec<(&'static str, Message)> {
         ("ended.one", Message::Ended(ended_one)),
         ("revived", Message::Revived(revived)),
         ("worker-forgotten", Message::WorkerForgotten(WorkerId(7))),
+        (
+            "token-created",
+            Message::TokenCreated(Box::new(record::TokenCreated {
+                token: TokenId(4),
+                digest: [0x33; 32],
+                expires: AT,
+                uses: 1,
+                label: text("rack 3"),
+                groups: vec![text("blue")],
+                at: AT,
+            })),
+        ),
+        (
+            "token-revoked",
+            Message::TokenRevoked(record::TokenRevoked {
+                token: TokenId(4),
+                at: AT,
+            }),
+        ),
+        (
+            "worker-enrolled.by-token",
+            Message::WorkerEnrolled(record::WorkerEnrolled {
+                worker: WorkerId(7),
+                token: Some(TokenId(4)),
+                serial: 5,
+                key: [0x44; 32],
+                not_after: AT,
+                at: AT,
+            }),
+        ),
+        (
+            "worker-enrolled.renewed",
+            Message::WorkerEnrolled(record::WorkerEnrolled {
+                worker: WorkerId(7),
+                token: None,
+                serial: 6,
+                key: [0x44; 32],
+                not_after: AT,
+                at: AT,
+            }),
+        ),
+        ("worker-standing.waiting", standing(Approval::Waiting, None)),
+        (
+            "worker-standing.approved",
+            standing(Approval::Approved, Some(ADDRESS)),
+        ),
+        ("worker-standing.revoked", standing(Approval::Revoked, None)),
         (
             "bag-sealed",
             Message::BagSealed(record::BagSealed {

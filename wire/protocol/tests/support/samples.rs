@@ -2,7 +2,8 @@
 
 use wire_protocol::client_link::{self, Command, Query, Selector};
 use wire_protocol::feed;
-use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, WorkId, WorkerId};
+use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TokenId, WorkId, WorkerId};
+use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::template::{
@@ -29,6 +30,7 @@ pub(crate) struct Sample {
 }
 
 const AT: Instant = Instant(1_790_000_000_123_456_789);
+const ADDRESS: Address = Address([0xa5; 20]);
 const KEY: [u8; 16] = [0xa0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xaf];
 
 fn text(text: &str) -> String {
@@ -154,6 +156,8 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
     let join = worker_link::Join {
         login: text("worker"),
         password: text("secret"),
+        enrol: None,
+        wallet: None,
         uid: text("6f1c"),
         name: text("rack-3"),
         version: text("0.1.0"),
@@ -161,6 +165,24 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
         held: tokens(),
         running: vec![token(300, 2)],
         unacknowledged: vec![token(299, 1)],
+    };
+    let enrolling = worker_link::Join {
+        login: String::new(),
+        password: String::new(),
+        enrol: Some(joining::Enrol {
+            token: text("pool-enrol-abc"),
+            request: vec![0x30, 0x82],
+        }),
+        wallet: Some(joining::WalletProof {
+            address: ADDRESS,
+            r: [0x11; 32],
+            s: [0x22; 32],
+            parity: 1,
+        }),
+        held: vec![],
+        running: vec![],
+        unacknowledged: vec![],
+        ..join.clone()
     };
     // Every reason has its number here.
     let reports = Reason::ALL
@@ -176,6 +198,7 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
         .collect();
     vec![
         ("join", Message::Join(Box::new(join))),
+        ("join.enrolling", Message::Join(Box::new(enrolling))),
         ("finished", Message::Finished { first: 17, reports }),
         (
             "started",
@@ -209,6 +232,12 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
         (
             "holding.none",
             Message::Holding(worker_link::Holding { problem: None }),
+        ),
+        (
+            "renew",
+            Message::Renew(Box::new(joining::Renew {
+                request: vec![0x30, 0x82],
+            })),
         ),
     ]
 }
@@ -315,6 +344,14 @@ fn engine_to_worker() -> Vec<(&'static str, Message)> {
                 },
             }),
         ),
+        (
+            "certificate",
+            Message::Certificate(Box::new(joining::Certified {
+                certificate: vec![0x30, 0x82],
+                not_before: AT,
+                not_after: AT + Millis::from_secs(90 * 86_400),
+            })),
+        ),
     ]
 }
 
@@ -373,6 +410,19 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("command.drain", command(Command::Drain(WorkerId(7)))),
         ("command.snapshot", command(Command::Snapshot)),
         ("command.seal", command(Command::Seal(BagId(9)))),
+        (
+            "command.create-token",
+            command(Command::CreateToken(joining::NewToken {
+                digest: [0x33; 32],
+                expires_in: Millis::from_secs(3_600),
+                uses: 1,
+                label: text("rack 3"),
+                groups: vec![text("blue")],
+            })),
+        ),
+        ("command.revoke-token", command(Command::RevokeToken(TokenId(4)))),
+        ("command.approve", command(Command::Approve(WorkerId(7)))),
+        ("command.revoke", command(Command::Revoke(WorkerId(7)))),
         ("query.status", query(Query::Status)),
         ("query.work", query(Query::Work(WorkId(300)))),
         ("query.works", query(works)),
@@ -402,6 +452,13 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("query.queues", query(Query::Queues)),
         ("query.explain-work", query(Query::ExplainWork(WorkId(300)))),
         ("query.explain-worker", query(Query::ExplainWorker(WorkerId(7)))),
+        (
+            "query.tokens",
+            query(Query::Tokens {
+                after: TokenId(3),
+                limit: 10,
+            }),
+        ),
         (
             "follow",
             Message::Follow(client_link::Follow {
@@ -472,6 +529,25 @@ fn worker_view() -> WorkerView {
         offer: offer(),
         silent_for: Millis(250),
         version: text("0.1.0"),
+        approval: Approval::Waiting,
+        certificate: Some(CertificateView {
+            serial: 5,
+            not_after: AT,
+        }),
+        wallet: Some(ADDRESS),
+    }
+}
+
+fn token_view() -> TokenView {
+    TokenView {
+        token: TokenId(4),
+        state: TokenState::Spent,
+        uses: 1,
+        used: 1,
+        created: AT,
+        expires: AT + Millis::from_secs(3_600),
+        label: text("rack 3"),
+        groups: vec![text("blue")],
     }
 }
 
@@ -601,6 +677,8 @@ fn engine_to_client() -> Vec<(&'static str, Message)> {
             }),
         ),
         ("reply.conflict", reply(Reply::Conflict(invalid()))),
+        ("reply.token", reply(Reply::Token(token_view()))),
+        ("reply.tokens", reply(Reply::Tokens(vec![token_view()]))),
         (
             "lagging",
             Message::Lagging(client_link::Lagging {

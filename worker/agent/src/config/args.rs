@@ -20,6 +20,8 @@ Examples:
   A worker elsewhere, by the fingerprint that the engine prints at its start:
     pool-worker --engine pool.example.org --fingerprint sha256:… --password-file worker.secret \\
       --allow /opt/render/bin/render --tags render,fast
+  One that enrols for a certificate, by a token of `pool worker token create`:
+    pool-worker --ca data/certs/ca.pem --enrol-token-file token --allow python3
   One that runs containers of two images, and nothing else:
     pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
 
@@ -34,7 +36,7 @@ Exit codes:
   1  failed, or stopped by a second signal
   2  wrong usage
   3  the configuration cannot be used, or the engine does not accept it
-  4  the engine refuses the login";
+  4  the engine refuses the login, the token or the certificate";
 
 /// A path that may be empty, as that of a variable that compose passes and nobody set; clap's own may not.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -86,6 +88,39 @@ pub(super) struct Cli {
     /// File with the password, without its last line feed
     #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE")]
     pub(super) password_file: Option<PathBuf>,
+
+    /// Token of the pool's operator for which this worker gets a certificate, and then needs neither it nor a password;
+    /// a file is safer, because other users see arguments
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "POOL_ENROL_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "enrol_token_file"
+    )]
+    pub(super) enrol_token: Option<String>,
+
+    /// File with the token; it may be removed once the worker has its certificate
+    #[arg(long, value_name = "FILE", env = "POOL_ENROL_TOKEN_FILE", value_parser = path())]
+    pub(super) enrol_token_file: Option<PathBuf>,
+
+    /// Keystore (version 3) of the wallet that this worker works for; it proves on every connection that it has the key
+    #[arg(long, value_name = "FILE", env = "WALLETPATH", value_parser = path())]
+    pub(super) wallet: Option<PathBuf>,
+
+    /// Password of the keystore; a file is safer, because other users see arguments
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "WALLETPASSWORD",
+        hide_env_values = true,
+        conflicts_with = "wallet_password_file"
+    )]
+    pub(super) wallet_password: Option<String>,
+
+    /// File with the password of the keystore, without its last line feed
+    #[arg(long, value_name = "FILE", env = "WALLETPASSWORD_FILE", value_parser = path())]
+    pub(super) wallet_password_file: Option<PathBuf>,
 
     /// Identity in the pool, unique there [default: made once and kept in the folder]
     #[arg(long, env = "WORKERUID")]

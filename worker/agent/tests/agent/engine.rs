@@ -257,6 +257,7 @@ impl Handler for Player {
                 return Ok(());
             }
             FromWorker::Holding(holding) => Said::Holding(holding.problem),
+            FromWorker::Renew(_) => unreachable!("this engine gives no certificates"),
             FromWorker::Ping => {
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);

@@ -40,9 +40,12 @@ impl Pool {
             engine: self.engine.address.to_string(),
             server_name: "localhost".to_owned(),
             connector: worker_agent::connector(Trust::Ca(self.engine.ca.clone())).expect("a CA"),
+            certified: None,
+            wallet: None,
             settings: Settings {
                 login: "vworker".to_owned(),
                 password: "secret".to_owned(),
+                identity: None,
                 uid: "uid".to_owned(),
                 name: "test".to_owned(),
                 version: "0".to_owned(),

@@ -289,7 +289,7 @@ fn the_doctor_says_what_is_wrong_and_joins_nothing() {
         .expect("it was made here")
         .to_owned();
     for (name, value, wanted, says) in [
-        ("WORKERPASSWORD", "", "password", "no password is given"),
+        ("WORKERPASSWORD", "", "login", "no password is given"),
         (
             "POOL_CA",
             other.to_str().expect("UTF-8"),

@@ -1,5 +1,6 @@
 //! What the engine says, and what a worker does about it.
 
+use wire_protocol::joining::Certified;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::worker_link::{Assignments, Notice, Refused, RefusedCode, TemplateDefined, ToWorker};
 
@@ -39,6 +40,7 @@ impl Agent {
                     effects.push(Effect::Granted(granted));
                 }
             }
+            (ToWorker::Certificate(certified), true) => self.on_certificate(*certified, effects),
             (_, _) => self.disconnect(Disconnect::OutOfPlace { kind }, effects),
         }
     }
@@ -55,6 +57,7 @@ impl Agent {
             said: self.now,
             heard: self.now,
             started_said: Instant(0),
+            renew_not_before: Instant(0),
             lease_timeout: welcome.lease_timeout,
             heartbeat: welcome.heartbeat,
         });
@@ -212,6 +215,24 @@ impl Agent {
             self.asking.remove(&token);
             effects.push(Effect::Kill { token, reason });
         }
+    }
+
+    /// It shows this one from its next connection on.
+    fn on_certificate(&mut self, certified: Certified, effects: &mut Effects) {
+        let Some(identity) = &mut self.settings.identity else {
+            return self.disconnect(
+                Disconnect::OutOfPlace {
+                    kind: kind::CERTIFICATE,
+                },
+                effects,
+            );
+        };
+        let (begins, ends) = (certified.not_before, certified.not_after);
+        identity.validity = Some((begins, ends));
+        effects.push(Effect::Keep {
+            certificate: certified.certificate,
+        });
+        effects.note(Note::Certified { until: ends });
     }
 
     fn on_notice(&mut self, notice: Notice, effects: &mut Effects) {

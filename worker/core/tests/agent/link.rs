@@ -34,7 +34,7 @@ fn a_new_worker_connects_at_once_and_introduces_itself() {
     let mut world = World::new(2, 4);
     world.tick();
     assert_eq!(world.did(), [Did::Connect]);
-    world.event(Event::Connected);
+    world.event(Event::Connected { wallet: None });
     let [Did::Join(join)] = &world.did()[..] else {
         panic!("it says one thing");
     };
@@ -79,7 +79,9 @@ fn the_table_of_phases_is_this() {
                 world.tick_at_deadline();
             }
         }),
-        ("connected", |world| world.event(Event::Connected)),
+        ("connected", |world| {
+            world.event(Event::Connected { wallet: None })
+        }),
         ("disconnected", World::lose_link),
         ("welcome", |world| world.welcome(&welcome(&[]))),
         ("refused: busy", |world| {
@@ -357,7 +359,7 @@ fn refused_credentials_end_the_worker_with_the_engines_words() {
         assert_eq!(world.did(), [Did::Exit(exit)]);
         assert_eq!(world.agent.next_deadline(), None);
         world.tick();
-        world.event(Event::Connected);
+        world.event(Event::Connected { wallet: None });
         assert_eq!(world.did(), [], "nothing happens after the end");
     }
 }

@@ -1,5 +1,6 @@
 //! The agent seen from outside: events in, effects out.
 
+mod certified;
 mod files;
 mod link;
 mod random;

@@ -89,6 +89,7 @@ impl Outsider {
                         work
                     );
                 }
+                Did::Renew(_) | Did::Keep(_) => prop_assert!(false, "it has no certificate"),
                 Did::Finished(first, reports) => {
                     prop_assert_eq!(first, self.said + 1, "a gap in the numbers");
                     self.said += reports.len() as u64;
@@ -147,7 +148,7 @@ impl Outsider {
 
 fn apply(world: &mut World, outsider: &mut Outsider, step: &Step) {
     match step {
-        Step::Connected => world.event(Event::Connected),
+        Step::Connected => world.event(Event::Connected { wallet: None }),
         Step::Disconnected => world.lose_link(),
         Step::Welcome { adopted } => {
             let adopted: Vec<u64> = (1..24).filter(|w| adopted >> w & 1 == 1).collect();
@@ -196,7 +197,7 @@ fn settle(world: &mut World, outsider: &mut Outsider, slots: usize) -> Result<()
         let all: Vec<u64> = (1..24).collect();
         match status.phase {
             Phase::Waiting => world.tick_at_deadline(),
-            Phase::Connecting => world.event(Event::Connected),
+            Phase::Connecting => world.event(Event::Connected { wallet: None }),
             Phase::Joining => world.welcome(&welcome(&all)),
             Phase::Joined | Phase::Left => {}
         }

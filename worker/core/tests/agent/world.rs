@@ -29,6 +29,7 @@ pub(crate) enum Did {
     Kill(u64, Reason),
     Note(Note),
     Exit(Exit),
+    Keep(Vec<u8>),
     /// Frames.
     Join(Box<Join>),
     /// Number of the first report; works, reasons and lengths of results.
@@ -41,6 +42,7 @@ pub(crate) enum Did {
     /// The executor hears.
     Granted(Granted),
     Holding(Option<String>),
+    Renew(Vec<u8>),
 }
 
 pub(crate) struct World {
@@ -66,6 +68,7 @@ pub(crate) fn settings(slots: u32, prefill: u32) -> Settings {
     Settings {
         login: "vworker".to_owned(),
         password: "vworkerp".to_owned(),
+        identity: None,
         uid: "uid".to_owned(),
         name: "name".to_owned(),
         version: "0".to_owned(),
@@ -95,8 +98,12 @@ fn works(tokens: impl Iterator<Item = LeaseToken>) -> Vec<u64> {
 
 impl World {
     pub(crate) fn new(slots: u32, prefill: u32) -> Self {
+        Self::of(settings(slots, prefill))
+    }
+
+    pub(crate) fn of(settings: Settings) -> Self {
         Self {
-            agent: Agent::new(settings(slots, prefill), 7),
+            agent: Agent::new(settings, 7),
             now: Instant(1_000_000_000),
             effects: Effects::new(),
             did: Vec::new(),
@@ -121,7 +128,7 @@ impl World {
 
     pub(crate) fn connect(&mut self) {
         self.tick_at_deadline();
-        self.event(Event::Connected);
+        self.event(Event::Connected { wallet: None });
     }
 
     pub(crate) fn welcome(&mut self, welcome: &Welcome) {
@@ -163,6 +170,7 @@ impl World {
                 Effect::Granted(granted) => self.did.push(Did::Granted(granted)),
                 Effect::Note(note) => self.did.push(Did::Note(note)),
                 Effect::Exit(exit) => self.did.push(Did::Exit(exit)),
+                Effect::Keep { certificate } => self.did.push(Did::Keep(certificate)),
             }
         }
     }
@@ -185,6 +193,7 @@ impl World {
                     FromWorker::Draining => Did::Draining,
                     FromWorker::GrantAsked(tokens) => Did::GrantAsked(works(tokens.iter())),
                     FromWorker::Holding(holding) => Did::Holding(holding.problem),
+                    FromWorker::Renew(renew) => Did::Renew(renew.request),
                 },
             );
             bytes = &bytes[used..];

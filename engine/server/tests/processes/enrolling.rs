@@ -1,0 +1,229 @@
+//! Workers that enrol by a token, and then prove by a certificate who they are.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use client::protocol::ids::WorkerId;
+use client::protocol::joining::{Approval, NewToken, TokenState, TokenView};
+use client::protocol::units::Millis;
+use client::protocol::view::{WorkerState, WorkerView};
+use client::protocol::worker_link::kind;
+use client::{Client, SubmitOptions};
+use ring::digest::{SHA256, digest};
+use wire_wallet::{LABEL, Wallet};
+
+use crate::kit::{Engine, Held, Peer, Worker, all_outcomes, command, join_with_wallet, signal, until};
+
+/// How a worker ends that the engine refuses for good.
+const REFUSED: i32 = 4;
+
+async fn token(client: &Client, text: &str, uses: u32) -> TokenView {
+    let digest = digest(&SHA256, text.as_bytes());
+    let new = NewToken {
+        digest: digest.as_ref().try_into().expect("32 bytes"),
+        expires_in: Millis::from_secs(3_600),
+        uses,
+        label: "test".to_owned(),
+        groups: vec!["blue".to_owned()],
+    };
+    client.create_token(new).await.expect("an operator may")
+}
+
+async fn workers(client: &Client) -> Vec<WorkerView> {
+    client.workers(WorkerId(0), 100).await.expect("an answer")
+}
+
+async fn until_ready(client: &Client, count: usize) {
+    let ready = |view: &WorkerView| view.state == WorkerState::Ready;
+    until("the workers are there", async || {
+        workers(client).await.iter().filter(|view| ready(view)).count() == count
+    })
+    .await;
+}
+
+fn has_certificate(engine: &Engine, name: &str) -> bool {
+    let text = fs::read_to_string(engine.folder().join(name).join("identity.pem"));
+    text.is_ok_and(|text| text.contains("BEGIN CERTIFICATE"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_enrols_once_and_then_needs_neither_token_nor_password() {
+    let mut engine = Engine::start(&[]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    // Between the making of a token and its use the engine may die.
+    engine.kill();
+    engine.start_again();
+    let client = engine.client().await;
+    let mut worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until_ready(&client, 1).await;
+    until("it has a certificate", async || has_certificate(&engine, "ant")).await;
+    let identity = engine.folder().join("ant/identity.pem");
+    let mode = fs::metadata(identity).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "its key is its own");
+    worker.kill();
+    engine.kill();
+    engine.start_again();
+    let client = engine.client().await;
+    let _worker = Worker::without_password(&engine, "ant", None);
+    until_ready(&client, 1).await;
+    let view = workers(&client).await.remove(0);
+    assert_eq!(view.certificate.expect("it has one").serial, 1);
+    assert_eq!(
+        (view.approval, view.offer.groups),
+        (Approval::Approved, vec!["blue".to_owned()])
+    );
+    let template = command(&["/bin/sh", "-c", "echo {x}"]);
+    let (upload, follow) = client
+        .submit_followed(template, 1, SubmitOptions::default())
+        .expect("a valid template");
+    let (_, outcomes) = tokio::join!(upload.send(["7"]), all_outcomes(follow));
+    assert_eq!(outcomes[0].stdout(), "7\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn of_two_workers_with_one_token_at_once_exactly_one_enrols() {
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    let mut both = ["ant", "bee"].map(|name| Worker::without_password(&engine, name, Some("pool-enrol-one")));
+    until("one of them is refused", async || {
+        both.iter_mut().any(|worker| worker.has_ended().is_some())
+    })
+    .await;
+    until_ready(&client, 1).await;
+    let ended: Vec<Option<i32>> = both.iter_mut().map(Worker::has_ended).collect();
+    assert!(
+        ended == [Some(REFUSED), None] || ended == [None, Some(REFUSED)],
+        "{ended:?}"
+    );
+    let refused = both
+        .iter_mut()
+        .find_map(|worker| worker.has_ended().map(|_| worker.said()));
+    let said = refused.expect("one of them");
+    assert!(said.contains("was used before, by another worker"), "{said}");
+    assert_eq!(workers(&client).await.len(), 1);
+    let tokens = client.tokens(Default::default(), 10).await.expect("an answer");
+    assert_eq!((tokens[0].used, tokens[0].state), (1, TokenState::Spent));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_use_that_died_with_the_engine_was_not_spent() {
+    let mut engine = Engine::start(&[]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    let held = Held::journal_of(engine.pid());
+    let mut worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until("it has joined", async || {
+        worker.said().contains("joined the pool")
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!has_certificate(&engine, "ant"), "it waits for the disk");
+    worker.kill();
+    // The thread that is held dies with the others; until it is let go, the process cannot be waited for.
+    signal(engine.pid(), rustix::process::Signal::KILL);
+    drop(held);
+    engine.kill();
+    engine.start_again();
+    let client = engine.client().await;
+    let tokens = client.tokens(Default::default(), 10).await.expect("an answer");
+    assert_eq!(tokens[0].state, TokenState::Open);
+    let _other = Worker::without_password(&engine, "bee", Some("pool-enrol-one"));
+    until("another has its certificate", async || {
+        has_certificate(&engine, "bee")
+    })
+    .await;
+    let mut late = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    assert_eq!(late.wait().code(), Some(REFUSED));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_revoked_worker_is_out_and_comes_back_only_approved_and_enrolled_anew() {
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    let mut worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until("it has a certificate", async || has_certificate(&engine, "ant")).await;
+    let id = workers(&client).await[0].worker;
+    assert_eq!(client.revoke(id).await.expect("an operator may"), 1);
+    assert_eq!(worker.wait().code(), Some(REFUSED));
+    let mut again = Worker::without_password(&engine, "ant", None);
+    assert_eq!(again.wait().code(), Some(REFUSED));
+    let said = again.said();
+    assert!(said.contains("pool worker approve k1"), "{said}");
+    assert_eq!(client.approve(id).await.expect("an operator may"), 1);
+    let mut stale = Worker::without_password(&engine, "ant", None);
+    assert_eq!(
+        stale.wait().code(),
+        Some(REFUSED),
+        "its old certificate is not good again"
+    );
+    token(&client, "pool-enrol-two", 1).await;
+    let _back = Worker::without_password(&engine, "ant", Some("pool-enrol-two"));
+    until_ready(&client, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_certificate_is_renewed_before_it_ends() {
+    let engine = Engine::start(&["--certificate-lifetime", "12s"]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    let _worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until("it has another certificate", async || {
+        let views = workers(&client).await;
+        views
+            .iter()
+            .any(|view| view.certificate.is_some_and(|it| it.serial > 1))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn with_manual_approval_work_comes_after_the_approval() {
+    let engine = Engine::start(&["--approval", "manual"]);
+    let client = engine.client().await;
+    let _worker = Worker::start(&engine, "ant", 1, "/bin/sh");
+    until("it is there", async || !workers(&client).await.is_empty()).await;
+    let view = workers(&client).await.remove(0);
+    assert_eq!(
+        (view.state, view.approval),
+        (WorkerState::Cordoned, Approval::Waiting)
+    );
+    assert_eq!(client.approve(view.worker).await.expect("an operator may"), 1);
+    until_ready(&client, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_old_worker_is_told_both_versions() {
+    let engine = Engine::start(&["--worker-version-min", "99.0.0"]);
+    let mut worker = Worker::start(&engine, "ant", 1, "/bin/sh");
+    assert_eq!(worker.wait().code(), Some(3));
+    let said = worker.said();
+    let own = env!("CARGO_PKG_VERSION");
+    assert!(said.contains(own) && said.contains("99.0.0 or later"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_wallet_is_bound_to_the_connection_on_which_it_is_shown() {
+    let engine = Engine::start(&[]);
+    let client = engine.client().await;
+    let wallet = Wallet::of(&[7; 32]).expect("a key");
+    let mut honest = Peer::to_workers(&engine).await;
+    let proof = wallet.prove("ant", &honest.channel(LABEL));
+    honest.say(&join_with_wallet("ant", proof)).await;
+    honest.hear(kind::WELCOME).await;
+    assert_eq!(workers(&client).await[0].wallet, Some(wallet.address()));
+    // What was signed there says nothing here, whoever passes it on.
+    let mut between = Peer::to_workers(&engine).await;
+    between.say(&join_with_wallet("ant", proof)).await;
+    let heard = between.hear_the_end().await;
+    assert!(heard.reason.contains("is not of this connection"), "{heard:?}");
+    let mut other = Peer::to_workers(&engine).await;
+    let proof = wallet.prove("ant", &other.channel(LABEL));
+    other.say(&join_with_wallet("bee", proof)).await;
+    let heard = other.hear_the_end().await;
+    assert!(heard.reason.contains("and this worker"), "{heard:?}");
+    assert_eq!(workers(&client).await.len(), 1);
+}

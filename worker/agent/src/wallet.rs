@@ -1,0 +1,213 @@
+//! Keystores of wallets, version 3: a private key under a password, in a JSON file.
+//!
+//! The format: <https://ethereum.org/developers/docs/data-structures-and-encoding/web3-secret-storage>. What is bounded
+//! here is what a file can make this program do: scrypt takes 128·n·r bytes of memory.
+
+use std::fs;
+use std::path::Path;
+
+use aes::Aes128;
+use anyhow::{Context, bail, ensure};
+use ctr::cipher::{KeyIvInit, StreamCipher};
+use data_encoding::HEXLOWER_PERMISSIVE;
+use ring::pbkdf2;
+use serde::Deserialize;
+use sha3::{Digest, Keccak256};
+use wire_wallet::Wallet;
+
+/// Memory that scrypt may take; the wallets of Ethereum's programs take 256 MiB at most.
+const SCRYPT_BYTES_MAX: u64 = 1 << 30;
+
+/// Rounds of PBKDF2; they take a second or so.
+const ROUNDS_MAX: u32 = 10_000_000;
+
+/// Bytes of a keystore; it has some 500.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+struct Keystore {
+    version: u32,
+    #[serde(alias = "Crypto")]
+    crypto: Crypto,
+}
+
+#[derive(Deserialize)]
+struct Crypto {
+    cipher: String,
+    cipherparams: CipherParams,
+    ciphertext: String,
+    #[serde(flatten)]
+    kdf: Kdf,
+    mac: String,
+}
+
+#[derive(Deserialize)]
+struct CipherParams {
+    iv: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kdf", content = "kdfparams", rename_all = "lowercase")]
+enum Kdf {
+    Scrypt {
+        n: u64,
+        r: u32,
+        p: u32,
+        dklen: usize,
+        salt: String,
+    },
+    Pbkdf2 {
+        c: u32,
+        dklen: usize,
+        prf: String,
+        salt: String,
+    },
+}
+
+/// Opens the wallet in this file.
+///
+/// # Errors
+/// The file is no keystore of version 3, takes more than it may, or the password is another.
+pub(crate) fn open(path: &Path, password: &str) -> anyhow::Result<Wallet> {
+    let bytes = fs::metadata(path)?.len();
+    ensure!(bytes <= FILE_BYTES_MAX, "it has {bytes} bytes: is it a keystore?");
+    decrypt(&fs::read(path)?, password)
+}
+
+fn decrypt(json: &[u8], password: &str) -> anyhow::Result<Wallet> {
+    let keystore: Keystore = serde_json::from_slice(json).context("it is no keystore (version 3, JSON)")?;
+    ensure!(
+        keystore.version == 3,
+        "it is a keystore of version {}, not 3",
+        keystore.version
+    );
+    let crypto = keystore.crypto;
+    ensure!(
+        crypto.cipher == "aes-128-ctr",
+        "its cipher is {}, not aes-128-ctr",
+        crypto.cipher
+    );
+    let derived = crypto.kdf.derive(password)?;
+    let mut text = hex(&crypto.ciphertext)?;
+    let mut hasher = Keccak256::new();
+    hasher.update(&derived[16..]);
+    hasher.update(&text);
+    // Who can read the file can try passwords anyway: how long the comparison takes tells nobody anything.
+    ensure!(
+        hasher.finalize().as_slice() == hex(&crypto.mac)?,
+        "the password is wrong"
+    );
+    let iv: [u8; 16] = hex(&crypto.cipherparams.iv)?
+        .try_into()
+        .ok()
+        .context("its iv has not 16 bytes")?;
+    let key: [u8; 16] = derived[..16].try_into().expect("half of 32 bytes");
+    ctr::Ctr128BE::<Aes128>::new(&key.into(), &iv.into()).apply_keystream(&mut text);
+    let key: [u8; 32] = text.try_into().ok().context("its key has not 32 bytes")?;
+    Ok(Wallet::of(&key)?)
+}
+
+impl Kdf {
+    fn derive(&self, password: &str) -> anyhow::Result<[u8; 32]> {
+        let mut derived = [0; 32];
+        match self {
+            Self::Scrypt { n, r, p, dklen, salt } => {
+                ensure!(*dklen == 32, "it derives {dklen} bytes, not 32");
+                let bytes = n.saturating_mul(u64::from(*r)).saturating_mul(128);
+                ensure!(
+                    n.is_power_of_two() && *n > 1 && bytes <= SCRYPT_BYTES_MAX && *p <= 16,
+                    "its scrypt takes n={n}, r={r}, p={p}: too much, or no such thing"
+                );
+                let log_n = u8::try_from(n.trailing_zeros()).expect("at most 63");
+                let params = scrypt::Params::new(log_n, *r, *p)?;
+                scrypt::scrypt(password.as_bytes(), &hex(salt)?, &params, &mut derived)?;
+            }
+            Self::Pbkdf2 { c, dklen, prf, salt } => {
+                ensure!(*dklen == 32, "it derives {dklen} bytes, not 32");
+                if prf != "hmac-sha256" {
+                    bail!("its pseudorandom function is {prf}, not hmac-sha256");
+                }
+                ensure!(*c <= ROUNDS_MAX, "it takes {c} rounds; at most {ROUNDS_MAX}");
+                let rounds = (*c).try_into().context("it takes no rounds")?;
+                let salt = hex(salt)?;
+                pbkdf2::derive(
+                    pbkdf2::PBKDF2_HMAC_SHA256,
+                    rounds,
+                    &salt,
+                    password.as_bytes(),
+                    &mut derived,
+                );
+            }
+        }
+        Ok(derived)
+    }
+}
+
+fn hex(text: &str) -> anyhow::Result<Vec<u8>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    HEXLOWER_PERMISSIVE
+        .decode(digits.as_bytes())
+        .with_context(|| format!("`{text}` is not hexadecimal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The two vectors of the format's description; their password is `testpassword`.
+    const PBKDF2: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
+        "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
+        "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",
+        "salt":"ae3cd4e7013836a3df6bd7241b12db061dbe2c6785853cce422d148a624ce0bd"},
+        "mac":"517ead924a9d0dc3124507e3393d175ce3ff7c1e96529c6c555ce9e51205e9b2"},
+        "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
+
+    #[test]
+    fn a_keystore_opens_by_its_password_and_by_no_other() {
+        let wallet = decrypt(PBKDF2.as_bytes(), "testpassword").expect("the vector of the description");
+        let key = "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d";
+        let key: [u8; 32] = hex(key).expect("digits").try_into().expect("32 bytes");
+        assert_eq!(wallet.address(), Wallet::of(&key).expect("a key").address());
+        let wrong = decrypt(PBKDF2.as_bytes(), "password").expect_err("another password");
+        assert!(wrong.to_string().contains("password is wrong"), "{wrong:#}");
+    }
+
+    #[test]
+    fn what_is_no_keystore_or_takes_too_much_is_refused() {
+        for (from, to) in [
+            ("\"version\":3", "\"version\":1"),
+            ("aes-128-ctr", "aes-128-cbc"),
+            ("hmac-sha256", "hmac-sha1"),
+            ("\"c\":262144", "\"c\":4000000000"),
+            ("\"c\":262144", "\"c\":0"),
+            ("\"dklen\":32", "\"dklen\":16"),
+            ("6087dab2", "zz87dab2"),
+            ("\"kdf\":\"pbkdf2\"", "\"kdf\":\"argon2\""),
+        ] {
+            let changed = PBKDF2.replace(from, to);
+            assert_ne!(changed, PBKDF2, "{from}");
+            assert!(decrypt(changed.as_bytes(), "testpassword").is_err(), "{to}");
+        }
+        let memory = r#"{"n":1048576,"r":64,"p":1,"dklen":32,"salt":"00"}"#;
+        let kdf = format!(r#"{{"kdf":"scrypt","kdfparams":{memory}}}"#);
+        let kdf: Kdf = serde_json::from_str(&kdf).expect("well-formed");
+        assert!(kdf.derive("x").is_err());
+        assert!(decrypt(b"{}", "x").is_err());
+    }
+
+    /// RFC 7914, section 12, the third vector, cut to 32 bytes: scrypt gives a longer key in steps.
+    #[test]
+    fn scrypt_is_that_of_its_description() {
+        let kdf = Kdf::Scrypt {
+            n: 16_384,
+            r: 8,
+            p: 1,
+            dklen: 32,
+            salt: "536f6469756d43686c6f72696465".to_owned(),
+        };
+        let derived = kdf.derive("pleaseletmein").expect("within bounds");
+        let expected =
+            hex("7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2").expect("digits");
+        assert_eq!(derived[..], expected[..]);
+    }
+}
