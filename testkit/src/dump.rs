@@ -80,7 +80,9 @@ pub const QUERIES: [&str; 7] = [
      ' ', HEX(template), ' ', opened_us, ' ', COALESCE(CAST(closed_us AS CHAR), 'NULL'), ' ', forgotten) \
      FROM pool_batches ORDER BY batch_id",
     "SELECT CONCAT(worker_id, ' ', uid, ' ', name, ' ', version, ' ', os, ' ', arch, ' ', cores, ' ', memory_bytes, \
-     ' ', slots, ' ', state, ' ', cordoned, ' ', reason, ' ', joined_us, ' ', changed_us, ' ', forgotten) \
+     ' ', slots, ' ', state, ' ', cordoned, ' ', reason, ' ', joined_us, ' ', changed_us, ' ', approval, ' ', \
+     COALESCE(CAST(certificate_serial AS CHAR), 'NULL'), ' ', COALESCE(CAST(certificate_until_us AS CHAR), 'NULL'), \
+     ' ', COALESCE(wallet, 'NULL'), ' ', forgotten) \
      FROM pool_workers ORDER BY worker_id",
     "SELECT CONCAT(user_id, ' ', name, ' ', weight) FROM pool_users ORDER BY user_id",
     "SELECT CONCAT(epoch, ' ', started_us, ' ', version) FROM pool_epochs ORDER BY epoch",

@@ -92,6 +92,10 @@ CREATE TABLE pool_workers (
     reason SMALLINT NOT NULL,
     joined_us BIGINT NOT NULL,
     changed_us BIGINT NOT NULL,
+    approval VARCHAR(16) NOT NULL DEFAULT 'approved',
+    certificate_serial BIGINT,
+    certificate_until_us BIGINT,
+    wallet VARCHAR(42),
     forgotten SMALLINT NOT NULL DEFAULT 0
 );
 

@@ -7,7 +7,7 @@
 
 use wire_protocol::ids::{BagId, Lsn, WorkId};
 use wire_protocol::outcome::Reason;
-use wire_protocol::record::{TenantAdded, WorkerChanged, WorkerJoined};
+use wire_protocol::record::{TenantAdded, WorkerChanged, WorkerEnrolled, WorkerJoined, WorkerStanding};
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
 
@@ -61,6 +61,10 @@ pub struct Base {
 pub struct KnownWorker {
     /// Who it is; the time says nothing.
     pub joined: WorkerJoined,
+    /// Whether it may work, and its wallet; the time says nothing. `None`: it may, and has none.
+    pub standing: Option<WorkerStanding>,
+    /// Its certificate, if it has one; the time says nothing.
+    pub enrolled: Option<WorkerEnrolled>,
     /// An operator put a cordon on it.
     pub cordoned: bool,
     /// It was drained.
@@ -80,6 +84,13 @@ impl Base {
                 at: unknown,
                 ..known.joined
             })));
+            let enrolled = known.enrolled.map(|enrolled| WorkerEnrolled {
+                at: unknown,
+                ..enrolled
+            });
+            bookkeeping.extend(enrolled.map(Bookkeeping::WorkerEnrolled));
+            let standing = known.standing.map(|said| WorkerStanding { at: unknown, ..said });
+            bookkeeping.extend(standing.map(Bookkeeping::WorkerStanding));
             let mut becomes = |state, reason, cordons| {
                 let changed = WorkerChanged {
                     worker,

@@ -3,7 +3,9 @@
 use crate::beginning::Beginning;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
-use wire_protocol::record::{BagOpened, EpochStarted, TenantAdded, WorkerChanged, WorkerJoined};
+use wire_protocol::record::{
+    BagOpened, EpochStarted, TenantAdded, WorkerChanged, WorkerEnrolled, WorkerJoined, WorkerStanding,
+};
 use wire_protocol::template::Priority;
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkState;
@@ -76,6 +78,10 @@ pub enum Bookkeeping {
         /// `Some`: an operator put a cordon on it, or took it off.
         cordons: Option<bool>,
     },
+    /// A worker got a certificate.
+    WorkerEnrolled(WorkerEnrolled),
+    /// Whether a worker may work, and whose wallet it has shown.
+    WorkerStanding(WorkerStanding),
     /// The engine forgot a worker. Its row stays.
     WorkerForgotten(WorkerId),
 }

@@ -177,11 +177,10 @@ impl Coalescer {
                     self.on_bag_closed(bag, ended.at);
                 }
             }
-            // Who may join is the engine's alone to know: no table has tokens, certificates or approvals.
-            Record::TokenCreated(_)
-            | Record::TokenRevoked(_)
-            | Record::WorkerEnrolled(_)
-            | Record::WorkerStanding(_) => {}
+            Record::WorkerEnrolled(enrolled) => self.bookkeeping.push(Bookkeeping::WorkerEnrolled(enrolled)),
+            Record::WorkerStanding(said) => self.bookkeeping.push(Bookkeeping::WorkerStanding(said)),
+            // By whom workers may be enrolled is the engine's alone to know.
+            Record::TokenCreated(_) | Record::TokenRevoked(_) => {}
             Record::Revived(revived) => self.on_run(RunChange {
                 lsn,
                 at: revived.at,

@@ -4,6 +4,8 @@
 //! a journal that begins late everything comes of each bag that it opens; tenants and workers of before come from a
 //! snapshot.
 
+use std::collections::BTreeMap;
+
 use engine_core::Image;
 use engine_journal::{JournalError, OsStorage};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +13,7 @@ use sidecars_tables::{Base, Beginning, Coalescer, Database, KnownWorker};
 use tokio::runtime::Runtime;
 use wire_protocol::feed::FeedRecord;
 use wire_protocol::ids::{Lsn, TenantId};
-use wire_protocol::record::{TenantAdded, WorkerJoined};
+use wire_protocol::record::{TenantAdded, WorkerEnrolled, WorkerJoined, WorkerStanding};
 use wire_protocol::units::Instant;
 
 use super::Place;
@@ -150,7 +152,29 @@ fn base(image: Image<'_>) -> Base {
         name: tenant.name,
         weight: tenant.weight,
     });
+    let standings: BTreeMap<_, _> = image
+        .standings
+        .iter()
+        .map(|standing| (standing.worker, standing))
+        .collect();
     let workers = image.workers.into_iter().map(|worker| KnownWorker {
+        standing: standings.get(&worker.worker).map(|known| WorkerStanding {
+            worker: known.worker,
+            approval: known.approval,
+            wallet: known.wallet,
+            at: Instant(0),
+        }),
+        enrolled: standings.get(&worker.worker).and_then(|known| {
+            let (serial, key, not_after, token) = known.certificate?;
+            Some(WorkerEnrolled {
+                worker: known.worker,
+                token: Some(token),
+                serial,
+                key,
+                not_after,
+                at: Instant(0),
+            })
+        }),
         cordoned: worker.cordoned,
         gone: worker.gone,
         joined: WorkerJoined {

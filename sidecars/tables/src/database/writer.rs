@@ -376,6 +376,29 @@ async fn keep_book(session: &mut Session, change: &Bookkeeping) -> Result<(), sq
             "UPDATE pool_workers SET state = CASE WHEN ? = 'cordoned' AND state IN ('lost', 'gone') THEN state ELSE ? END, \
              cordoned = COALESCE(?, cordoned), reason = ?, changed_us = ? WHERE worker_id = ?"
         }
+        Bookkeeping::WorkerEnrolled(enrolled) => {
+            to.int(int(enrolled.serial));
+            to.int(micros(enrolled.not_after));
+            to.int(enrolled.worker.0.into());
+            "UPDATE pool_workers SET certificate_serial = ?, certificate_until_us = ? WHERE worker_id = ?"
+        }
+        // Whoever waits is cordoned, and whoever is revoked has no certificate any more.
+        Bookkeeping::WorkerStanding(said) => {
+            let approval = said.approval.to_string();
+            let wallet = said.wallet.map(|wallet| wallet.to_string());
+            to.text(&approval);
+            to.text_or_null(wallet.as_deref());
+            for _ in 0..3 {
+                to.text(&approval);
+            }
+            to.int(micros(said.at));
+            to.int(said.worker.0.into());
+            "UPDATE pool_workers SET approval = ?, wallet = ?, \
+             certificate_serial = CASE WHEN ? = 'revoked' THEN NULL ELSE certificate_serial END, \
+             certificate_until_us = CASE WHEN ? = 'revoked' THEN NULL ELSE certificate_until_us END, \
+             state = CASE WHEN ? = 'waiting' AND state = 'ready' THEN 'cordoned' ELSE state END, changed_us = ? \
+             WHERE worker_id = ?"
+        }
         Bookkeeping::WorkerForgotten(worker) => {
             to.int(worker.0.into());
             "UPDATE pool_workers SET forgotten = 1 WHERE worker_id = ?"
@@ -402,7 +425,7 @@ async fn know_app(session: &mut Session, opened: &BagOpened) -> Result<(), sqlx:
     session.execute(fixed(text), arguments).await.map(drop)
 }
 
-/// A worker that joins may be known already. A cordon outlasts the links of its worker.
+/// A worker that joins may be known already. A cordon outlasts the links of its worker, and so does waiting for approval.
 async fn join(session: &mut Session, arguments: Arguments, worker: WorkerId) -> Result<(), sqlx::Error> {
     let mut id = session.arguments();
     id.int(worker.0.into());
@@ -418,7 +441,7 @@ async fn join(session: &mut Session, arguments: Arguments, worker: WorkerId) -> 
     } else {
         "UPDATE pool_workers SET uid = ?, name = ?, version = ?, os = ?, arch = ?, cores = ?, memory_bytes = ?, slots = ?, \
          joined_us = ?, changed_us = ?, reason = 0, forgotten = 0, \
-         state = CASE WHEN cordoned = 1 THEN 'cordoned' ELSE 'ready' END WHERE worker_id = ?"
+         state = CASE WHEN cordoned = 1 OR approval = 'waiting' THEN 'cordoned' ELSE 'ready' END WHERE worker_id = ?"
     };
     session.execute(fixed(text), arguments).await.map(drop)
 }

@@ -167,6 +167,8 @@ async fn begun_late(target: &Target, records: &[(u8, Vec<u8>)], gone: usize) -> 
             offer: Offer::default(),
             at: Instant(7),
         },
+        standing: None,
+        enrolled: None,
         cordoned: false,
         gone: false,
     };

@@ -1,9 +1,12 @@
 //! What a batch does, and what it leaves when it cannot be written.
 
 use wire_protocol::codec;
-use wire_protocol::ids::{Epoch, Shard, WorkerId};
+use wire_protocol::ids::{Epoch, Shard, TokenId, WorkerId};
+use wire_protocol::joining::{Address, Approval};
 use wire_protocol::outcome::Reason;
-use wire_protocol::record::{EpochStarted, WorkerChanged, WorkerJoined, kind};
+use wire_protocol::record::{
+    EpochStarted, WorkerChanged, WorkerEnrolled, WorkerJoined, WorkerStanding, kind,
+};
 use wire_protocol::template::Offer;
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
@@ -143,6 +146,96 @@ fn a_cordon_outlasts_links_and_engines_as_it_does_in_the_engine() {
             }
             let names = texts(&mut database, "SELECT name FROM pool_workers").await;
             assert_eq!(names, ["ant's \u{1f980}"], "in {}", target);
+        });
+    }
+}
+
+#[test]
+fn a_row_of_a_worker_says_by_what_it_is_known() {
+    let (worker, at) = (WorkerId(1), Instant(9_000));
+    let wallet = Address([0xab; 20]);
+    let joined = || {
+        let joined = WorkerJoined {
+            worker,
+            uid: "ant".to_owned(),
+            name: "ant".to_owned(),
+            version: "1".to_owned(),
+            offer: Offer::default(),
+            at,
+        };
+        (kind::WORKER_JOINED, control(&joined))
+    };
+    let standing = |approval, wallet| {
+        let standing = WorkerStanding {
+            worker,
+            approval,
+            wallet,
+            at,
+        };
+        (kind::WORKER_STANDING, control(&standing))
+    };
+    let enrolled = || {
+        let enrolled = WorkerEnrolled {
+            worker,
+            token: Some(TokenId(1)),
+            serial: 7,
+            key: [1; 32],
+            not_after: Instant(5_000_000_000),
+            at,
+        };
+        (kind::WORKER_ENROLLED, control(&enrolled))
+    };
+    let approved = || {
+        let changed = WorkerChanged {
+            worker,
+            state: WorkerState::Ready,
+            reason: Reason::ByOperator,
+            at,
+        };
+        (kind::WORKER_CHANGED, control(&changed))
+    };
+    let shown = format!("{wallet}");
+    let told = [
+        (joined(), "ready approved - - -".to_owned()),
+        (
+            standing(Approval::Waiting, None),
+            "cordoned waiting - - -".to_owned(),
+        ),
+        (enrolled(), "cordoned waiting 7 5000000 -".to_owned()),
+        (joined(), "cordoned waiting 7 5000000 -".to_owned()),
+        (
+            standing(Approval::Approved, Some(wallet)),
+            format!("cordoned approved 7 5000000 {shown}"),
+        ),
+        (approved(), format!("ready approved 7 5000000 {shown}")),
+        (
+            standing(Approval::Revoked, Some(wallet)),
+            format!("ready revoked - - {shown}"),
+        ),
+    ];
+    for target in &Databases::start().fresh() {
+        runtime().block_on(async {
+            let mut database = open(target).await;
+            let mut coalescer = Coalescer::new(Lsn(0), []);
+            for (index, (record, wanted)) in told.iter().enumerate() {
+                coalescer
+                    .take(&feed_record(index, record))
+                    .expect("the engine wrote it");
+                database.apply(&coalescer.batch()).await.expect("it follows");
+                let found = texts(
+                    &mut database,
+                    "SELECT CONCAT(state, ' ', approval, ' ', COALESCE(CAST(certificate_serial AS CHAR), '-'), ' ', \
+                     COALESCE(CAST(certificate_until_us AS CHAR), '-'), ' ', COALESCE(wallet, '-')) FROM pool_workers",
+                )
+                .await;
+                assert_eq!(
+                    found,
+                    std::slice::from_ref(wanted),
+                    "after record {} in {}",
+                    index + 1,
+                    target
+                );
+            }
         });
     }
 }
