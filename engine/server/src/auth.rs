@@ -17,16 +17,17 @@ pub(crate) enum Role {
 }
 
 pub(crate) struct Auth {
-    worker: Credential,
+    /// `None`: no worker comes in by a password.
+    worker: Option<Credential>,
     admin: Credential,
     guesses: Guesses,
 }
 
 impl Auth {
-    pub(crate) fn new(worker: &Account, admin: &Account) -> Self {
+    pub(crate) fn new(worker: Option<&Account>, admin: &Account) -> Self {
         let credential = |account: &Account| Credential::new(&account.login, &account.password);
         Self {
-            worker: credential(worker),
+            worker: worker.map(credential),
             admin: credential(admin),
             guesses: Guesses::default(),
         }
@@ -45,17 +46,24 @@ impl Auth {
             return Err(too_many(wait));
         }
         let credential = match role {
-            Role::Worker => &self.worker,
-            Role::Operator => &self.admin,
+            Role::Worker => self.worker.as_ref(),
+            Role::Operator => Some(&self.admin),
         };
-        if credential.is(login, password) {
+        if credential.is_some_and(|credential| credential.is(login, password)) {
             self.guesses.right(from);
             return Ok(());
         }
         self.guesses.wrong(now, from);
         Err(Refused {
             code: RefusedCode::Credentials,
-            reason: "wrong login or password".to_owned(),
+            reason: match credential {
+                Some(_) => "wrong login or password",
+                None => {
+                    "this pool takes no passwords from workers: ask an operator for an enrolment token (`pool worker \
+                     token create`)"
+                }
+            }
+            .to_owned(),
             retry_after: Millis(0),
         })
     }
@@ -99,7 +107,7 @@ mod tests {
             login: login.to_owned(),
             password: password.to_owned(),
         };
-        Auth::new(&account("vworker", "secret"), &account("admin", "other"))
+        Auth::new(Some(&account("vworker", "secret")), &account("admin", "other"))
     }
 
     #[test]
@@ -124,6 +132,22 @@ mod tests {
                 .expect_err("not a worker's");
             assert_eq!(refused.code, RefusedCode::Credentials);
         }
+    }
+
+    #[test]
+    fn a_pool_without_a_password_for_workers_takes_none() {
+        let admin = Account {
+            login: "admin".to_owned(),
+            password: "other".to_owned(),
+        };
+        let mut auth = Auth::new(None, &admin);
+        for password in ["", "other"] {
+            let refused = auth
+                .check(Instant(0), HERE, Role::Worker, "vworker", password)
+                .expect_err("there is no password");
+            assert!(refused.reason.contains("pool worker token create"), "{refused:?}");
+        }
+        assert!(auth.check_token(Instant(0), HERE, true).is_ok());
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub struct Options {
     /// Login of workers
     #[arg(long, env = "WORKERLOGIN", default_value = "vworker", value_name = "NAME")]
     worker_login: String,
-    /// Password of workers; better in a file
+    /// Password of workers; better in a file. Without one they come in by enrolment tokens alone (`pool worker token
+    /// create`)
     #[arg(long, env = "WORKERPASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     worker_password: Option<String>,
     /// File with the password of workers
@@ -220,7 +221,8 @@ pub struct Config {
     pub(crate) listen_health: SocketAddr,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) admin: Account,
-    pub(crate) worker: Account,
+    /// `None`: workers come in by enrolment tokens alone.
+    pub(crate) worker: Option<Account>,
     pub(crate) files_url: Option<String>,
     pub(crate) grant_key: PathBuf,
     pub(crate) scheduler: engine_core::Config,
@@ -262,14 +264,16 @@ impl Options {
             found.map_err(|problem| problems.push(problem)).ok()
         };
         let admin = secret("ADMINPASSWORD", self.admin_password, self.admin_password_file);
-        let worker = secret("WORKERPASSWORD", self.worker_password, self.worker_password_file);
+        let has_worker = self.worker_password.is_some() || self.worker_password_file.is_some();
+        let worker =
+            has_worker.then(|| secret("WORKERPASSWORD", self.worker_password, self.worker_password_file));
         if self.listen_workers.len() > usize::from(u8::MAX) - 1 {
             problems.push(format!(
                 "POOL_LISTEN_WORKERS names {} addresses; at most 254",
                 self.listen_workers.len()
             ));
         }
-        let (Some(admin), Some(worker), true) = (admin, worker, problems.is_empty()) else {
+        let (Some(admin), true) = (admin, problems.is_empty()) else {
             return Err(problems);
         };
         let lease_timeout = Millis(self.lease_timeout_ms);
@@ -310,10 +314,10 @@ impl Options {
                 login: self.admin_login,
                 password: admin,
             },
-            worker: Account {
+            worker: worker.flatten().map(|password| Account {
                 login: self.worker_login,
-                password: worker,
-            },
+                password,
+            }),
             scheduler,
             segment_bytes: self.segment_mib * 1024 * 1024,
             links_per_address_max: self.links_per_address_max as usize,
@@ -349,9 +353,17 @@ mod tests {
     #[test]
     fn all_missing_secrets_are_named_at_once() {
         let problems = parse(&[]).expect_err("no secret is given");
-        assert_eq!(problems.len(), 2);
+        assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("ADMINPASSWORD_FILE"), "{problems:?}");
-        assert!(problems[1].contains("WORKERPASSWORD_FILE"), "{problems:?}");
+        let problems = parse(&["--worker-password", ""]).expect_err("an empty one is a mistake");
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].contains("WORKERPASSWORD is empty"), "{problems:?}");
+    }
+
+    #[test]
+    fn workers_need_no_password_where_they_enrol() {
+        let config = parse(&["--admin-password", "a"]).expect("that is enough");
+        assert!(config.worker.is_none());
     }
 
     #[test]

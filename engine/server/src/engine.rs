@@ -202,7 +202,12 @@ impl Engine {
             publisher,
         };
         let clock = Clock::start(core.clock_floor());
-        let auth = Auth::new(&config.worker, &config.admin);
+        let auth = Auth::new(config.worker.as_ref(), &config.admin);
+        if config.worker.is_none() {
+            tracing::info!(
+                "WORKERPASSWORD is not set: workers come in by enrolment tokens and certificates alone"
+            );
+        }
         let grants = Grants::new(config.files_url.as_deref(), &config.grant_key)?;
         if config.durability == Durability::Memory {
             tracing::warn!(

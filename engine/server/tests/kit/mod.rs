@@ -41,6 +41,8 @@ pub(crate) struct Ready {
 /// An engine's process and its folder. Dropped, it is killed.
 pub(crate) struct Engine {
     folder: tempfile::TempDir,
+    /// Whether workers may come in by a password.
+    has_worker_password: bool,
     options: Vec<String>,
     ready: Option<Ready>,
     child: Option<Child>,
@@ -54,11 +56,20 @@ impl Engine {
         engine
     }
 
+    /// The same, into which workers come by tokens and certificates alone.
+    pub(crate) fn without_worker_password(options: &[&str]) -> Self {
+        let mut engine = Self::prepare(options);
+        engine.has_worker_password = false;
+        engine.start_again();
+        engine
+    }
+
     /// The same, not started yet.
     pub(crate) fn prepare(options: &[&str]) -> Self {
         let small = ["--segment-mib", "2", "--snapshot-mib", "1"];
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
+            has_worker_password: true,
             options: small
                 .iter()
                 .chain(options)
@@ -107,8 +118,10 @@ impl Engine {
             .args(["--listen-clients", &address(|ready| ready.clients)])
             .args(["--listen-health", &address(|ready| ready.health)])
             .args(&self.options)
-            .env("ADMINPASSWORD", ADMIN_PASSWORD)
-            .env("WORKERPASSWORD", WORKER_PASSWORD);
+            .env("ADMINPASSWORD", ADMIN_PASSWORD);
+        if self.has_worker_password {
+            command.env("WORKERPASSWORD", WORKER_PASSWORD);
+        }
         command
     }
 

@@ -53,6 +53,13 @@ impl Worker {
         })
     }
 
+    /// What `pool-worker doctor` finds in the folder of the worker of this name, which has no password.
+    pub(crate) fn doctor(engine: &Engine, name: &str) -> String {
+        let mut command = Self::command(engine, name);
+        let output = command.arg("doctor").output().expect("a worker can be started");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
     fn with(engine: &Engine, name: &str, options: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let log = engine.folder().join(format!("{name}.log"));
         let file = File::options()
@@ -60,6 +67,18 @@ impl Worker {
             .append(true)
             .open(&log)
             .expect("a log file");
+        let mut command = Self::command(engine, name);
+        command.args(["--name", name]).stdin(Stdio::null()).stderr(file);
+        let child = options(&mut command).spawn().expect("a worker can be started");
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
+    }
+
+    /// The program, in the folder of this name.
+    fn command(engine: &Engine, name: &str) -> Command {
         let mut command = Command::new(program());
         command
             .env_clear()
@@ -70,16 +89,8 @@ impl Worker {
             .env("WORKERUID", name)
             .env("POOL_WORKER_FOLDER", engine.folder().join(name))
             // Works of tests leave marks there.
-            .env("POOL_PROCESS_WRITE", engine.folder())
-            .args(["--name", name])
-            .stdin(Stdio::null())
-            .stderr(file);
-        let child = options(&mut command).spawn().expect("a worker can be started");
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+            .env("POOL_PROCESS_WRITE", engine.folder());
+        command
     }
 
     /// kill -9.

@@ -1,8 +1,9 @@
 //! Workers that enrol by a token, and then prove by a certificate who they are.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use client::protocol::ids::WorkerId;
 use client::protocol::joining::{Approval, NewToken, TokenState, TokenView};
@@ -178,6 +179,92 @@ async fn a_certificate_is_renewed_before_it_ends() {
             .any(|view| view.certificate.is_some_and(|it| it.serial > 1))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_that_was_away_for_longer_than_its_certificate_lasts_enrols_anew() {
+    let engine = Engine::without_worker_password(&["--certificate-lifetime", "10s"]);
+    let client = engine.client().await;
+    token(&client, "pool-enrol-one", 1).await;
+    let mut worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until("it has a certificate", async || has_certificate(&engine, "ant")).await;
+    until_ready(&client, 1).await;
+    let certificate = workers(&client).await[0].certificate.expect("it has one");
+    let found = Worker::doctor(&engine, "ant");
+    assert!(
+        found.contains("certificate") && !found.contains("expired"),
+        "{found}"
+    );
+    worker.kill();
+    until("its certificate has ended", async || {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        since_1970 > Duration::from_nanos(certificate.not_after.0) + Duration::from_secs(1)
+    })
+    .await;
+    let found = Worker::doctor(&engine, "ant");
+    assert!(found.contains("the certificate has expired"), "{found}");
+    assert!(found.contains("pool worker token create"), "{found}");
+    let mut late = Worker::without_password(&engine, "ant", None);
+    assert_eq!(late.wait().code(), Some(3));
+    let said = late.said();
+    assert!(said.contains("pool worker token create"), "{said}");
+    token(&client, "pool-enrol-two", 1).await;
+    let _anew = Worker::without_password(&engine, "ant", Some("pool-enrol-two"));
+    until("it has another certificate", async || {
+        let views = workers(&client).await;
+        views[0].state == WorkerState::Ready
+            && views[0]
+                .certificate
+                .is_some_and(|it| it.serial > certificate.serial)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_pool_without_a_password_for_workers_refuses_all_of_them() {
+    let engine = Engine::without_worker_password(&[]);
+    let mut worker = Worker::start(&engine, "ant", 1, "/bin/sh");
+    assert_eq!(worker.wait().code(), Some(REFUSED));
+    let said = worker.said();
+    assert!(
+        said.contains("this pool takes no passwords from workers"),
+        "{said}"
+    );
+}
+
+/// The vector of the format's description: <https://ethereum.org/developers/docs/data-structures-and-encoding/web3-secret-storage>.
+const KEYSTORE: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
+    "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
+    "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",
+    "salt":"ae3cd4e7013836a3df6bd7241b12db061dbe2c6785853cce422d148a624ce0bd"},
+    "mac":"517ead924a9d0dc3124507e3393d175ce3ff7c1e96529c6c555ce9e51205e9b2"},
+    "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_shows_the_wallet_of_its_keystore_and_a_restarted_engine_knows_it() {
+    let mut engine = Engine::start(&[]);
+    let keystore = engine.folder().join("wallet.json");
+    fs::write(&keystore, KEYSTORE).expect("own folder");
+    let wallet = |password: &str| {
+        let variables: [(&str, &OsStr); 2] = [
+            ("WALLETPATH", keystore.as_os_str()),
+            ("WALLETPASSWORD", password.as_ref()),
+        ];
+        Worker::start_with(&engine, "ant", 1, "/bin/sh", &variables)
+    };
+    let mut wrong = wallet("password");
+    assert_eq!(wrong.wait().code(), Some(3));
+    let said = wrong.said();
+    assert!(said.contains("password is wrong"), "{said}");
+    let _worker = wallet("testpassword");
+    let client = engine.client().await;
+    until_ready(&client, 1).await;
+    let shown = workers(&client).await[0].wallet.expect("it has one");
+    assert_eq!(shown.to_string(), "0x008aeeda4d805471df9b2a5b0f38a0c3bcba786b");
+    engine.kill();
+    engine.start_again();
+    let client = engine.client().await;
+    assert_eq!(workers(&client).await[0].wallet, Some(shown));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

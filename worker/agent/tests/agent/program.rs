@@ -261,6 +261,7 @@ fn the_doctor_says_what_is_wrong_and_joins_nothing() {
         let mut command = worker(&engine, folder.path());
         command
             .env("POOL_DOCKER_ALLOW", "box")
+            .env("WALLETPASSWORD", "hunter2")
             .env("POOL_DOCKER_SOCKET", docker.socket());
         change(&mut command);
         let Output { status, stdout, .. } = command.args(["doctor", "--json"]).output().expect("it starts");
@@ -288,8 +289,22 @@ fn the_doctor_says_what_is_wrong_and_joins_nothing() {
         .ca_file()
         .expect("it was made here")
         .to_owned();
+    let no_keystore = folder.path().join("wallet.json");
+    fs::write(&no_keystore, "{}").expect("own folder");
     for (name, value, wanted, says) in [
         ("WORKERPASSWORD", "", "login", "no password is given"),
+        (
+            "WALLETPATH",
+            "/nowhere/wallet.json",
+            "wallet",
+            "/nowhere/wallet.json",
+        ),
+        (
+            "WALLETPATH",
+            no_keystore.to_str().expect("UTF-8"),
+            "wallet",
+            "wallet.json",
+        ),
         (
             "POOL_CA",
             other.to_str().expect("UTF-8"),
