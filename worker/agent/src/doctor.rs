@@ -246,7 +246,7 @@ fn clock() -> Finding {
 /// It answers, and is the one that is believed.
 async fn engine(address: &str, name: &str, trust: Trust) -> Finding {
     let reached = tokio::time::timeout(ANSWER_WITHIN, async {
-        let connector = crate::connector(trust).map_err(|error| chain(&error))?;
+        let connector = crate::quic(trust).map_err(|error| chain(&error))?;
         let addresses = tokio::net::lookup_host(address)
             .await
             .map_err(|error| format!("{address} cannot be looked up: {error}"))?;

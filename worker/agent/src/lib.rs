@@ -13,7 +13,9 @@
 //!                                   └─► watch     disks: images that go, and why no work is taken
 //! ```
 //!
-//! Everything runs on one thread, and nothing on it blocks: a worker that is busy still answers the engine.
+//! The shell and all executors run on one thread. The link has another, so that whatever keeps the first one busy, the
+//! engine hears that the worker lives; works come after both, because they run with a lower priority
+//! ([`executor::WORK_NICE`], [`executor::WORK_CPU_SHARES`]).
 //! Deliberately absent: the chain.
 
 mod config;
@@ -45,7 +47,8 @@ use worker_core::Agent;
 pub use crate::disk::Marks;
 pub use crate::identity::Identity;
 pub use crate::watch::DiskWatch;
-pub use wire_link::{Connector, Fingerprint, Trust};
+pub use crate::wire::Connector;
+pub use wire_link::{Fingerprint, Trust};
 pub use wire_wallet::Wallet;
 pub use worker_core::{Exit, Settings};
 
@@ -61,8 +64,8 @@ pub struct AgentConfig {
     pub engine: String,
     /// The name that the engine's certificate must have.
     pub server_name: String,
-    /// What makes links, see [`connector`]. Agents of one process may share one, and with it a UDP socket. An agent with
-    /// a certificate has one of its own: see [`Certified`].
+    /// What makes links, see [`connector`]. Agents of one process may share one, and with it a UDP socket and a thread. An
+    /// agent with a certificate has one of its own: see [`Certified`].
     pub connector: Arc<Connector>,
     /// What proves who it is instead of a password, and whom to believe. Default `None`: the password does.
     pub certified: Option<Certified>,
@@ -94,10 +97,10 @@ impl Certified {
     ///
     /// # Errors
     /// [`ConfigError`]: the CA file or the TLS settings.
-    pub(crate) fn connector(&self) -> Result<Arc<Connector>, ConfigError> {
+    pub(crate) fn quic(&self) -> Result<wire_link::Connector, ConfigError> {
         let mut config = ClientConfig::new(self.trust.clone(), ALPN);
         config.identity = self.identity.shown();
-        Ok(Arc::new(Connector::new(config)?))
+        wire_link::Connector::new(config)
     }
 }
 
@@ -110,17 +113,25 @@ pub enum AgentError {
     /// The key of the worker is of no use.
     #[error("this worker cannot prove who it is")]
     Identity(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system gives the links no thread.
+    #[error("the links to the engine have no thread")]
+    Thread(#[from] std::io::Error),
     /// A name, a list or a number of the settings is out of range.
     #[error("the engine would not accept what this worker says of itself")]
     Settings(#[from] DecodeError),
 }
 
-/// What makes links to an engine that `trust` believes.
+/// What makes links to an engine that `trust` believes, with the thread that they live on.
 ///
 /// # Errors
-/// [`AgentError::Link`]: the CA file or the TLS settings.
+/// [`AgentError::Link`]: the CA file or the TLS settings. [`AgentError::Thread`]: the system has none to give.
 pub fn connector(trust: Trust) -> Result<Arc<Connector>, AgentError> {
-    Ok(Arc::new(Connector::new(ClientConfig::new(trust, ALPN))?))
+    Ok(Arc::new(Connector::new(quic(trust)?)?))
+}
+
+/// The same without a thread.
+fn quic(trust: Trust) -> Result<wire_link::Connector, AgentError> {
+    Ok(wire_link::Connector::new(ClientConfig::new(trust, ALPN))?)
 }
 
 /// Runs a worker until it leaves. When `shutdown` is ready, it drains: it takes no further work, finishes what
@@ -149,7 +160,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     if let Some(certified) = &certified {
         let identity = certified.identity.settings();
         settings.identity = Some(identity.map_err(|error| AgentError::Identity(error.into()))?);
-        connector = certified.connector()?;
+        connector = Arc::new(connector.with(certified.quic()?));
     }
     for executor in &executors {
         settings.offer.executors.push(executor.name().to_owned());

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior};
-use wire_link::Connector;
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
@@ -24,7 +23,7 @@ use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Resumable}
 use crate::files::Clerk;
 use crate::status::{Board, WRITE_EVERY, Work, now_ms, phase_name};
 use crate::watch::{DiskWatch, Seen};
-use crate::wire::{Turn, Wire, chain};
+use crate::wire::{Connector, Turn, Wire, chain};
 
 pub(crate) struct Shell {
     agent: Agent,
@@ -174,6 +173,7 @@ impl Shell {
             if let Some(exit) = self.perform() {
                 break exit;
             }
+            self.wire.is_turning();
             let deadline = self.agent.next_deadline().map(|due| self.clock.to_tokio(due));
             let Self {
                 agent,
@@ -194,7 +194,7 @@ impl Shell {
                 token = asked(clerk) => self.handle(Event::GrantAsked(token)),
                 seen = next_seen(seen) => self.on_seen(seen),
                 _ = write.tick(), if board.is_some() => self.tell(),
-                () = until(deadline) => self.handle(Event::Tick),
+                () = until(deadline) => self.on_deadline(),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
                     self.handle(Event::Drain);
@@ -255,14 +255,34 @@ impl Shell {
     fn on_turn(&mut self, turn: &Turn) {
         match turn {
             Turn::Frames => {}
-            Turn::Connected => {
-                let channel = self.wire.keying_material(wire_wallet::LABEL);
-                let wallet = self.wallet.as_ref().zip(channel);
-                let wallet = wallet.map(|(wallet, channel)| wallet.prove(&self.uid, &channel));
+            Turn::Connected { channel } => {
+                let wallet = self.wallet.as_ref();
+                let wallet = wallet.map(|wallet| wallet.prove(&self.uid, channel));
                 self.handle(Event::Connected { wallet });
             }
             Turn::Lost(reason) => self.handle(Event::Disconnected { reason }),
         }
+    }
+
+    /// What has arrived meanwhile comes first: to a shell that was busy, an engine that has spoken all the time is not
+    /// silent.
+    fn on_deadline(&mut self) {
+        loop {
+            let Self {
+                agent,
+                effects,
+                clock,
+                wire,
+                ..
+            } = self;
+            let on_frame =
+                |kind, payload: &[u8]| agent.handle(clock.now(), Event::Frame { kind, payload }, effects);
+            match wire.try_turn(on_frame) {
+                Some(turn) => self.on_turn(&turn),
+                None => break,
+            }
+        }
+        self.handle(Event::Tick);
     }
 
     fn on_ended(&mut self, ended: Result<(task::Id, Ended), JoinError>) {
@@ -301,8 +321,7 @@ impl Shell {
             match effect {
                 Effect::Send(frames) => self.wire.send(frames),
                 Effect::Connect => {
-                    let connector = Arc::clone(&self.connector);
-                    self.wire = Wire::connect(connector, self.engine.clone(), self.server_name.clone());
+                    self.wire = Wire::connect(&self.connector, self.engine.clone(), self.server_name.clone());
                 }
                 Effect::Disconnect { reason } => self.wire.close(&reason.to_string()),
                 Effect::Start { token, template, row } => self.start(token, template, row),
@@ -313,6 +332,9 @@ impl Shell {
                     }
                 }
                 Effect::Note(note) => {
+                    if let (Note::Joined { .. }, Some(every)) = (&note, self.agent.heartbeat()) {
+                        self.wire.beat(every.to_duration());
+                    }
                     log(&note);
                     if let Some(board) = &mut self.board {
                         board.note(&note);
@@ -361,8 +383,8 @@ impl Shell {
                 "the certificate cannot be kept: after a restart this worker enrols anew"
             );
         }
-        match certified.connector() {
-            Ok(connector) => self.connector = connector,
+        match certified.quic() {
+            Ok(quic) => self.connector = Arc::new(self.connector.with(quic)),
             Err(error) => tracing::error!(error = chain(&error), "the certificate cannot be shown"),
         }
     }

@@ -1,14 +1,31 @@
 //! The link as the shell's loop sees it: closed, being made, or open; one thing to wait for in each case.
+//!
+//! ```text
+//!   the shell's thread                             the links' thread
+//!   ───────────────────                            ────────────────────────────────────────────────
+//!   Wire::turn ◄── Arrived (bounded channel) ◄──── read: frames of the engine, as they come
+//!   Wire::send ──► Outgoing (one buffer) ────────► write: what is queued, and a ping where nothing is
+//! ```
+//!
+//! QUIC lives on a thread of its own ([`Connector`]): what keeps the shell's thread from its loop (an archive, a slow
+//! disk, a flood of output) delays neither acknowledgements nor signs of life. So the engine, which counts both, does not
+//! take a busy worker for a dead one. The signs end when the shell has stood still for [`STUCK_AFTER`]: a worker that
+//! will never report anything should not keep its leases.
 
 use std::error::Error;
-use std::future::{Future, poll_fn};
-use std::mem;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::Poll;
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wire_link::{Connector, Control, Link, LinkError, Receiver, Sender, code};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, timeout};
+use wire_link::{Control, Link, LinkError, Receiver, Sender, code};
+use wire_protocol::frame;
+use wire_protocol::worker_link::{kind, push_empty};
 
 /// Longest wait for the last frames to arrive when the worker leaves.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -16,24 +33,93 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Capacity of a send buffer that is kept for the next time.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
+/// Reads that wait for the shell, of a hundred kilobytes or one frame each. Behind them the engine waits, too; it has
+/// no more to say than the worker has credit for.
+const ARRIVED_MAX: usize = 32;
+
+/// A shell that has not come around for this long gives no more signs of life. Two minutes: a machine that swaps may
+/// stand still for one.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
 /// The code with which a worker closes a link because of what the engine said or did not say.
 pub(crate) const BROKEN_RULE: u32 = code::OWNER_FIRST;
 
-pub(crate) enum Wire {
-    Closed,
-    Connecting(Pin<Box<dyn Future<Output = Result<Link, String>> + Send>>),
-    Open(Box<Open>),
+/// What makes links to an engine, and the thread on which they live. Agents of one process may share one.
+pub struct Connector {
+    connector: Arc<wire_link::Connector>,
+    thread: Arc<Thread>,
 }
 
-pub(crate) struct Open {
-    receiver: Receiver,
-    control: Control,
-    writer: Writer,
+struct Thread {
+    runtime: Handle,
+    /// Dropped, it ends the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Connector {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread, or no runtime.
+    pub(crate) fn new(connector: wire_link::Connector) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("link lookups")
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (alive, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || drop(runtime.block_on(ended)))?;
+        let thread = Thread {
+            runtime: handle,
+            _alive: alive,
+        };
+        Ok(Self {
+            connector: Arc::new(connector),
+            thread: Arc::new(thread),
+        })
+    }
+
+    /// One that makes links in another way, on the same thread: those that there are live on.
+    pub(crate) fn with(&self, connector: wire_link::Connector) -> Self {
+        Self {
+            connector: Arc::new(connector),
+            thread: Arc::clone(&self.thread),
+        }
+    }
+}
+
+pub(crate) enum Wire {
+    Closed,
+    Made(Made),
+}
+
+/// A link that is being made, or open.
+pub(crate) struct Made {
+    arrived: mpsc::Receiver<Arrived>,
+    outgoing: Arc<Outgoing>,
+    task: JoinHandle<()>,
+    /// It has been made.
+    open: bool,
+}
+
+/// What the links' thread tells the shell.
+enum Arrived {
+    Connected {
+        channel: [u8; 32],
+    },
+    /// Whole frames.
+    Frames(Vec<u8>),
+    Lost(String),
 }
 
 /// What came of waiting.
 pub(crate) enum Turn {
-    Connected,
+    Connected {
+        /// Keying material of the link under the label of wallets: what is signed for this link is good for no other.
+        channel: [u8; 32],
+    },
     /// Frames were handed over.
     Frames,
     /// The link is gone, or could not be made.
@@ -42,189 +128,302 @@ pub(crate) enum Turn {
 
 impl Wire {
     /// Begins to connect.
-    pub(crate) fn connect(connector: Arc<Connector>, engine: String, server_name: String) -> Self {
-        Self::Connecting(Box::pin(async move {
-            let addresses = tokio::net::lookup_host(&engine)
-                .await
-                .map_err(|error| format!("{engine} cannot be looked up: {error}"))?;
-            let mut problem = format!("{engine} has no address");
-            for address in addresses {
-                match connector.connect(address, &server_name).await {
-                    Ok(link) => return Ok(link),
-                    Err(error) => problem = chain(&error),
-                }
-            }
-            Err(problem)
-        }))
+    pub(crate) fn connect(connector: &Connector, engine: String, server_name: String) -> Self {
+        let outgoing = Arc::new(Outgoing::default());
+        let (say, arrived) = mpsc::channel(ARRIVED_MAX);
+        let (links, orders) = (Arc::clone(&connector.connector), Arc::clone(&outgoing));
+        let task = connector.thread.runtime.spawn(async move {
+            let ended = match connect(&links, &engine, &server_name).await {
+                Ok(link) => carry(link, &say, &orders).await,
+                Err(problem) => problem,
+            };
+            // A shell that is gone does not want to know.
+            let _ = say.send(Arrived::Lost(ended)).await;
+        });
+        Self::Made(Made {
+            arrived,
+            outgoing,
+            task,
+            open: false,
+        })
     }
 
-    /// Waits for the next thing to happen, and keeps sending meanwhile. Dropped halfway, nothing is lost.
+    /// Waits for the next thing to happen. Dropped halfway, nothing is lost.
     pub(crate) async fn turn(&mut self, on_frame: impl FnMut(u8, &[u8])) -> Turn {
-        match self {
-            Self::Closed => std::future::pending().await,
-            Self::Connecting(connecting) => match connecting.await {
-                Ok(link) => {
-                    *self = Self::Open(Box::new(Open {
-                        receiver: link.receiver,
-                        control: link.control,
-                        writer: Writer::new(link.sender),
-                    }));
-                    Turn::Connected
+        let Self::Made(made) = self else {
+            return pending().await;
+        };
+        let arrived = made.arrived.recv().await;
+        let gone = || Arrived::Lost("the links' thread is gone".to_owned());
+        self.take(arrived.unwrap_or_else(gone), on_frame)
+    }
+
+    /// The next thing that has happened already; `None`: nothing has.
+    pub(crate) fn try_turn(&mut self, on_frame: impl FnMut(u8, &[u8])) -> Option<Turn> {
+        let Self::Made(made) = self else { return None };
+        let arrived = made.arrived.try_recv().ok()?;
+        Some(self.take(arrived, on_frame))
+    }
+
+    fn take(&mut self, arrived: Arrived, mut on_frame: impl FnMut(u8, &[u8])) -> Turn {
+        match arrived {
+            Arrived::Connected { channel } => {
+                if let Self::Made(made) = self {
+                    made.open = true;
                 }
-                Err(problem) => {
-                    *self = Self::Closed;
-                    Turn::Lost(problem)
+                Turn::Connected { channel }
+            }
+            Arrived::Frames(bytes) => {
+                let mut rest = &bytes[..];
+                while let Ok(Some((kind, payload, length))) = frame::split_first(rest) {
+                    on_frame(kind, payload);
+                    rest = &rest[length..];
                 }
-            },
-            Self::Open(open) => match open.turn(on_frame).await {
-                Ok(()) => Turn::Frames,
-                Err(lost) => {
-                    *self = Self::Closed;
-                    Turn::Lost(lost)
-                }
-            },
+                Turn::Frames
+            }
+            Arrived::Lost(problem) => {
+                *self = Self::Closed;
+                Turn::Lost(problem)
+            }
         }
     }
 
     /// Queues frames.
     pub(crate) fn send(&mut self, frames: &[u8]) {
-        if let Self::Open(open) = self {
-            open.writer.queued.extend_from_slice(frames);
+        if let Self::Made(made) = self {
+            made.outgoing
+                .change(|queue| queue.bytes.extend_from_slice(frames));
         }
     }
 
-    /// Keying material of the link that is open, under this label.
-    pub(crate) fn keying_material(&self, label: &[u8]) -> Option<[u8; 32]> {
-        match self {
-            Self::Open(open) => Some(open.control.export_keying_material(label, b"")),
-            Self::Closed | Self::Connecting(_) => None,
+    /// From now on something is said at least this often, also while the shell is busy.
+    pub(crate) fn beat(&mut self, every: Duration) {
+        if let Self::Made(made) = self {
+            made.outgoing.change(|queue| queue.beat = Some(every));
+        }
+    }
+
+    /// The shell's loop has come around.
+    pub(crate) fn is_turning(&self) {
+        if let Self::Made(made) = self {
+            made.outgoing.turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Closes at once; what is queued is lost.
     pub(crate) fn close(&mut self, reason: &str) {
-        if let Self::Open(open) = mem::replace(self, Self::Closed) {
-            open.control.close(BROKEN_RULE, reason);
+        if let Self::Made(mut made) = std::mem::replace(self, Self::Closed) {
+            made.outgoing
+                .change(|queue| queue.end = Some(End::Now(reason.to_owned())));
+            // It closes by itself, unless it is still connecting: then nobody waits for what comes of it.
+            made.arrived.close();
         }
     }
 
     /// Sends what is queued, waits until the engine has it, and closes.
-    pub(crate) async fn finish(self) {
-        let Self::Open(open) = self else { return };
-        let control = open.control;
+    pub(crate) async fn finish(mut self) {
+        let Self::Made(made) = &mut self else { return };
+        if !made.open {
+            return;
+        }
+        made.outgoing.change(|queue| queue.end = Some(End::Finish));
+        // What the engine still says has no reader.
+        made.arrived.close();
         // An engine that does not take it in time finds out by the lease.
-        let _ = tokio::time::timeout(FAREWELL, open.writer.finish()).await;
-        control.close(code::DONE, "the worker leaves");
+        if timeout(2 * FAREWELL, &mut made.task).await.is_err() {
+            made.task.abort();
+        }
     }
 }
 
-impl Open {
-    /// Waits for frames, and keeps sending meanwhile. The error says why the link is gone.
-    async fn turn(&mut self, mut on_frame: impl FnMut(u8, &[u8])) -> Result<(), String> {
-        let received = self.receiver.recv(|kind, payload| {
-            on_frame(kind, payload);
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.outgoing.queue().end.is_none() {
+            self.task.abort();
+        }
+    }
+}
+
+/// What the shell wants of its link.
+#[derive(Default)]
+struct Outgoing {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    /// How often the shell's loop has come around.
+    turns: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    beat: Option<Duration>,
+    end: Option<End>,
+}
+
+#[derive(Clone)]
+enum End {
+    Now(String),
+    Finish,
+}
+
+impl Outgoing {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        change(&mut self.queue());
+        self.changed.notify_one();
+    }
+
+    /// Waits until the shell wants the link closed, whatever is still to be sent; the reason.
+    async fn ended_now(&self) -> String {
+        loop {
+            if let Some(End::Now(reason)) = &self.queue().end {
+                return reason.clone();
+            }
+            self.changed.notified().await;
+        }
+    }
+}
+
+async fn connect(connector: &wire_link::Connector, engine: &str, server_name: &str) -> Result<Link, String> {
+    let addresses = tokio::net::lookup_host(engine)
+        .await
+        .map_err(|error| format!("{engine} cannot be looked up: {error}"))?;
+    let mut problem = format!("{engine} has no address");
+    for address in addresses {
+        match connector.connect(address, server_name).await {
+            Ok(link) => return Ok(link),
+            Err(error) => problem = chain(&error),
+        }
+    }
+    Err(problem)
+}
+
+/// Carries frames both ways until the link ends; says why it did.
+async fn carry(link: Link, say: &mpsc::Sender<Arrived>, outgoing: &Outgoing) -> String {
+    let Link {
+        sender,
+        mut receiver,
+        control,
+    } = link;
+    let connected = Arrived::Connected {
+        channel: control.export_keying_material(wire_wallet::LABEL, b""),
+    };
+    if say.send(connected).await.is_err() && outgoing.queue().end.is_none() {
+        return "nobody waits for it".to_owned();
+    }
+    let writing = write(sender, &control, outgoing);
+    tokio::select! {
+        // What the engine said before it closed the link counts more than that it is closed.
+        biased;
+        lost = read(&mut receiver, say) => lost,
+        ended = writing => ended,
+    }
+}
+
+/// Reads until the link ends. Once the shell takes no more, what comes is dropped.
+async fn read(receiver: &mut Receiver, say: &mpsc::Sender<Arrived>) -> String {
+    loop {
+        let mut frames = Vec::new();
+        let received = receiver.recv(|kind, payload| {
+            frame::push_header(&mut frames, kind, payload.len());
+            frames.extend_from_slice(payload);
             Ok::<(), LinkError>(())
         });
-        let mut writing = pin!(self.writer.write());
-        // First of all, so that an engine that never stops talking is still answered.
-        let is_broken = poke(writing.as_mut()).await.is_some();
-        tokio::select! {
-            // What the engine said before it closed the link counts more than that it is closed.
-            biased;
-            received = received => match received {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("the engine closed the link".to_owned()),
-                Err(error) => Err(chain(&error)),
-            },
-            error = writing, if !is_broken => Err(chain(&error)),
+        match received.await {
+            Ok(true) => {}
+            Ok(false) => return "the engine closed the link".to_owned(),
+            Err(error) => return chain(&error),
         }
+        let _ = say.send(Arrived::Frames(frames)).await;
+        // An engine that never stops talking is still answered.
+        yield_now().await;
     }
 }
 
-/// Sends what is queued, one buffer at a time, so that waiting for the network holds up nothing else.
-struct Writer {
-    queued: Vec<u8>,
-    state: Writing,
-}
-
-type Sent = (Sender, Vec<u8>, Result<(), LinkError>);
-
-enum Writing {
-    Idle(Sender),
-    Busy(Pin<Box<dyn Future<Output = Sent> + Send>>),
-    Broken,
-}
-
-impl Writer {
-    fn new(sender: Sender) -> Self {
-        Self {
-            queued: Vec::new(),
-            state: Writing::Idle(sender),
+/// Writes what is queued, one buffer at a time, until the link breaks or the shell ends it.
+async fn write(mut sender: Sender, control: &Control, outgoing: &Outgoing) -> String {
+    let mut pulse = Pulse::new();
+    let mut bytes = Vec::new();
+    loop {
+        let (beat, end) = {
+            let mut queue = outgoing.queue();
+            std::mem::swap(&mut queue.bytes, &mut bytes);
+            (queue.beat, queue.end.clone())
+        };
+        if let Some(End::Now(reason)) = end {
+            control.close(BROKEN_RULE, &reason);
+            return reason;
         }
-    }
-
-    /// Sends for ever; returns only when the link is broken.
-    async fn write(&mut self) -> LinkError {
-        loop {
-            if let Err(error) = self.step().await {
-                return error;
-            }
-            if matches!(self.state, Writing::Idle(_)) && self.queued.is_empty() {
-                // The loop that queues more drops this wait and comes again.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Begins to send what is queued, or waits until what was begun is sent.
-    async fn step(&mut self) -> Result<(), LinkError> {
-        if let Writing::Busy(sending) = &mut self.state {
-            let (sender, mut bytes, result) = sending.await;
-            if self.queued.is_empty() && bytes.capacity() <= KEPT_BYTES_MAX {
-                bytes.clear();
-                self.queued = bytes;
-            }
-            self.state = match result {
-                Ok(()) => Writing::Idle(sender),
-                Err(_) => Writing::Broken,
+        if !bytes.is_empty() {
+            let sent = tokio::select! {
+                sent = sender.send(&bytes) => sent,
+                reason = outgoing.ended_now() => {
+                    control.close(BROKEN_RULE, &reason);
+                    return reason;
+                }
             };
-            return result;
-        }
-        if self.queued.is_empty() {
-            return Ok(());
-        }
-        match mem::replace(&mut self.state, Writing::Broken) {
-            Writing::Idle(mut sender) => {
-                let bytes = mem::take(&mut self.queued);
-                self.state = Writing::Busy(Box::pin(async move {
-                    let result = sender.send(&bytes).await;
-                    (sender, bytes, result)
-                }));
-                Ok(())
+            if let Err(error) = sent {
+                return chain(&error);
             }
-            Writing::Busy(_) => unreachable!("looked at above"),
-            Writing::Broken => Err(LinkError::Done),
+            bytes.clear();
+            bytes.shrink_to(KEPT_BYTES_MAX);
+            pulse.said = Instant::now();
+            continue;
         }
-    }
-
-    async fn finish(mut self) -> Result<(), LinkError> {
-        loop {
-            self.step().await?;
-            match self.state {
-                Writing::Idle(sender) if self.queued.is_empty() => return sender.finish().await,
-                _ => {}
+        if end.is_some() {
+            let _ = timeout(FAREWELL, sender.finish()).await;
+            control.close(code::DONE, "the worker leaves");
+            return "the worker leaves".to_owned();
+        }
+        tokio::select! {
+            () = outgoing.changed.notified() => {}
+            () = pulse.is_due(beat) => {
+                pulse.said = Instant::now();
+                if pulse.may_beat(outgoing.turns.load(Ordering::Relaxed), Instant::now()) {
+                    push_empty(&mut outgoing.queue().bytes, kind::PING);
+                }
             }
         }
     }
 }
 
-/// Polls it once.
-async fn poke<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+/// When the links' thread speaks for a shell that is busy.
+struct Pulse {
+    /// When something was last said.
+    said: Instant,
+    /// The shell's turns when they last changed, and when that was.
+    turns: u64,
+    turned: Instant,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            said: now,
+            turns: 0,
+            turned: now,
+        }
+    }
+
+    /// A quarter later than the shell would speak for itself: while it does, nothing is said twice.
+    async fn is_due(&self, beat: Option<Duration>) {
+        match beat {
+            Some(beat) => tokio::time::sleep_until(self.said + beat + beat / 4).await,
+            None => pending().await,
+        }
+    }
+
+    fn may_beat(&mut self, turns: u64, now: Instant) -> bool {
+        if self.turns != turns {
+            (self.turns, self.turned) = (turns, now);
+        }
+        now - self.turned < STUCK_AFTER
+    }
 }
 
 /// An error with its causes, on one line.
@@ -237,4 +436,19 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_that_stands_still_for_long_gives_no_more_signs_of_life() {
+        let mut pulse = Pulse::new();
+        let at = pulse.turned;
+        assert!(pulse.may_beat(1, at));
+        assert!(pulse.may_beat(1, at + STUCK_AFTER / 2), "it is busy");
+        assert!(!pulse.may_beat(1, at + STUCK_AFTER), "it is stuck");
+        assert!(pulse.may_beat(2, at + STUCK_AFTER), "it goes on");
+    }
 }

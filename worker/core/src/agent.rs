@@ -358,6 +358,17 @@ impl Agent {
         }
     }
 
+    /// How often the engine wants to hear something on this link; `None`: there is none, or it has not said so yet.
+    ///
+    /// [`Self::next_deadline`] sees to it. A shell that may be late can say `Ping` in its place meanwhile.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Millis> {
+        match self.link {
+            Link::Joined(joined) => Some(joined.heartbeat),
+            _ => None,
+        }
+    }
+
     /// Leases under which something runs that was not told to stop, by slot.
     pub fn running(&self) -> impl Iterator<Item = LeaseToken> {
         self.held.running_tokens()

@@ -21,7 +21,7 @@ use serde::Deserialize;
 pub(crate) use hold::Held;
 pub(crate) use journal::{Audit, History};
 pub(crate) use peer::{Heard, Peer, connector, join, join_with_wallet, login};
-pub(crate) use workers::{NullWorkers, Worker};
+pub(crate) use workers::{InnerWorker, NullWorkers, Worker};
 
 /// How long anything may take before a test gives up; far more than it needs on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

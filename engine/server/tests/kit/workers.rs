@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use client::protocol::template::Offer;
 use tokio::sync::oneshot;
+use worker_agent::executor::Executor;
 use worker_agent::{AgentConfig, Settings, Trust};
 
 use super::{Engine, WORKER_PASSWORD, wait_for};
@@ -187,6 +188,36 @@ impl Drop for NullWorkers {
             ended.is_ok() || std::thread::panicking(),
             "null workers work to the end"
         );
+    }
+}
+
+/// An agent in a thread of its own, with executors of the test. Dropped, it is gone without a word.
+pub(crate) struct InnerWorker {
+    _stop: oneshot::Sender<()>,
+}
+
+impl InnerWorker {
+    pub(crate) fn start(
+        engine: &Engine,
+        name: &str,
+        slots: u32,
+        executors: Vec<Arc<dyn Executor>>,
+    ) -> Self {
+        let config = AgentConfig {
+            executors,
+            ..config(engine, name, slots)
+        };
+        let (stop, stopped) = oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                tokio::select! {
+                    ended = worker_agent::run(config, std::future::pending()) => panic!("it has ended: {ended:?}"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { _stop: stop }
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod busy;
 mod containers;
 mod crash;
 mod durability;

@@ -38,6 +38,15 @@ use wire_protocol::outcome::{Archive, Output, Reason};
 use wire_protocol::template::{Limits, WorkTemplate};
 use wire_protocol::worker_link::Report;
 
+/// How much nicer (`nice(7)`) commands are than their worker. Where works want more processors than there are, the
+/// kernel gives a thread of the worker nine times what it gives one of theirs, so reports and signs of life go out; where
+/// they do not, it costs them nothing.
+pub const WORK_NICE: i32 = 10;
+
+/// The same for containers: their share when processors are short, where the system's own processes, and containers
+/// that say nothing, have 1024.
+pub const WORK_CPU_SHARES: i64 = 128;
+
 /// One try at one work.
 #[derive(Clone, Debug)]
 pub struct Attempt {

@@ -5,7 +5,7 @@
 //!  pool-worker ──spawn──► pool-worker exec-shim … ──exec──► the command      (one process, one pid)
 //!                          · dies with the worker from here on
 //!                          · records its process group, for a worker that starts after a crash
-//!                          · sets its limits, and enters its sandbox
+//!                          · sets its limits and its priority, and enters its sandbox
 //! ```
 //!
 //! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured on two busy
@@ -21,6 +21,7 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use super::WORK_NICE;
 use super::leftovers::Group;
 use super::sandbox::Sandbox;
 
@@ -126,6 +127,8 @@ fn become_command(
         .and_then(|mut file| file.write_all(group.to_string().as_bytes()))
         .map_err(|error| format!("{} cannot be written: {error}", record.display()))?;
 
+    // Not its own to take back. Lowering one's own priority is never refused.
+    rustix::process::nice(WORK_NICE).map_err(|error| format!("its priority cannot be lowered: {error}"))?;
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, FILE_BYTES_MAX)?;
     if processes > 0 {

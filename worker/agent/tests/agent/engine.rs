@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) ca: PathBuf,
     epoch: Epoch,
     said: Receiver<Said>,
+    /// Pings so far.
+    pings: Arc<AtomicU32>,
     orders: Sender<Order>,
     waker: Arc<dyn Fn() + Send + Sync>,
     thread: Option<JoinHandle<()>>,
@@ -66,8 +69,14 @@ impl Engine {
         let (say, said) = channel();
         let (orders, ordered) = channel();
         let waker = server.waker();
+        let pings = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&pings);
         let thread = std::thread::spawn(move || {
-            let mut player = Player { say, link: None };
+            let mut player = Player {
+                say,
+                link: None,
+                pings: counted,
+            };
             loop {
                 for order in ordered.try_iter() {
                     match order {
@@ -86,6 +95,7 @@ impl Engine {
             ca,
             epoch: Epoch(epoch),
             said,
+            pings,
             orders,
             waker: Arc::new(move || waker.wake().expect("the poll is alive")),
             thread: Some(thread),
@@ -110,6 +120,10 @@ impl Engine {
             }
             assert!(Instant::now() < deadline, "something else is said all the time");
         }
+    }
+
+    pub(crate) fn pings(&self) -> u32 {
+        self.pings.load(Ordering::Relaxed)
     }
 
     pub(crate) fn join(&self) -> Join {
@@ -215,6 +229,7 @@ struct Player {
     say: Sender<Said>,
     /// The link that came last.
     link: Option<LinkId>,
+    pings: Arc<AtomicU32>,
 }
 
 impl Handler for Player {
@@ -259,6 +274,7 @@ impl Handler for Player {
             FromWorker::Holding(holding) => Said::Holding(holding.problem),
             FromWorker::Renew(_) => unreachable!("this engine gives no certificates"),
             FromWorker::Ping => {
+                self.pings.fetch_add(1, Ordering::Relaxed);
                 let mut pong = Vec::new();
                 push_empty(&mut pong, PONG);
                 let _ = links.send(link, &pong);

@@ -4,12 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::worker_link::RefusedCode;
-use worker_agent::executor::{Allow, Folder, Process, ProcessConfig, Sleep};
+use worker_agent::executor::{
+    Allow, Attempt, Ended, Executor, Folder, Kill, Process, ProcessConfig, Running, Sleep,
+};
 use worker_agent::{AgentConfig, AgentError, Exit, Settings, Trust};
 
 use crate::engine::{Engine, Said, token};
@@ -281,6 +284,46 @@ fn the_engine_is_answered_while_commands_print_without_end() {
     assert!(Output::parse(result).is_ok_and(|output| output.stdout_cut));
     pool.engine.recorded(first);
     drop(worker);
+}
+
+/// What no executor should do: it keeps the worker's thread to itself for two seconds.
+struct Blocking;
+
+impl Executor for Blocking {
+    fn name(&self) -> &'static str {
+        "blocking"
+    }
+
+    fn run(self: Arc<Self>, _attempt: Attempt, _kill: Kill) -> Running {
+        Box::pin(async {
+            std::thread::sleep(Duration::from_secs(2));
+            Ended {
+                reason: Reason::None,
+                exit_code: 0,
+                elapsed: Duration::ZERO,
+                result: Vec::new(),
+            }
+        })
+    }
+}
+
+#[test]
+fn the_engine_hears_of_a_worker_whose_thread_is_blocked() {
+    let pool = Pool::new();
+    let mut config = pool.config(1, 1);
+    config.executors.push(Arc::new(Blocking));
+    let worker = Worker::start(config);
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    pool.engine.define(1, app("blocking"));
+    pool.engine.assign(1, &[1]);
+    let before = pool.engine.pings();
+    assert_eq!(pool.engine.finished(), (1, vec![(1, Reason::None, vec![])]));
+    // One every 250 ms, a quarter more than the heartbeat.
+    let meanwhile = pool.engine.pings() - before;
+    assert!((4..=10).contains(&meanwhile), "{meanwhile} pings in two seconds");
+    pool.engine.recorded(1);
+    assert_eq!(worker.drain(), Exit::Drained);
 }
 
 #[test]

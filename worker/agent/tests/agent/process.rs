@@ -14,7 +14,7 @@ use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
     Allow, Attempt, Ended, Executor, Folder, Gpus, Kill, Killer, Process, ProcessConfig, Running, Sandbox,
-    Sleep,
+    Sleep, WORK_NICE,
 };
 
 /// A command that would run until somebody stops it.
@@ -141,6 +141,20 @@ pub(crate) fn is_dead(pid: u32) -> bool {
                 .map(|(_, rest)| rest.starts_with(['Z', 'X']))
         })
         .unwrap_or(true)
+}
+
+#[test]
+fn a_command_comes_after_its_worker_when_processors_are_short() {
+    let own = fs::read_to_string("/proc/self/stat").expect("every process has it");
+    // The nineteenth field, counted from behind the name (proc_pid_stat(5)).
+    let nice = |stat: &str| -> i32 {
+        let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+        rest.split(' ').nth(16).expect("many fields").parse().expect("a number")
+    };
+    let ended = Rig::new().run(command(&["cat", "/proc/self/stat"]), b"");
+    let output = Output::parse(&ended.result).expect("a command's result");
+    let theirs = nice(std::str::from_utf8(output.stdout).expect("text"));
+    assert_eq!(theirs, (nice(&own) + WORK_NICE).min(19));
 }
 
 #[test]

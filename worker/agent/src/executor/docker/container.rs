@@ -17,6 +17,8 @@ use bollard::models::{
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::units::Bytes;
 
+use crate::executor::WORK_CPU_SHARES;
+
 /// Whose the containers are: the worker's identity.
 pub(super) const LABEL_WORKER: &str = "workerpool.worker";
 /// Which attempt runs in one.
@@ -112,6 +114,7 @@ impl Container<'_> {
             // Memory and swap together: none to swap.
             memory_swap: Some(memory),
             memory_swappiness: Some(0),
+            cpu_shares: Some(WORK_CPU_SHARES),
             nano_cpus: (bounds.cpu_milli > 0).then(|| i64::from(bounds.cpu_milli) * 1_000_000),
             pids_limit: Some(least(self.processes.into(), bounds.processes.into()).max(1) as i64),
             ulimits: Some(vec![
@@ -257,7 +260,10 @@ mod tests {
         );
         assert_eq!(host.memory, host.memory_swap);
         assert_eq!((host.memory, host.pids_limit), (Some(512 << 20), Some(64)));
-        assert_eq!(host.nano_cpus, Some(1_500_000_000));
+        assert_eq!(
+            (host.nano_cpus, host.cpu_shares),
+            (Some(1_500_000_000), Some(128))
+        );
         assert_eq!((body.tty, body.open_stdin), (None, Some(false)));
     }
 
