@@ -3,6 +3,7 @@
 
 mod hold;
 mod journal;
+mod load;
 mod peer;
 mod workers;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 pub(crate) use hold::Held;
 pub(crate) use journal::{Audit, History};
+pub(crate) use load::{Load, Promise};
 pub(crate) use peer::{Heard, Peer, connector, join, join_with_wallet, login};
 pub(crate) use workers::{InnerWorker, NullWorkers, Worker};
 

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use client::protocol::template::Offer;
+use testkit::net::Namespace;
 use tokio::sync::oneshot;
 use worker_agent::executor::Executor;
 use worker_agent::{AgentConfig, Settings, Trust};
@@ -43,6 +45,26 @@ impl Worker {
         })
     }
 
+    /// The same in a network of its own, where it finds the engine at this address.
+    pub(crate) fn start_inside(
+        network: &Namespace,
+        at: SocketAddr,
+        engine: &Engine,
+        name: &str,
+        slots: u32,
+        variables: &[(&str, &OsStr)],
+    ) -> Self {
+        let mut inside = network.command();
+        inside.arg(program());
+        Self::spawn(inside, engine, name, |command| {
+            command
+                .env("WORKERPASSWORD", WORKER_PASSWORD)
+                .env("POOL_ENGINE", at.to_string())
+                .args(["--slots", &slots.to_string(), "--allow", "/bin/sh"])
+                .envs(variables.iter().copied())
+        })
+    }
+
     /// Starts a worker of one slot that has no password: its folder says who it is, or this token does.
     pub(crate) fn without_password(engine: &Engine, name: &str, token: Option<&str>) -> Self {
         Self::with(engine, name, |command| {
@@ -56,19 +78,28 @@ impl Worker {
 
     /// What `pool-worker doctor` finds in the folder of the worker of this name, which has no password.
     pub(crate) fn doctor(engine: &Engine, name: &str) -> String {
-        let mut command = Self::command(engine, name);
+        let mut command = Self::command(Command::new(program()), engine, name);
         let output = command.arg("doctor").output().expect("a worker can be started");
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     fn with(engine: &Engine, name: &str, options: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        Self::spawn(Command::new(program()), engine, name, options)
+    }
+
+    fn spawn(
+        program: Command,
+        engine: &Engine,
+        name: &str,
+        options: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let log = engine.folder().join(format!("{name}.log"));
         let file = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log file");
-        let mut command = Self::command(engine, name);
+        let mut command = Self::command(program, engine, name);
         command.args(["--name", name]).stdin(Stdio::null()).stderr(file);
         let child = options(&mut command).spawn().expect("a worker can be started");
         Self {
@@ -79,8 +110,7 @@ impl Worker {
     }
 
     /// The program, in the folder of this name.
-    fn command(engine: &Engine, name: &str) -> Command {
-        let mut command = Command::new(program());
+    fn command(mut command: Command, engine: &Engine, name: &str) -> Command {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -92,6 +122,10 @@ impl Worker {
             // Works of tests leave marks there.
             .env("POOL_PROCESS_WRITE", engine.folder());
         command
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// kill -9.
@@ -197,12 +231,7 @@ pub(crate) struct InnerWorker {
 }
 
 impl InnerWorker {
-    pub(crate) fn start(
-        engine: &Engine,
-        name: &str,
-        slots: u32,
-        executors: Vec<Arc<dyn Executor>>,
-    ) -> Self {
+    pub(crate) fn start(engine: &Engine, name: &str, slots: u32, executors: Vec<Arc<dyn Executor>>) -> Self {
         let config = AgentConfig {
             executors,
             ..config(engine, name, slots)

@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use client::SubmitOptions;
 use client::protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId};
 use client::protocol::outcome::Outcome as Ended;
 use client::protocol::template::WorkTemplate;
-use client::{Client, Submission, SubmitOptions};
 
-use crate::kit::{Audit, Engine, History, NullWorkers, Outcome, Worker, all_outcomes, command, null, until};
+use crate::kit::{
+    Audit, Engine, History, Load, NullWorkers, Outcome, Promise, Worker, all_outcomes, command, null, until,
+};
 
 /// What commands write about themselves: a line when one starts and one when it ends, with the lease it runs under.
 struct Diary(PathBuf);
@@ -90,74 +90,6 @@ fn check_runs(started: &[LeaseToken], history: &History) {
     }
 }
 
-/// Submits bag after bag, follows each, and remembers all that it was promised.
-struct Load {
-    stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Vec<Promise>>,
-}
-
-/// What the engine acknowledged: the rows, and the outcomes as they came.
-struct Promise {
-    rows: Vec<String>,
-    submission: Submission,
-    outcomes: tokio::task::JoinHandle<Vec<Outcome>>,
-}
-
-/// Bags of one load that may be open, so that the pool has enough to do and can finish in the end.
-const BAGS_AT_ONCE: usize = 6;
-
-fn unfinished(promises: &[Promise]) -> usize {
-    promises
-        .iter()
-        .filter(|promise| !promise.outcomes.is_finished())
-        .count()
-}
-
-impl Load {
-    fn start(client: Client, template: WorkTemplate, rows: usize, seed: u64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let mut promises = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
-                let mut key = [0; 16];
-                random.fill(&mut key);
-                let names: Vec<String> = (0..rows).map(|row| format!("{}-{row}", promises.len())).collect();
-                let options = SubmitOptions { key: Some(key) };
-                let sent = client
-                    .submit(template.clone(), names.clone(), options)
-                    .await
-                    .expect("accepted");
-                // The same again, as a program would that was killed before it heard of it: nothing is taken twice.
-                let again = client
-                    .submit(template.clone(), names.clone(), options)
-                    .await
-                    .expect("accepted");
-                assert_eq!(again, sent);
-                let follow = client.follow(sent.bag).await.expect("the bag is there");
-                promises.push(Promise {
-                    rows: names,
-                    submission: sent,
-                    outcomes: tokio::spawn(all_outcomes(follow)),
-                });
-                // Asking again and again is also how this client notices that the engine has died.
-                while unfinished(&promises) >= BAGS_AT_ONCE && !stopped.load(Ordering::Relaxed) {
-                    client.status().await.expect("an answer");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            }
-            promises
-        });
-        Self { stop, task }
-    }
-
-    async fn finish(self) -> Vec<Promise> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.expect("the load goes on to the end")
-    }
-}
-
 const KILLS: u32 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,8 +108,20 @@ async fn fifty_kills_under_load_lose_nothing_and_repeat_nothing() {
         .into();
     let _null = NullWorkers::start(&engine, &["null"], 16);
     let client = engine.client().await;
-    let commands = Load::start(client.clone(), diary.command("0.05"), 10, random.u64(..));
-    let nulls = Load::start(engine.client().await, null_with_result(), 200, random.u64(..));
+    let commands = Load::start(
+        client.clone(),
+        diary.command("0.05"),
+        10,
+        Duration::ZERO,
+        random.u64(..),
+    );
+    let nulls = Load::start(
+        engine.client().await,
+        null_with_result(),
+        200,
+        Duration::ZERO,
+        random.u64(..),
+    );
 
     let began = Instant::now();
     for _ in 0..KILLS {

@@ -7,6 +7,7 @@ mod busy;
 mod containers;
 mod crash;
 mod durability;
+mod endurance;
 mod enrolling;
 mod feed;
 mod flood;

@@ -149,7 +149,11 @@ fn a_command_comes_after_its_worker_when_processors_are_short() {
     // The nineteenth field, counted from behind the name (proc_pid_stat(5)).
     let nice = |stat: &str| -> i32 {
         let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
-        rest.split(' ').nth(16).expect("many fields").parse().expect("a number")
+        rest.split(' ')
+            .nth(16)
+            .expect("many fields")
+            .parse()
+            .expect("a number")
     };
     let ended = Rig::new().run(command(&["cat", "/proc/self/stat"]), b"");
     let output = Output::parse(&ended.result).expect("a command's result");
