@@ -2,6 +2,7 @@
 //!
 //! All of them may be repeated without harm, so a request whose answer was lost with the link is asked again.
 
+use wire_protocol::category::Category;
 use wire_protocol::client_link::{Command, CommandRequest, Query, QueryRequest, Selector, kind};
 use wire_protocol::ids::{BagId, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{NewToken, TokenView};
@@ -86,6 +87,11 @@ impl Client {
     /// All queues that have works.
     pub async fn queues(&self) -> Result<Vec<QueueView>, ClientError> {
         answered!(self, "queues", Query::Queues, Reply::Queues(queues) => queues)
+    }
+
+    /// The categories that works may name, in the operator's order.
+    pub async fn categories(&self) -> Result<Vec<Category>, ClientError> {
+        answered!(self, "categories", Query::Categories, Reply::Categories(categories) => categories)
     }
 
     /// Why a work is where it is.

@@ -94,6 +94,7 @@ impl Hostile {
                 held: some(&mut rng),
                 running: some(&mut rng),
                 unacknowledged: some(&mut rng),
+                warm: Vec::new(),
             };
             push_control(&mut out, kind::JOIN, &join);
             self.reports = 0;

@@ -77,6 +77,7 @@ impl Worker {
                 prefill: [0, 2, 8][rng.usize(0..3)],
                 ..Offer::default()
             },
+            warm: Vec::new(),
         };
         Self {
             id,

@@ -194,6 +194,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
             name: format!("bench-{index}"),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             offer,
+            warm: Vec::new(),
         },
         executors: Vec::new(),
         clerk: None,

@@ -133,6 +133,9 @@ pub(crate) enum Command {
     /// Workers: enrol, approve, look at, cordon, drain, revoke
     #[command(subcommand, arg_required_else_help = true)]
     Worker(Worker),
+    /// Categories: how large works may be, by name
+    #[command(subcommand, arg_required_else_help = true)]
+    Category(Category),
     /// Queues of works that wait
     #[command(subcommand, arg_required_else_help = true)]
     Queue(Queue),
@@ -332,6 +335,17 @@ fn token_id(text: &str) -> Result<TokenId, String> {
 pub(crate) struct WorkerArg {
     /// The worker: 2, k2, or its name
     pub(crate) worker: WorkerRef,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Category {
+    /// List categories with their ceilings, which `pool work submit --category` takes
+    #[command(after_help = "\
+Examples:
+  pool category list
+  pool category list -o json
+")]
+    List,
 }
 
 #[derive(Subcommand, Debug)]

@@ -91,6 +91,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
                         Command::Work(command) => work::run(&context, command).await,
                         Command::Bag(command) => bag::run(&context, command).await,
                         Command::Worker(command) => worker::run(&context, command).await,
+                        Command::Category(command) => queue::categories(&context, command).await,
                         Command::Queue(command) => queue::run(&context, command).await,
                         Command::File(command) => file::run(&context, command).await,
                         Command::Status => queue::status(&context).await,

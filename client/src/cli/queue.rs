@@ -1,7 +1,7 @@
-//! `pool queue …`, `pool status`, `pool snapshot`: the pool as a whole.
+//! `pool queue …`, `pool category …`, `pool status`, `pool snapshot`: the pool as a whole.
 
 use super::Context;
-use super::args::Queue;
+use super::args::{Category, Queue};
 use super::exit::{Exit, Failure};
 use super::views::Changed;
 
@@ -9,6 +9,13 @@ pub(crate) async fn run(context: &Context, command: Queue) -> Result<Exit, Failu
     let Queue::List = command;
     let client = context.connect().await?;
     context.output.all(&client.queues().await?)?;
+    Ok(Exit::Ok)
+}
+
+pub(crate) async fn categories(context: &Context, command: Category) -> Result<Exit, Failure> {
+    let Category::List = command;
+    let client = context.connect().await?;
+    context.output.all(&client.categories().await?)?;
     Ok(Exit::Ok)
 }
 

@@ -32,6 +32,7 @@ Examples:
   pool work submit --input scene.txt --sweep 'frame=1..24' --env FRAME={frame} -- sh -c 'render --frame $FRAME'
   pool work submit --app null --sweep 'n=1..100000' --wait --quiet
   pool work submit --sweep 'n=1..9' --file scene=scenes/{n}.bin --keep frame.png -- render scene frame.png
+  pool work submit --category M --custom licence=1 --from cases.csv -- simulate {case}
   pool work submit --key nightly-2026-11-23 --from frames.jsonl --tag ssd --gpus 1 -- render {scene} {frame}
 ")]
 pub(crate) struct Submit {
@@ -96,7 +97,7 @@ pub(crate) struct Submit {
     /// Processor architecture (x86_64, aarch64)
     #[arg(long, value_name = "NAME", help_heading = "Workers that may run it")]
     pub(crate) arch: Option<String>,
-    /// Processor cores, at least
+    /// Processor cores, at least; on workers that pack a work takes them while it runs
     #[arg(
         long,
         value_name = "N",
@@ -105,13 +106,13 @@ pub(crate) struct Submit {
         help_heading = "Workers that may run it"
     )]
     pub(crate) cores: u32,
-    /// Memory, at least (2GiB)
+    /// Memory, at least (2GiB); on workers that pack a work takes it while it runs
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes, help_heading = "Workers that may run it")]
     pub(crate) memory: Option<Bytes>,
     /// Free disk space, at least (20GiB)
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes, help_heading = "Workers that may run it")]
     pub(crate) disk: Option<Bytes>,
-    /// Graphics processors, at least
+    /// Graphics processors, which a work has to itself while it runs
     #[arg(
         long,
         value_name = "N",
@@ -126,7 +127,7 @@ pub(crate) struct Submit {
     /// Group that the worker belongs to
     #[arg(long, value_name = "GROUP", help_heading = "Workers that may run it")]
     pub(crate) group: Option<String>,
-    /// Another resource, at least this much; may be given several times
+    /// Another resource that workers count, of which a work takes this much while it runs; may be given several times
     #[arg(long, value_name = "NAME=N", value_parser = resource, help_heading = "Workers that may run it")]
     pub(crate) custom: Vec<(String, u64)>,
 
@@ -148,9 +149,13 @@ pub(crate) struct Submit {
     /// Wait before the second attempt; each further one waits twice as long
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = quantity::millis, help_heading = "Service")]
     pub(crate) backoff: Millis,
-    /// Time that an attempt may run, then it is killed
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = quantity::millis, help_heading = "Service")]
-    pub(crate) wall_clock: Millis,
+    /// How large the works may be, by a name of `pool category list`: its ceilings are the limits that are not given, and
+    /// none may be above them
+    #[arg(long, value_name = "NAME", help_heading = "Service")]
+    pub(crate) category: Option<String>,
+    /// Time that an attempt may run, then it is killed [default: 5m, with --category its ceiling]
+    #[arg(long, value_name = "TIME", value_parser = quantity::millis, help_heading = "Service")]
+    pub(crate) wall_clock: Option<Millis>,
     /// Memory that each process of a work may use
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes, help_heading = "Service")]
     pub(crate) memory_limit: Option<Bytes>,
@@ -226,7 +231,11 @@ impl Submit {
             },
             priority: Priority(self.priority),
             limits: Limits {
-                wall_clock: self.wall_clock,
+                wall_clock: self.wall_clock.unwrap_or(match self.category {
+                    // The engine knows its ceiling.
+                    Some(_) => Millis(0),
+                    None => Limits::default().wall_clock,
+                }),
                 memory: self.memory_limit.unwrap_or_default(),
                 disk: self.disk_limit.unwrap_or_default(),
                 files: self.output_limit.unwrap_or_default(),
@@ -239,6 +248,7 @@ impl Submit {
             },
             time_to_live: self.time_to_live,
             label: self.label.clone(),
+            category: self.category.clone(),
         };
         template.validate().map_err(|invalid| {
             let failure = Failure::usage(invalid.to_string());
@@ -336,6 +346,8 @@ mod tests {
             "fpga=2",
             "--priority",
             "7",
+            "--category",
+            "L",
             "--label",
             "night",
             "--attempts",

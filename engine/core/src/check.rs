@@ -8,6 +8,7 @@ use wire_protocol::view::Tally;
 use crate::ready::{QueueKey, Run};
 use crate::scheduler::Scheduler;
 use crate::state::Phase;
+use crate::table::worker::Worker;
 
 impl Scheduler {
     /// Asserts every invariant of the tables. Cost: looks at everything; not for production.
@@ -98,6 +99,38 @@ impl Scheduler {
         self.check_workers(held);
     }
 
+    /// What a worker has left is what it offers less what its works take, and its profile knows.
+    fn check_room(&self, worker: &Worker) {
+        let terms = self.classes.terms(worker.profile);
+        assert_eq!(worker.metered, terms.meter.is_some(), "{} is counted", worker.id);
+        let Some(meter) = &terms.meter else { return };
+        let mut room = meter.all();
+        for work in worker.held.iter() {
+            let bag = self.works.get(*work).expect("held works are known").bag;
+            let class = self.bags.of_work(bag).class;
+            meter.take(&mut room, &self.classes.get(class).demand);
+        }
+        let about = &worker.about;
+        assert_eq!(room, about.room, "{} knows what it has left", worker.id);
+        if !worker.is_connected() {
+            return;
+        }
+        let profile = self.classes.profile(worker.profile);
+        assert!(
+            profile.room == room && profile.reserved == about.reserved,
+            "the profile of {} says what it has left",
+            worker.id
+        );
+        for class in profile.eligible.iter() {
+            assert_eq!(
+                self.short_for(worker, class),
+                None,
+                "{} may run only what fits",
+                worker.id
+            );
+        }
+    }
+
     fn check_workers(&self, held: u64) {
         let mut on_lists = 0;
         for token in self.tokens.iter() {
@@ -126,6 +159,7 @@ impl Scheduler {
                 "uids name workers"
             );
             let profile = self.classes.profile(worker.profile);
+            self.check_room(worker);
             let (starving, roomy) = worker.listed;
             assert_eq!(
                 profile.starving.contains(&worker.id),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wire_protocol::category::Category;
 use wire_protocol::ids::Shard;
 use wire_protocol::units::{Bytes, Millis};
 
@@ -29,6 +30,9 @@ pub struct Config {
     pub retention: Millis,
     /// Time for which a worker that is gone or lost is remembered. Default 1 h.
     pub worker_retention: Millis,
+    /// Categories that works may name, in the order in which they are shown; at most
+    /// [`wire_protocol::limits::CATEGORIES_MAX`]. Default [`Category::defaults`].
+    pub categories: Vec<Category>,
     /// Shares of tenants by login; 1 for those not named.
     pub weights: BTreeMap<String, u32>,
     /// Who approves workers. Default [`ApprovalPolicy::Auto`].
@@ -111,6 +115,7 @@ impl Default for Config {
             kills_max: 3,
             retention: Millis::from_secs(24 * 3600),
             worker_retention: Millis::from_secs(3600),
+            categories: Category::defaults(),
             weights: BTreeMap::new(),
             approval: ApprovalPolicy::Auto,
             certificate_lifetime: Millis::from_secs(90 * 86_400),

@@ -151,17 +151,18 @@ impl Ready {
         self.removed(key, count);
     }
 
-    /// Takes the next works for a worker that may run `eligible` classes: at most `max`, consecutive, of one bag.
-    /// Their phases are still `Queued`; the caller leases them all.
+    /// Takes the next works for a worker that may run `eligible` classes: at most `max`, and no more than `fit` of their
+    /// class, consecutive, of one bag. Their phases are still `Queued`; the caller leases them all.
     pub(crate) fn take(
         &mut self,
         eligible: &ClassSet,
         max: u32,
+        fit: impl Fn(ClassId) -> u32,
         works: &Works,
         tenants: &Tenants,
     ) -> Option<Run> {
         for level in self.levels.iter_mut().rev().filter(|level| level.len > 0) {
-            if let Some((class, run)) = level.take(eligible, max, works, tenants) {
+            if let Some((class, run)) = level.take(eligible, max, &fit, works, tenants) {
                 self.len -= u64::from(run.len);
                 self.by_class[class.0 as usize] -= u64::from(run.len);
                 return Some(run);
@@ -189,6 +190,24 @@ impl Ready {
                     })
                 })
             })
+    }
+
+    /// For each class with works that wait: the highest priority of them, and the oldest work of that priority.
+    pub(crate) fn firsts(&mut self, works: &Works) -> BTreeMap<ClassId, (Priority, WorkId)> {
+        let mut firsts = BTreeMap::new();
+        for (priority, level) in self.levels.iter_mut().enumerate().rev() {
+            let priority = Priority(u8::try_from(priority).expect("few priorities"));
+            for tenant in level.tenants.iter_mut().flatten() {
+                for (class, index) in &tenant.by_class {
+                    let work = tenant.queues[*index as usize].first(works);
+                    let first = firsts.entry(*class).or_insert((priority, work));
+                    if first.0 == priority {
+                        first.1 = first.1.min(work);
+                    }
+                }
+            }
+        }
+        firsts
     }
 
     /// Works that wait in one queue.
@@ -243,6 +262,7 @@ impl Level {
         &mut self,
         eligible: &ClassSet,
         max: u32,
+        fit: impl Fn(ClassId) -> u32,
         works: &Works,
         tenants: &Tenants,
     ) -> Option<(ClassId, Run)> {
@@ -271,9 +291,9 @@ impl Level {
                 passed_over = 0;
                 continue;
             }
-            let max = u64::from(max).min(tenant.deficit.unsigned_abs());
             let queue = &mut tenant.queues[oldest];
             let class = queue.class;
+            let max = u64::from(max.min(fit(class))).min(tenant.deficit.unsigned_abs());
             let run = queue.take_run(u32::try_from(max).expect("bounded by max"), works);
             tenant.deficit -= i64::from(run.len);
             self.len -= u64::from(run.len);

@@ -1,13 +1,17 @@
 //! The scheduler: its state, its entrance, and the few moves that all handlers share.
 
+use std::collections::BTreeMap;
+
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
+use wire_protocol::resources::Meter;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::SubscriberView;
 
 use crate::config::Config;
 use crate::effect::{Effect, Effects};
 use crate::event::{Event, Pressure};
+use crate::handler::Holding;
 use crate::ready::{QueueKey, Ready};
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{Bag, Bags, Templates};
@@ -55,6 +59,10 @@ pub struct Scheduler {
     /// Workers that hold more than their slots.
     pub(crate) overfull: WorkerSet,
     pub(crate) rebalance_armed: bool,
+    /// Works that wait for room, and who holds it for them.
+    pub(crate) holding: Holding,
+    /// Workers by the keys of what they have of images and files.
+    pub(crate) warm: BTreeMap<u64, WorkerSet>,
     pub(crate) pulse_armed: bool,
     /// No lease is older than this, whatever its worker's last sign of life: the scheduler itself was stalled
     /// before.
@@ -150,6 +158,8 @@ impl Scheduler {
             rejoining: WorkerSet::default(),
             overfull: WorkerSet::default(),
             rebalance_armed: false,
+            holding: Holding::default(),
+            warm: BTreeMap::new(),
             pulse_armed: false,
             lease_floor: Instant(0),
             pressure: Pressure::None,
@@ -367,9 +377,13 @@ impl Scheduler {
             .expect("whoever holds works is remembered");
         let taken = worker.held.swap_remove(at);
         assert_eq!(taken, id, "the list of {holder} and its works disagree");
+        let metered = worker.metered;
         if let Some(moved) = worker.held.get(at).copied() {
             self.works.get_mut(moved).expect("held works are known").held_at =
                 u32::try_from(at).expect("short list");
+        }
+        if metered {
+            self.meter_work(holder, id, Meter::give_back);
         }
     }
 
@@ -378,9 +392,13 @@ impl Scheduler {
         let holder = self.workers.get_mut(worker).expect("a known worker");
         let at = u32::try_from(holder.held.len()).expect("short list");
         holder.held.push(id);
+        let metered = holder.metered;
         let work = self.works.get_mut(id).expect("a known work");
         work.worker = worker;
         work.held_at = at;
+        if metered {
+            self.meter_work(worker, id, Meter::take);
+        }
     }
 
     /// What becomes of a work whose attempt ended for this reason; counts the attempt.

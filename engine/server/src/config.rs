@@ -8,6 +8,8 @@ use clap::{Parser, ValueEnum};
 use daemon::log::LogConfig;
 use daemon::secret;
 use engine_core::{ApprovalPolicy, Version};
+use wire_protocol::category::Category;
+use wire_protocol::limits::{CATEGORIES_MAX, NAME_BYTES_MAX};
 use wire_protocol::units::{Bytes, Millis};
 
 const AFTER_HELP: &str = "\
@@ -134,6 +136,16 @@ pub struct Options {
     #[arg(long, env = "POOL_REJOIN_WINDOW_MS", default_value_t = 3_000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     rejoin_window_ms: u64,
+    /// Categories that works may name, and their ceilings of time, memory, disk and file size; `-` is none. Several are
+    /// separated by semicolons
+    #[arg(
+        long,
+        env = "POOL_CATEGORIES",
+        value_delimiter = ';',
+        value_name = "NAME=TIME,MEMORY,DISK,FILES;…",
+        default_value = CATEGORIES
+    )]
+    categories: Vec<String>,
     /// Works that may be open at once; more are answered `busy`
     #[arg(
         long,
@@ -273,6 +285,10 @@ impl Options {
                 self.listen_workers.len()
             ));
         }
+        let categories = categories(&self.categories).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
         let (Some(admin), true) = (admin, problems.is_empty()) else {
             return Err(problems);
         };
@@ -283,6 +299,7 @@ impl Options {
             lease_timeout,
             heartbeat: Millis(lease_timeout.0 / 4),
             rejoin_window: Millis(self.rejoin_window_ms),
+            categories,
             retention: Millis::from_secs(self.retention_hours.saturating_mul(3600)),
             approval: match self.approval {
                 Approval::Auto => ApprovalPolicy::Auto,
@@ -326,6 +343,69 @@ impl Options {
             log: self.log,
         })
     }
+}
+
+/// [`Category::defaults`], as an operator would write them.
+const CATEGORIES: &str = "XS=5m,1GiB,5GiB,100MiB;S=15m,2GiB,10GiB,200MiB;M=30m,4GiB,20GiB,500MiB;\
+L=1h,8GiB,40GiB,1GiB;XL=2h,16GiB,80GiB,2GiB";
+
+fn categories(given: &[String]) -> Result<Vec<Category>, String> {
+    let given = given
+        .iter()
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty());
+    let categories = given.map(category).collect::<Result<Vec<_>, _>>()?;
+    if categories.len() > CATEGORIES_MAX {
+        let there = categories.len();
+        return Err(format!(
+            "POOL_CATEGORIES names {there} categories; at most {CATEGORIES_MAX}"
+        ));
+    }
+    let twice = categories.iter().enumerate().find(|(index, category)| {
+        categories[..*index]
+            .iter()
+            .any(|other| other.name == category.name)
+    });
+    match twice {
+        Some((_, category)) => Err(format!("POOL_CATEGORIES names {} twice", category.name)),
+        None => Ok(categories),
+    }
+}
+
+fn category(text: &str) -> Result<Category, String> {
+    let refuse = |problem: &str| {
+        format!(
+            "POOL_CATEGORIES: `{text}` {problem}; write it like M=30m,4GiB,20GiB,500MiB, with - for no ceiling"
+        )
+    };
+    let (name, ceilings) = text.split_once('=').ok_or_else(|| refuse("has no `=`"))?;
+    let name = name.trim();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(refuse("has no name, or too long a one"));
+    }
+    let ceilings: Vec<&str> = ceilings.split(',').map(str::trim).collect();
+    let [wall_clock, memory, disk, files] = ceilings[..] else {
+        return Err(refuse("has other than four ceilings"));
+    };
+    let size = |text: &str| match text {
+        "-" => Ok(Bytes(0)),
+        text => text
+            .parse()
+            .map_err(|problem: String| refuse(&format!("is wrong: {problem}"))),
+    };
+    let wall_clock = match wall_clock {
+        "-" => Millis(0),
+        text => text
+            .parse()
+            .map_err(|problem: String| refuse(&format!("is wrong: {problem}")))?,
+    };
+    Ok(Category {
+        name: name.to_owned(),
+        wall_clock,
+        memory: size(memory)?,
+        disk: size(disk)?,
+        files: size(files)?,
+    })
 }
 
 fn files_url(url: &str) -> Result<String, String> {
@@ -397,6 +477,36 @@ mod tests {
         }
         for wrong in ["", "d", "9", "9s", "1w", "-1d", "4000d", "1.5d", "1 d", "9é"] {
             assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn categories_are_the_usual_ones_unless_the_operator_names_others() {
+        let secrets = ["--admin-password", "a", "--worker-password", "w"];
+        let categories = |arguments: &[&str]| {
+            parse(&[&secrets, arguments].concat()).map(|config| config.scheduler.categories)
+        };
+        assert_eq!(categories(&[]), Ok(Category::defaults()));
+        assert_eq!(categories(&["--categories", ""]), Ok(Vec::new()));
+        let named = categories(&["--categories", "day=8h,-,1TiB,- ; spot=90,512MiB,-,-"]);
+        let named = named.expect("two categories");
+        assert_eq!(
+            (named[0].wall_clock, named[0].memory, named[0].disk),
+            (Millis::from_secs(8 * 3_600), Bytes(0), Bytes(1 << 40))
+        );
+        assert_eq!(
+            (named[1].name.as_str(), named[1].wall_clock),
+            ("spot", Millis::from_secs(90))
+        );
+        for (wrong, said) in [
+            ("M", "has no `=`"),
+            ("=1h,-,-,-", "has no name"),
+            ("M=1h,1GiB", "four ceilings"),
+            ("M=1h,much,-,-", "`much` is no size"),
+            ("M=-,-,-,-;M=-,-,-,-", "names M twice"),
+        ] {
+            let problems = categories(&["--categories", wrong]).expect_err(wrong);
+            assert!(problems[0].contains(said), "{problems:?}");
         }
     }
 

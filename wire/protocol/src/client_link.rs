@@ -234,6 +234,8 @@ pub enum Query {
         /// At most this many, 1 to [`crate::limits::TOKENS_PAGE_LEN_MAX`].
         limit: u32,
     },
+    /// The categories that works may name.
+    Categories,
 }
 
 /// A query with its number.

@@ -4,6 +4,7 @@
 //! file. `docs/protocol.md` describes the same bytes for readers who do not speak Rust; golden bytes in
 //! `tests/golden.rs` hold both to their word.
 
+pub mod category;
 pub mod client_link;
 pub mod codec;
 pub mod feed;
@@ -15,8 +16,10 @@ pub mod limits;
 pub mod outcome;
 pub mod placeholders;
 pub mod record;
+pub mod resources;
 mod rows;
 pub mod template;
 pub mod units;
 pub mod view;
+pub mod warm;
 pub mod worker_link;

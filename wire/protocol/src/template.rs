@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::file::{SOURCE_BYTES_MAX, Source};
 use crate::limits::{FILES_PER_WORK_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
 use crate::placeholders;
+use crate::resources::Packing;
 use crate::units::{Bytes, Millis};
 
 pub use crate::rows::{Rows, row};
@@ -40,6 +41,9 @@ pub struct WorkTemplate {
     pub time_to_live: Option<Millis>,
     /// Free text for people and filters.
     pub label: String,
+    /// The [`crate::category::Category`] whose ceilings are the limits that are not given, and which no limit may pass.
+    /// `None`: limits are as they are given.
+    pub category: Option<String>,
 }
 
 /// Where a command's standard input comes from.
@@ -123,7 +127,7 @@ pub struct Requirements {
     pub tags: Vec<String>,
     /// A group that the worker must belong to.
     pub group: Option<String>,
-    /// Further countable resources by name.
+    /// Further countable resources by name, each at most once.
     pub custom: Vec<(String, u64)>,
 }
 
@@ -154,6 +158,8 @@ pub struct Offer {
     pub slots: u32,
     /// Works that it may hold beyond those that run, so that a free slot never waits for a round trip.
     pub prefill: u32,
+    /// What decides how many works run at once.
+    pub packing: Packing,
 }
 
 /// The first requirement that an offer does not meet, for people to read.
@@ -240,7 +246,8 @@ impl Requirements {
 /// What the worker enforces while a work runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Time from start to end, then the work is killed. Default 5 min.
+    /// Time from start to end, then the work is killed. Default 5 min. Zero, in a submission with a category: the
+    /// category's.
     pub wall_clock: Millis,
     /// Bytes kept of standard output and standard error together; the rest is dropped and the result
     /// marked as cut. Default and maximum 64 KiB less a few bytes.
@@ -310,6 +317,7 @@ impl Default for WorkTemplate {
             retry: Retry::default(),
             time_to_live: None,
             label: String::new(),
+            category: None,
         }
     }
 }
@@ -370,6 +378,7 @@ impl WorkTemplate {
         ];
         let names = [("app", &self.app), ("label", &self.label)]
             .into_iter()
+            .chain(self.category.iter().map(|name| ("category", name)))
             .chain(self.columns.iter().map(|column| ("columns", column)))
             .chain(
                 self.requirements
@@ -404,6 +413,14 @@ impl WorkTemplate {
         }
         if self.executor() == "process" && self.command.first().is_none_or(String::is_empty) {
             return refuse("command", "is empty; a process work needs a command".to_owned());
+        }
+        let custom = &self.requirements.custom;
+        if let Some((_, (name, _))) = custom
+            .iter()
+            .enumerate()
+            .find(|(i, (name, _))| custom[..*i].iter().any(|(other, _)| other == name))
+        {
+            return refuse("requirements.custom", format!("names `{name}` twice"));
         }
         if let Some((index, _)) = self
             .columns
@@ -451,7 +468,7 @@ impl WorkTemplate {
                 format!("is {} bytes; at most {max} are allowed", self.limits.output.0),
             );
         }
-        if self.limits.wall_clock.0 == 0 {
+        if self.limits.wall_clock.0 == 0 && self.category.is_none() {
             return refuse(
                 "limits.wall_clock",
                 "is zero; a work needs time to run".to_owned(),

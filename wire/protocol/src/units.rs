@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::ops::{Add, Sub};
+use core::str::FromStr;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,44 @@ impl fmt::Display for Millis {
     }
 }
 
+/// `250ms`, `30s`, `5m`, `1h30m`, `2d`; a bare number is seconds. The error is a sentence for whoever wrote it.
+impl FromStr for Millis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("`{text}` is no time; write it like 250ms, 30s, 5m, 1h30m or 2d");
+        if let Ok(seconds) = text.parse::<u64>() {
+            return seconds.checked_mul(1_000).map(Self).ok_or_else(help);
+        }
+        let mut total = 0_u64;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(help)?;
+            let amount: u64 = rest[..digits].parse().map_err(|_| help())?;
+            rest = &rest[digits..];
+            let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let unit = match &rest[..letters] {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return Err(help()),
+            };
+            rest = &rest[letters..];
+            total = amount
+                .checked_mul(unit)
+                .and_then(|part| total.checked_add(part))
+                .ok_or_else(help)?;
+        }
+        if text.is_empty() {
+            Err(help())
+        } else {
+            Ok(Self(total))
+        }
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -123,6 +162,31 @@ impl fmt::Display for Bytes {
         }
         let (whole, rest) = (self.0 / scale, self.0 % scale);
         write!(f, "{whole}.{} {}", rest * 10 / scale, UNITS[unit])
+    }
+}
+
+/// `512MiB`, `2GiB`, `2G` (binary, as in `docker -m`), `200MB`; `1.5GB` is not taken; a bare number is bytes. The error is a
+/// sentence for whoever wrote it.
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || format!("`{text}` is no size; write it like 65536, 512KiB, 200MB or 2GiB");
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let amount: u64 = text[..digits].parse().map_err(|_| help())?;
+        let unit: u64 = match text[digits..].trim_start() {
+            "" | "B" => 1,
+            "K" | "KiB" => 1 << 10,
+            "M" | "MiB" => 1 << 20,
+            "G" | "GiB" => 1 << 30,
+            "T" | "TiB" => 1 << 40,
+            "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            _ => return Err(help()),
+        };
+        amount.checked_mul(unit).map(Self).ok_or_else(help)
     }
 }
 

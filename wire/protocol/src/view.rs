@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::category::Category;
 use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
 use crate::joining::{Address, Approval, CertificateView, TokenView};
 use crate::outcome::{Outcome, Reason};
@@ -333,4 +334,6 @@ pub enum Reply {
     Token(TokenView),
     /// A page of tokens.
     Tokens(Vec<TokenView>),
+    /// All categories, in the order in which the engine's operator has them.
+    Categories(Vec<Category>),
 }

@@ -73,6 +73,8 @@ pub struct Join {
     pub running: Vec<LeaseToken>,
     /// Works whose outcome it will report again, because no acknowledgement came.
     pub unacknowledged: Vec<LeaseToken>,
+    /// Keys of what it has already of images and files, see [`crate::warm`]; what was used last comes first.
+    pub warm: Vec<u64>,
 }
 
 impl Join {
@@ -81,7 +83,7 @@ impl Join {
     /// # Errors
     /// The first field that is out of bounds.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        use crate::limits::{LIST_LEN_MAX, NAME_BYTES_MAX};
+        use crate::limits::{LIST_LEN_MAX, NAME_BYTES_MAX, WARM_KEYS_MAX};
         let offer = &self.offer;
         let names = [
             &self.login,
@@ -108,6 +110,7 @@ impl Join {
                 [&self.held, &self.running, &self.unacknowledged]
                     .map(|t| ("join: leases", t.len(), LEASES_PER_WORKER_MAX)),
             )
+            .chain([("join: warm", self.warm.len(), WARM_KEYS_MAX)])
             .chain([(
                 "join: slots",
                 (offer.slots as usize).saturating_add(offer.prefill as usize),

@@ -135,6 +135,9 @@ fn a_template_is_refused_for_each_rule_and_told_the_field() {
         ("outputs.consensus", "`a/..` is no plain path", |t| {
             t.outputs.consensus = Some("a/..".to_owned())
         }),
+        ("requirements.custom", "names `licence` twice", |t| {
+            t.requirements.custom = vec![("licence".to_owned(), 1), ("licence".to_owned(), 2)]
+        }),
         ("template", "at most 131072", |t| {
             t.command = vec![name_of(1_000); 200]
         }),
@@ -162,6 +165,7 @@ fn a_template_at_its_bounds_is_taken() {
         |t| t.priority = Priority::MAX,
         |t| t.limits.output = Limits::OUTPUT_MAX,
         |t| t.limits.wall_clock = Millis(1),
+        |t| (t.category, t.limits.wall_clock) = (Some("M".to_owned()), Millis(0)),
         |t| t.retry.attempts_max = 1_000,
         |t| t.input = Input::Inline(vec![0; 65_536]),
         |t| t.time_to_live = Some(Millis(0)),
@@ -213,6 +217,7 @@ fn join() -> Join {
         held: Vec::new(),
         running: Vec::new(),
         unacknowledged: Vec::new(),
+        warm: Vec::new(),
     }
 }
 
@@ -257,6 +262,7 @@ fn a_join_is_refused_for_each_bound_and_told_which() {
         ("join: list", many, |j| {
             j.offer.groups = vec![String::new(); LIST_LEN_MAX + 1]
         }),
+        ("join: warm", 65, |j| j.warm = vec![0; 65]),
         ("join: custom", many, |j| {
             j.offer.custom = vec![(String::new(), 1); LIST_LEN_MAX + 1]
         }),

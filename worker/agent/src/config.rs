@@ -3,6 +3,7 @@
 mod args;
 mod disk;
 mod docker;
+mod offer;
 mod seeds;
 
 use std::env;
@@ -29,9 +30,6 @@ use seeds::Seeds;
 
 /// Port of the engine for workers.
 const PORT: u16 = 4321;
-
-/// Prefilled works by default are twice the slots, but no more than this.
-const PREFILL_DEFAULT_MAX: u32 = 256;
 
 /// What is to be done.
 pub(crate) enum Start {
@@ -312,11 +310,13 @@ impl Cli {
             Some(_) => String::new(),
             None => self.password(&seeds)?,
         };
+        let warm = files.warm();
         let mut offer = resources::detect(folder.path());
-        offer.slots = self.slots.unwrap_or(offer.cores);
-        offer.prefill = self
-            .prefill
-            .unwrap_or(offer.slots.saturating_mul(2).min(PREFILL_DEFAULT_MAX));
+        offer.packing = self.packing.into();
+        offer.custom = offer::custom(&self.custom)?;
+        let (slots, prefill) = offer::default_slots(&offer, self.slots);
+        offer.slots = slots;
+        offer.prefill = self.prefill.unwrap_or(prefill);
         if offer.slots as usize + offer.prefill as usize > LEASES_PER_WORKER_MAX {
             bail!("--slots and --prefill together are more than {LEASES_PER_WORKER_MAX}");
         }
@@ -371,6 +371,7 @@ impl Cli {
                 name: self.name.unwrap_or_else(host_name),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 offer,
+                warm,
             },
             executors,
             clerk: Some(clerk),

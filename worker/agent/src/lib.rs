@@ -41,6 +41,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use wire_link::{ClientConfig, ConfigError};
 use wire_protocol::codec::DecodeError;
+use wire_protocol::limits::WARM_KEYS_MAX;
 use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
@@ -175,6 +176,14 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
                 .map(|resumable| (Arc::clone(executor), resumable)),
         );
     }
+    let mut warm = Vec::new();
+    for executor in &executors {
+        warm.extend(Arc::clone(executor).warm().await);
+    }
+    // Images are the larger, but not all of what there is.
+    warm.truncate(WARM_KEYS_MAX / 2);
+    warm.append(&mut settings.warm);
+    settings.warm = warm;
     // The standard library's hasher is seeded by the system; a worker's jitter needs no better.
     let seed = RandomState::new().hash_one(&settings.uid);
     let about = Status {

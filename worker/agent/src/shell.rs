@@ -119,7 +119,7 @@ impl Shell {
             let Attempt { token, template, .. } = attempt;
             let (killer, kill) = Kill::pair();
             let id = self.tasks.spawn(executor.resume(token, kill)).id();
-            if self.agent.resume(token) {
+            if self.agent.resume(token, &template) {
                 resumed += 1;
                 self.ids.insert(token, id);
                 let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -26,6 +26,7 @@ fn joined(app: &str) -> (Agent, Effects) {
             prefill: 512,
             ..Offer::default()
         },
+        warm: Vec::new(),
     };
     let mut agent = Agent::new(settings, 1);
     let mut effects = Effects::new();

@@ -10,7 +10,7 @@ use wire_protocol::ids::{Epoch, LeaseToken, Shard};
 use wire_protocol::joining::{Enrol, Renew, WalletProof};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
-use wire_protocol::template::Offer;
+use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{Holding, Join, Report, Tokens, Welcome, kind, push_control, push_empty};
 
@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::held::{Held, Waiting};
 use crate::reports::Reports;
 use crate::runner::{Known, Runner};
+use crate::warm::Warm;
 use crate::{
     BACKOFF_MAX, JOIN_TIMEOUT, RENEWALS_APART_MAX, REPORT_BYTES_MAX, RETRY_AFTER_MAX, STARTED_APART,
 };
@@ -43,8 +44,12 @@ pub struct Settings {
     pub version: String,
     /// What it has. At least one slot; slots and prefill together at most
     /// [`LEASES_PER_WORKER_MAX`]. `executors` decides what is run at all: works of another one end with
-    /// [`Reason::NoExecutor`].
+    /// [`Reason::NoExecutor`]. What of it is counted ([`wire_protocol::resources`]) is never taken by more works than it is
+    /// enough for.
     pub offer: Offer,
+    /// Keys of what it has at its start of images and files ([`wire_protocol::warm`]), what was used last first; of more
+    /// than [`wire_protocol::limits::WARM_KEYS_MAX`] the rest is left out.
+    pub warm: Vec<u64>,
 }
 
 impl Settings {
@@ -71,6 +76,7 @@ impl Settings {
             held,
             running,
             unacknowledged,
+            warm: Vec::new(),
         }
     }
 }
@@ -114,6 +120,7 @@ impl fmt::Debug for Settings {
             .field("name", &self.name)
             .field("version", &self.version)
             .field("offer", &self.offer)
+            .field("warm", &self.warm.len())
             .finish_non_exhaustive()
     }
 }
@@ -125,6 +132,7 @@ pub struct Agent {
     link: Link,
     held: Held,
     reports: Reports,
+    warm: Warm,
     /// Templates of this connection.
     templates: BTreeMap<u32, Known>,
     /// The highest epoch seen of each shard.
@@ -216,11 +224,13 @@ impl Agent {
         if let Err(error) = settings.validate() {
             panic!("these settings cannot be said to an engine: {error}");
         }
-        let held = Held::new(settings.offer.slots);
+        let held = Held::new(&settings.offer);
+        let warm = Warm::new(settings.warm.clone());
         Self {
             link: Link::Waiting { at: Instant(0) },
             held,
             reports: Reports::new(),
+            warm,
             templates: BTreeMap::new(),
             epochs: Vec::new(),
             asking: BTreeSet::new(),
@@ -236,18 +246,20 @@ impl Agent {
 
     /// Takes up an attempt that an earlier process of this worker started and that still runs, or has ended meanwhile: it
     /// is presented with the first `Join`, and goes on if the engine adopts it. Nothing is started; its end is said by
-    /// [`Event::Ended`]. `false`: there is no slot for it, or it is known; it has to be stopped, and its lease is given up.
+    /// [`Event::Ended`]. It takes what its template says also where that is more than the worker has left. `false`: there
+    /// is no slot for it, or it is known; it has to be stopped, and its lease is given up.
     ///
     /// # Panics
     /// After the first event.
     #[must_use]
-    pub fn resume(&mut self, token: LeaseToken) -> bool {
+    pub fn resume(&mut self, token: LeaseToken, template: &Arc<WorkTemplate>) -> bool {
         self.assert_new();
         let free =
             self.held.has_free_slot() && self.reports.len() + self.held.running() < LEASES_PER_WORKER_MAX;
         let resumes = free && !self.held.knows(token);
         if resumes {
-            self.held.start(self.now, token);
+            let taken = self.held.ledger().demand(template);
+            self.held.start(self.now, token, Arc::clone(template), taken);
         }
         resumes
     }
@@ -393,7 +405,7 @@ impl Agent {
             "asks for what does not run"
         );
         assert!(
-            self.held.waiting() == 0 || !self.may_start(),
+            !self.held.has_fitting() || !self.may_start(),
             "a work waits for nothing"
         );
         let joined = matches!(self.link, Link::Joined(_));
@@ -429,7 +441,10 @@ impl Agent {
             .waiting_tokens()
             .chain(running.iter().copied())
             .collect();
-        self.settings.join(held, running, self.reports.tokens().collect())
+        Join {
+            warm: self.warm.keys().to_vec(),
+            ..self.settings.join(held, running, self.reports.tokens().collect())
+        }
     }
 
     fn on_disconnected(&mut self, reason: &str, effects: &mut Effects) {
@@ -466,7 +481,10 @@ impl Agent {
         let bytes = report.result.len();
         assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
         self.asking.remove(&report.token);
-        if self.held.end(report.token) {
+        if let Some(template) = self.held.end(report.token) {
+            if report.reason == Reason::None {
+                self.warm.used(&template);
+            }
             self.reports.push(report);
         }
     }
@@ -666,8 +684,10 @@ impl Agent {
     }
 
     fn fill_slots(&mut self, effects: &mut Effects) {
-        while self.held.waiting() > 0 && self.may_start() {
-            let Waiting { token, known, row } = self.held.dequeue().expect("one waits");
+        while self.held.waiting() > 0
+            && self.may_start()
+            && let Some(Waiting { token, known, row }) = self.held.dequeue_fitting()
+        {
             self.start(token, &known, row, effects);
         }
     }
@@ -688,7 +708,8 @@ impl Agent {
                 }
             }
             Runner::Shell => {
-                self.held.start(self.now, token);
+                let template = Arc::clone(&known.definition);
+                self.held.start(self.now, token, template, known.taken.clone());
                 effects.push(Effect::Start {
                     token,
                     template: Arc::clone(&known.definition),
@@ -713,6 +734,7 @@ mod tests {
             name: String::new(),
             version: String::new(),
             offer: Offer::default(),
+            warm: Vec::new(),
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
     }

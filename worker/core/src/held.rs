@@ -1,4 +1,4 @@
-//! What a worker holds: where each lease is, which works wait, which run.
+//! What a worker holds: where each lease is, which works wait, which run, and what they take.
 //!
 //! The index is a hash table, because each work is looked up when it is assigned and when it ends; nothing ever
 //! iterates over it, so the order of everything comes from the queue and the slots.
@@ -6,10 +6,13 @@
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use wire_protocol::ids::LeaseToken;
+use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::Instant;
 
+use crate::ledger::{Ledger, Taken};
 use crate::runner::Known;
 use crate::{STARTED_AFTER, reports::Reports};
 
@@ -23,6 +26,7 @@ pub(crate) struct Held {
     live: usize,
     /// Started and not yet announced, in the order of their start; those that ended meanwhile are skipped.
     unannounced: VecDeque<(Instant, LeaseToken)>,
+    ledger: Ledger,
 }
 
 /// Where a lease is. Each is in one place.
@@ -43,13 +47,16 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 struct Running {
     token: LeaseToken,
+    template: Arc<WorkTemplate>,
+    taken: Taken,
     announced: bool,
     /// It was told to stop; nothing of it is reported.
     stopping: bool,
 }
 
 impl Held {
-    pub(crate) fn new(slots: u32) -> Self {
+    pub(crate) fn new(offer: &Offer) -> Self {
+        let slots = offer.slots;
         Self {
             places: HashMap::default(),
             waiting: VecDeque::new(),
@@ -57,6 +64,7 @@ impl Held {
             free: (0..slots).rev().collect(),
             live: 0,
             unannounced: VecDeque::new(),
+            ledger: Ledger::new(offer),
         }
     }
 
@@ -72,6 +80,11 @@ impl Held {
     /// Slots in use, also by works that were told to stop.
     pub(crate) fn running(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// What is left of what is counted beside slots.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub(crate) fn has_free_slot(&self) -> bool {
@@ -112,23 +125,56 @@ impl Held {
     pub(crate) fn enqueue(&mut self, waiting: Waiting) {
         let before = self.places.insert(waiting.token, Place::Waiting);
         assert_eq!(before, None, "{} is held twice", waiting.token);
+        self.ledger.hold(&waiting.known.taken);
         self.waiting.push_back(waiting);
     }
 
     /// The one that has waited longest; it is nowhere then.
     pub(crate) fn dequeue(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
+        Some(self.taken_out(waiting))
+    }
+
+    /// Of those that may run now, the one that has waited longest; it is nowhere then.
+    pub(crate) fn dequeue_fitting(&mut self) -> Option<Waiting> {
+        let at = self.first_fitting()?;
+        let waiting = self.waiting.remove(at).expect("just found");
+        Some(self.taken_out(waiting))
+    }
+
+    fn first_fitting(&self) -> Option<usize> {
+        let fits = |waiting: &Waiting| self.ledger.may_run(&waiting.known.taken);
+        self.waiting.iter().position(fits)
+    }
+
+    fn taken_out(&mut self, waiting: Waiting) -> Waiting {
         self.places.remove(&waiting.token);
-        Some(waiting)
+        self.ledger.let_go(&waiting.known.taken);
+        waiting
+    }
+
+    /// Some work that waits may run now.
+    pub(crate) fn has_fitting(&self) -> bool {
+        self.first_fitting().is_some()
     }
 
     /// Puts it into a free slot.
-    pub(crate) fn start(&mut self, now: Instant, token: LeaseToken) {
+    pub(crate) fn start(
+        &mut self,
+        now: Instant,
+        token: LeaseToken,
+        template: Arc<WorkTemplate>,
+        taken: Taken,
+    ) {
         let slot = self.free.pop().expect("a free slot was asked for");
         let before = self.places.insert(token, Place::Running { slot });
         assert_eq!(before, None, "{token} starts twice");
+        self.ledger.hold(&taken);
+        self.ledger.start(&taken);
         self.slots[slot as usize] = Some(Running {
             token,
+            template,
+            taken,
             announced: false,
             stopping: false,
         });
@@ -148,24 +194,26 @@ impl Held {
         }
     }
 
-    /// Frees the slot of an attempt that ended. `true`: it is to be reported; `false`: it was told to stop, or
-    /// does not run here.
-    pub(crate) fn end(&mut self, token: LeaseToken) -> bool {
+    /// Frees the slot of an attempt that ended. `None`: there is nothing to report, it was told to stop, or does not run
+    /// here.
+    pub(crate) fn end(&mut self, token: LeaseToken) -> Option<Arc<WorkTemplate>> {
         let Some(&Place::Running { slot }) = self.places.get(&token) else {
-            return false;
+            return None;
         };
         let running = self.slots[slot as usize]
             .take()
             .expect("its place says that it runs there");
         self.free.push(slot);
+        self.ledger.end(&running.taken);
         if running.stopping {
             self.places.remove(&token);
         } else {
             self.live -= 1;
+            self.ledger.let_go(&running.taken);
             self.places.insert(token, Place::Reported);
         }
         self.forget_ended_announcements();
-        !running.stopping
+        (!running.stopping).then_some(running.template)
     }
 
     #[inline]
@@ -190,8 +238,19 @@ impl Held {
             }
         }
         if count > 0 {
-            self.waiting
-                .retain(|waiting| self.places.contains_key(&waiting.token));
+            let Self {
+                waiting,
+                places,
+                ledger,
+                ..
+            } = self;
+            waiting.retain(|waiting| {
+                let stays = places.contains_key(&waiting.token);
+                if !stays {
+                    ledger.let_go(&waiting.known.taken);
+                }
+                stays
+            });
             assert_eq!(self.waiting.len(), before - count);
         }
     }
@@ -202,6 +261,8 @@ impl Held {
             return false;
         };
         running.stopping = true;
+        let taken = running.taken.clone();
+        self.ledger.let_go(&taken);
         self.live -= 1;
         self.forget_ended_announcements();
         true
@@ -287,6 +348,12 @@ impl Held {
             self.free.len(),
             "free slots"
         );
+        let waiting = self.waiting.iter().map(|waiting| &waiting.known.taken);
+        let running = || self.slots.iter().flatten();
+        let live = running().filter(|running| !running.stopping);
+        let live = live.map(|running| &running.taken);
+        self.ledger
+            .check(waiting.chain(live), running().map(|running| &running.taken));
         for running in self.slots.iter().flatten() {
             let queued = self.unannounced.iter().any(|(_, t)| *t == running.token);
             assert!(

@@ -42,8 +42,10 @@ mod backoff;
 mod effect;
 mod event;
 mod held;
+mod ledger;
 mod reports;
 mod runner;
+mod warm;
 
 pub use agent::{Agent, Identity, Phase, Settings, Status};
 pub use effect::{Disconnect, Effect, Effects, Exit, Note};

@@ -7,6 +7,8 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Instant;
 
+use crate::ledger::Taken;
+
 /// What a null work's result is made of.
 static ZEROS: [u8; RESULT_BYTES_MAX] = [0; RESULT_BYTES_MAX];
 
@@ -15,6 +17,8 @@ static ZEROS: [u8; RESULT_BYTES_MAX] = [0; RESULT_BYTES_MAX];
 pub(crate) struct Known {
     pub(crate) definition: Arc<WorkTemplate>,
     pub(crate) runner: Runner,
+    /// What each of its works takes.
+    pub(crate) taken: Taken,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +57,7 @@ impl Immediate {
 impl Known {
     /// `null` answers nothing, `null:64` as many zero bytes, `null:arrival` when the work reached the worker, in
     /// nanoseconds since 1970 (8 bytes, little-endian); what no executor of `offered` runs is refused.
-    pub(crate) fn new(definition: WorkTemplate, offered: &[String]) -> Self {
+    pub(crate) fn new(definition: WorkTemplate, offered: &[String], taken: Taken) -> Self {
         let ends = |reason, answer| Runner::Null(Immediate { reason, answer });
         let executor = definition.executor();
         let detail = definition.app.split_once(':').map(|(_, detail)| detail);
@@ -70,6 +74,7 @@ impl Known {
         Self {
             definition: Arc::new(definition),
             runner,
+            taken,
         }
     }
 }
@@ -94,7 +99,7 @@ mod tests {
             app: app.to_owned(),
             ..WorkTemplate::default()
         };
-        Known::new(template, &["null".to_owned(), "process".to_owned()]).runner
+        Known::new(template, &["null".to_owned(), "process".to_owned()], None).runner
     }
 
     #[test]

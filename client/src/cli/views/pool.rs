@@ -1,8 +1,11 @@
 //! Bags, workers, queues and the pool itself.
 
 use serde::Serialize;
+use wire_protocol::category::Category;
 use wire_protocol::joining::Approval;
+use wire_protocol::resources::Packing;
 use wire_protocol::template::Offer;
+use wire_protocol::units::Bytes;
 use wire_protocol::view::{BagView, QueueView, StatusView, SubscriberView, Tally, WorkerView};
 
 use crate::cli::output::{Show, fields};
@@ -222,6 +225,7 @@ impl Show for WorkerView {
             custom,
             slots,
             prefill,
+            packing,
         } = &self.offer;
         let custom = custom
             .iter()
@@ -247,7 +251,17 @@ impl Show for WorkerView {
                     self.held, self.finished
                 ),
             ),
-            ("slots", format!("{slots}, and {prefill} works ahead")),
+            (
+                "slots",
+                match packing {
+                    Packing::Slots => format!("{slots}, and {prefill} works ahead"),
+                    Packing::Resources => {
+                        format!(
+                            "{slots} at most, packed by cores, memory and disk, and {prefill} works ahead"
+                        )
+                    }
+                },
+            ),
             (
                 "machine",
                 format!("{os} {arch}, {cores} cores, {memory} of memory, {disk} free, {gpus} GPUs"),
@@ -273,6 +287,47 @@ impl Show for WorkerView {
                 self.wallet.map_or(String::new(), |wallet| wallet.to_string()),
             ),
         ])
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct CategoryJson<'a> {
+    name: &'a str,
+    wall_clock_ms: u64,
+    memory_bytes: u64,
+    disk_bytes: u64,
+    files_bytes: u64,
+}
+
+impl Show for Category {
+    const KIND: &'static str = "category";
+    type Json<'a> = CategoryJson<'a>;
+    const COLUMNS: &'static [&'static str] = &["category", "wall clock", "memory", "disk", "files"];
+
+    fn json(&self) -> CategoryJson<'_> {
+        CategoryJson {
+            name: &self.name,
+            wall_clock_ms: self.wall_clock.0,
+            memory_bytes: self.memory.0,
+            disk_bytes: self.disk.0,
+            files_bytes: self.files.0,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let ceiling = |there: bool, text: String| if there { text } else { "-".to_owned() };
+        let size = |bytes: Bytes| ceiling(bytes.0 > 0, bytes.to_string());
+        vec![
+            self.name.clone(),
+            ceiling(self.wall_clock.0 > 0, self.wall_clock.to_string()),
+            size(self.memory),
+            size(self.disk),
+            size(self.files),
+        ]
+    }
+
+    fn text(&self) -> String {
+        self.cells().join("  ")
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::work::printed;
 use super::*;
 use crate::cli::output::{Show, json_of};
+use wire_protocol::category::Category;
 use wire_protocol::file::Digest;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Archive, Outcome, Output, Reason};
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, Priority, Requirements, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::view::{
@@ -109,6 +111,7 @@ fn worker() -> WorkerView {
             custom: vec![("fpga".into(), 1)],
             slots: 4,
             prefill: 8,
+            packing: Packing::Slots,
         },
         silent_for: Millis(250),
         version: "0.1.0".into(),
@@ -125,6 +128,13 @@ fn queue() -> QueueView {
         class: "process, 1 gpu".into(),
         queued: 7,
         workers_eligible: 0,
+    }
+}
+
+fn category() -> Category {
+    Category {
+        disk: Bytes(0),
+        ..Category::defaults().remove(2)
     }
 }
 
@@ -209,6 +219,7 @@ fn json_keeps_its_form() {
         }),
         json_of(&Submitted(submission)),
         json_of(&summary()),
+        json_of(&category()),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }
@@ -236,6 +247,7 @@ fn texts_for_people_say_the_same() {
         .text(),
         Submitted(submission).text(),
         summary().text(),
+        category().text(),
     ];
     insta::assert_snapshot!(texts.join("\n----\n"));
 }
@@ -267,5 +279,6 @@ fn rows_of_a_table_have_as_many_cells_as_its_head() {
     assert_eq!(queue().cells().len(), QueueView::COLUMNS.len());
     assert_eq!(status().cells().len(), StatusView::COLUMNS.len());
     assert_eq!(explained().cells().len(), Explained::COLUMNS.len());
+    assert_eq!(category().cells().len(), Category::COLUMNS.len());
     assert_eq!(summary().cells().len(), Summary::COLUMNS.len());
 }

@@ -49,5 +49,6 @@ pub(crate) fn join(worker: usize, cores: u32, slots: u32, prefill: u32) -> Join 
         held: Vec::new(),
         running: Vec::new(),
         unacknowledged: Vec::new(),
+        warm: Vec::new(),
     }
 }

@@ -7,6 +7,9 @@
 //! does not lie with one worker while others have nothing to do. Where it does all the same, because works take
 //! longer than expected, [`Scheduler::rebalance`] takes some back.
 //!
+//! A worker that counts more than its slots (`handler/metering.rs`) gets what fits, also ahead of time; what it may run is
+//! what fits now, so that the sentence above holds of it too.
+//!
 //! Twice nobody gets anything, and everything is looked at anew afterwards: see [`Pause`].
 
 use std::fmt;
@@ -22,7 +25,8 @@ use crate::event::Pressure;
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{TemplateRef, Templates};
-use crate::table::class::{ClassId, ProfileId};
+use crate::table::class::ClassId;
+use crate::table::profile::ProfileId;
 use crate::table::worker::{About, Known, TEMPLATES_PER_LINK, TemplateName, Worker};
 use crate::timers::Timer;
 
@@ -67,6 +71,7 @@ impl Scheduler {
             from = ProfileId(profile.0 + 1);
         }
         self.prefill(class, effects);
+        self.arm_holding(class);
     }
 
     /// Why nobody gets works now, whatever waits and whoever has room.
@@ -125,7 +130,7 @@ impl Scheduler {
     }
 
     /// Gives a starving worker what its slots can take. `false`: nothing is left that it may run.
-    fn fill_slots(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
+    pub(crate) fn fill_slots(&mut self, id: WorkerId, effects: &mut Effects) -> bool {
         let slots = self.workers.get(id).expect("a known worker").slots;
         self.fill_upto(id, slots, effects) == Filled::Given
     }
@@ -134,13 +139,33 @@ impl Scheduler {
         let worker = self.workers.get(id).expect("a known worker");
         let mut filled = Filled::Nothing;
         if worker.takes_work() && self.pause().is_none() && worker.held_len() < target {
-            filled = self.lease_upto(id, target, effects);
+            filled = if worker.metered {
+                self.lease_metered(id, target, effects)
+            } else {
+                self.lease_upto(id, target, effects)
+            };
         }
         self.list_room(id);
         filled
     }
 
-    /// Leases works to the worker until it holds `target`.
+    /// As [`Self::lease_upto`], for a worker whose works are counted: what fits is looked at anew after each run. Given
+    /// anything, it has left the profile that it was found in, whose other workers may have room.
+    fn lease_metered(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> Filled {
+        let mut filled = Filled::NothingLeft;
+        loop {
+            self.sync_profile(id);
+            if self.workers.get(id).expect("a known worker").held_len() >= target {
+                return Filled::Given;
+            }
+            if self.lease_upto(id, target, effects) == Filled::NothingLeft {
+                return filled;
+            }
+            filled = Filled::Given;
+        }
+    }
+
+    /// Leases works to the worker until it holds `target`; to one whose works are counted, one run that fits.
     fn lease_upto(&mut self, id: WorkerId, target: u32, effects: &mut Effects) -> Filled {
         let Self {
             workers,
@@ -156,6 +181,11 @@ impl Scheduler {
         let worker = workers.get_mut(id).expect("a known worker");
         let link = worker.link.expect("a worker that takes work is connected");
         let eligible = &classes.profile(worker.profile).eligible;
+        let meter = if worker.metered {
+            classes.terms(worker.profile).meter.as_ref()
+        } else {
+            None
+        };
         let (epoch, shard) = (self.epoch, self.config.shard);
         let record_start = effects.begin_record();
         record::begin_attempts(effects.record_bytes(), self.now, id, Reason::None);
@@ -163,7 +193,15 @@ impl Scheduler {
         let mut given = 0;
         let mut left = true;
         while worker.held_len() < target {
-            let Some(run) = ready.take(eligible, target - worker.held_len(), works, tenants) else {
+            let max = target - worker.held_len();
+            let run = match meter {
+                None => ready.take(eligible, max, |_| u32::MAX, works, tenants),
+                Some(meter) => {
+                    let fit = |class| meter.fit(&worker.about.room, &classes.get(class).demand);
+                    ready.take(eligible, max, fit, works, tenants)
+                }
+            };
+            let Some(run) = run else {
                 left = false;
                 break;
             };
@@ -200,6 +238,14 @@ impl Scheduler {
                 effects.frames.extend_from_slice(row);
             }
             given += u64::from(run.len);
+            if let Some(meter) = meter {
+                let class = bag.class;
+                let demand = &classes.get(class).demand;
+                (0..run.len).for_each(|_| meter.take(&mut worker.about.room, demand));
+                // It has what its room was held for.
+                worker.about.reserved = worker.about.reserved.filter(|reserved| *reserved != class);
+                break;
+            }
         }
         frame.end(link, effects);
         if given == 0 {
@@ -214,7 +260,11 @@ impl Scheduler {
 
     /// Keeps the lists of workers with room true after a worker's load or state changed.
     pub(crate) fn list_room(&mut self, id: WorkerId) {
-        let worker = self.workers.get_mut(id).expect("a known worker");
+        let mut worker = self.workers.get_mut(id).expect("a known worker");
+        if worker.metered {
+            self.sync_profile(id);
+            worker = self.workers.get_mut(id).expect("a known worker");
+        }
         let takes = worker.takes_work();
         let held = worker.held_len();
         let starving = takes && held < worker.slots;
@@ -269,13 +319,26 @@ impl Scheduler {
             .max_by_key(|victim| (victim.held_len() - victim.slots, std::cmp::Reverse(victim.id)));
         let Some(victim) = victim else { return };
         let spare = victim.held.len() - victim.slots as usize;
+        let meter = self.classes.terms(worker.profile).meter.as_ref();
+        let mut room = worker.about.room.clone();
+        // All of them are to fit there together.
+        let mut fits = |class: ClassId| {
+            let Some(meter) = meter else { return true };
+            let demand = &self.classes.get(class).demand;
+            let fits = meter.fits(&room, demand);
+            if fits {
+                meter.take(&mut room, demand);
+            }
+            fits
+        };
         let tokens: Vec<LeaseToken> = victim
             .held
             .iter()
             .rev()
             .filter_map(|id| Some((*id, self.works.get(*id)?)))
             .filter(|(_, work)| {
-                work.phase == Phase::Leased && eligible.contains(self.bags.of_work(work.bag).class)
+                let class = self.bags.of_work(work.bag).class;
+                work.phase == Phase::Leased && eligible.contains(class) && fits(class)
             })
             .take(wanted.min(spare))
             .map(|(id, work)| self.token(id, work.epoch, work.attempt))

@@ -2,6 +2,7 @@
 
 use wire_protocol::ids::{BagId, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
+use wire_protocol::units::Millis;
 use wire_protocol::view::{Explanation, WorkerState};
 
 use crate::event::Pressure;
@@ -19,7 +20,7 @@ impl Scheduler {
     pub(crate) fn eligible(&self, class: ClassId) -> impl Iterator<Item = &Worker> {
         self.workers
             .iter()
-            .filter(move |worker| self.classes.profile(worker.profile).eligible.contains(class))
+            .filter(move |worker| self.classes.terms(worker.profile).able.contains(class))
     }
 
     pub(crate) fn explain_work(&self, id: WorkId, work: &Work, bag: BagId) -> Explanation {
@@ -100,7 +101,7 @@ impl Scheduler {
         let class = self.classes.get(bag.class);
         let (able, unable): (Vec<&Worker>, Vec<&Worker>) = connected
             .into_iter()
-            .partition(|worker| self.classes.profile(worker.profile).eligible.contains(bag.class));
+            .partition(|worker| self.classes.terms(worker.profile).able.contains(bag.class));
         for worker in unable.iter().take(EXAMPLES_MAX) {
             let unmet = class
                 .unmet(&worker.about.offer)
@@ -125,6 +126,30 @@ impl Scheduler {
                 closed.len()
             );
         }
+        facts.extend(
+            taking
+                .iter()
+                .filter_map(|worker| self.describe_warm(worker, bag))
+                .take(EXAMPLES_MAX),
+        );
+        let (short, full): (Vec<&Worker>, Vec<&Worker>) = taking
+            .iter()
+            .partition(|worker| self.short_for(worker, bag.class).is_some());
+        for worker in short.iter().take(EXAMPLES_MAX) {
+            let short = self.short_for(worker, bag.class).expect("partitioned by it");
+            facts.push(format!("{} has no room for it now: {short}", worker.about.name));
+        }
+        for worker in &taking {
+            if let Some(class) = worker.about.reserved {
+                facts.push(self.describe_holding(worker, class));
+            }
+        }
+        if full.is_empty() {
+            return format!(
+                "none of the {} workers that could run it has room for it now",
+                short.len()
+            );
+        }
         let slots: u32 = taking.iter().map(|worker| worker.slots).sum();
         let held: u32 = taking.iter().map(|worker| worker.held_len()).sum();
         format!(
@@ -144,6 +169,12 @@ impl Scheduler {
             worker.slots,
             worker.prefill,
         )];
+        if let Some(meter) = &self.classes.terms(worker.profile).meter {
+            facts.push(meter.describe(&worker.about.room));
+        }
+        if let Some(class) = worker.about.reserved {
+            facts.push(self.describe_holding(worker, class));
+        }
         let summary = match worker.state {
             WorkerState::Lost | WorkerState::Gone if worker.about.standing.approval == Approval::Revoked => {
                 format!("an operator revoked it; `pool worker approve {id}` lets it join again")
@@ -173,6 +204,17 @@ impl Scheduler {
         Some(Explanation { summary, facts })
     }
 
+    fn describe_holding(&self, worker: &Worker, class: ClassId) -> String {
+        let waits = self
+            .held_for_since(class)
+            .map_or(Millis(0), |since| self.now.since(since));
+        format!(
+            "{} holds its room for works of class {}, which have found none for {waits}",
+            worker.about.name,
+            self.classes.get(class).describe()
+        )
+    }
+
     fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> String {
         if let Some(pause) = self.pause() {
             return pause.to_string();
@@ -190,19 +232,33 @@ impl Scheduler {
             }
             return "nothing is queued".to_owned();
         }
-        let mut unmet = Vec::new();
+        let mut short_of_room = false;
+        let mut examples = Vec::new();
         for (key, queued) in self.ready.queues() {
-            if let Some(why) = self.classes.get(key.class).unmet(&worker.about.offer)
-                && unmet.len() < EXAMPLES_MAX
-            {
-                unmet.push(format!(
+            let class = self.classes.get(key.class);
+            let why = match class.unmet(&worker.about.offer) {
+                Some(unmet) => unmet.to_string(),
+                None => match self.short_for(worker, key.class) {
+                    Some(short) => {
+                        short_of_room = true;
+                        short.to_string()
+                    }
+                    None => continue,
+                },
+            };
+            if examples.len() < EXAMPLES_MAX {
+                examples.push(format!(
                     "{queued} works of class {} wait: {why}",
-                    self.classes.get(key.class).describe()
+                    class.describe()
                 ));
             }
         }
-        facts.extend(unmet);
-        if self.ready.has_any(eligible) {
+        facts.extend(examples);
+        if !self.ready.has_any(eligible) && worker.about.reserved.is_some() {
+            "it holds its room for works that have waited long for it".to_owned()
+        } else if !self.ready.has_any(eligible) && short_of_room {
+            "works that it could run are queued, and it has no room for them now".to_owned()
+        } else if self.ready.has_any(eligible) {
             "works that it could run are queued; it gets them next".to_owned()
         } else {
             format!(

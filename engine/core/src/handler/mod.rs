@@ -8,8 +8,12 @@ mod grant;
 mod joining;
 mod journal;
 mod links;
+mod metering;
 mod query;
 mod report;
 mod submit;
 mod time;
+mod warm;
 mod worker;
+
+pub(crate) use metering::Holding;

@@ -93,6 +93,7 @@ impl Scheduler {
             ),
             Query::Workers { after, limit } => self.list_workers(after, limit),
             Query::Queues => Reply::Queues(self.list_queues()),
+            Query::Categories => Reply::Categories(self.config.categories.clone()),
             Query::ExplainWork(work) => self
                 .visible_work(link, work)
                 .map(|(work, bag)| (*work, bag.id))

@@ -53,7 +53,7 @@ impl Scheduler {
             match self.judge(id, &report, settled) {
                 Judgement::Settled(bag, outcome, reason) => {
                     settled_item(&report, outcome, reason).put(effects.record_bytes());
-                    self.turn_to(&mut streak, bag, settled, effects);
+                    self.turn_to(id, &mut streak, bag, settled, effects);
                     if outcome == Outcome::Succeeded {
                         self.count_success(&mut streak, report.token.work);
                     }
@@ -65,7 +65,7 @@ impl Scheduler {
                 Judgement::Stale => stale.push(report.token),
             }
         }
-        self.end_streak(&mut streak, settled, effects);
+        self.end_streak(id, &mut streak, settled, effects);
         for token in stale.iter().take(STALE_NOTICES_MAX) {
             self.tell_stale(link, *token, effects);
         }
@@ -132,12 +132,12 @@ impl Scheduler {
 
     /// The next outcome is of a work of this bag: begins another streak where it is another bag, or its frame is long.
     #[inline]
-    fn turn_to(&mut self, streak: &mut Streak, bag: u32, settled: Lsn, effects: &mut Effects) {
+    fn turn_to(&mut self, id: WorkerId, streak: &mut Streak, bag: u32, settled: Lsn, effects: &mut Effects) {
         let long = |start: usize| effects.frames.len() - start > FRAME_BYTES;
         if streak.bag == Some(bag) && !streak.outcomes.is_some_and(long) {
             return;
         }
-        self.end_streak(streak, settled, effects);
+        self.end_streak(id, streak, settled, effects);
         *streak = Streak {
             bag: Some(bag),
             ..Streak::default()
@@ -172,7 +172,7 @@ impl Scheduler {
     }
 
     /// Counts what succeeded in the streak, and tells its bag's followers.
-    fn end_streak(&mut self, streak: &mut Streak, settled: Lsn, effects: &mut Effects) {
+    fn end_streak(&mut self, id: WorkerId, streak: &mut Streak, settled: Lsn, effects: &mut Effects) {
         self.let_go_of_rows(streak);
         let Some(low) = streak.bag else { return };
         let bag = self.bags.of_work_mut(low);
@@ -182,6 +182,10 @@ impl Scheduler {
             self.counters.succeeded(streak.succeeded.into());
             if bag.is_done() {
                 self.scratch.bags.push(bag.id);
+            }
+            if !bag.keys.is_empty() {
+                let keys = bag.keys.clone();
+                self.add_warm(id, &keys);
             }
         }
         if let Some(start) = streak.outcomes {
@@ -296,7 +300,9 @@ impl Scheduler {
         if let Some(work) = self.works.get(token.work)
             && work.phase == Phase::Queued
         {
-            let class = self.bags.of_work(work.bag).class;
+            let bag = self.bags.of_work(work.bag);
+            let (bag, class) = (bag.id, bag.class);
+            self.dispatch_warm(bag, effects);
             self.dispatch_class(class, effects);
         }
     }

@@ -5,7 +5,7 @@ use wire_protocol::codec;
 use wire_protocol::ids::{BagId, LinkId, Lsn};
 use wire_protocol::limits::BAG_ROWS_MAX;
 use wire_protocol::record::{self, BagOpened, RowsAdded};
-use wire_protocol::template::{Invalid, Rows, row};
+use wire_protocol::template::{Invalid, Rows, WorkTemplate, row};
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::push_control;
 
@@ -22,7 +22,7 @@ use crate::timers::Timer;
 const URGENT_SHARE: u64 = 10;
 
 impl Scheduler {
-    pub(crate) fn on_open(&mut self, link: LinkId, open: Open, effects: &mut Effects) {
+    pub(crate) fn on_open(&mut self, link: LinkId, mut open: Open, effects: &mut Effects) {
         let request = open.request;
         let client = self.links.client(link).expect("routed by role");
         let tenant = client.tenant;
@@ -31,7 +31,8 @@ impl Scheduler {
         {
             return self.reopen(link, &open, bag, effects);
         }
-        if let Err(invalid) = check_open(&open, self.config.limits.works_open_max) {
+        let checked = check_open(&open, self.config.limits.works_open_max);
+        if let Err(invalid) = checked.and_then(|()| self.resolve_category(&mut open.template)) {
             return self.reject(link, request, &invalid.field, invalid.problem, effects);
         }
         let class = Class::of(&open.template);
@@ -67,6 +68,28 @@ impl Scheduler {
         self.accept(link, request, bag, effects);
     }
 
+    /// Gives the template the limits of the category that it names.
+    fn resolve_category(&self, template: &mut WorkTemplate) -> Result<(), Invalid> {
+        let Some(name) = &template.category else {
+            return Ok(());
+        };
+        let categories = &self.config.categories;
+        let category = categories.iter().find(|category| category.name == *name);
+        let Some(category) = category else {
+            let names: Vec<&str> = categories.iter().map(|category| category.name.as_str()).collect();
+            let names = if names.is_empty() {
+                "no category".to_owned()
+            } else {
+                names.join(", ")
+            };
+            return Err(Invalid {
+                field: "category".to_owned(),
+                problem: format!("`{name}` is none of this pool's; it has {names}"),
+            });
+        };
+        category.apply(&mut template.limits)
+    }
+
     /// Makes the bag known; also in replay.
     pub(crate) fn insert_bag(&mut self, lsn: Lsn, opened: BagOpened) {
         let class = self
@@ -74,6 +97,7 @@ impl Scheduler {
             .intern(Class::of(&opened.template), self.config.limits.classes_max);
         let priority = opened.template.priority;
         let expires = opened.template.time_to_live.map(|ttl| opened.at + ttl);
+        let keys = wire_protocol::warm::keys(&opened.template, Some(opened.tenant)).into_boxed_slice();
         self.next_generation += 1;
         let template = self.templates.intern(opened.template, self.next_generation);
         self.next_work = self.next_work.max(opened.first.offset(opened.rows_total));
@@ -94,6 +118,7 @@ impl Scheduler {
             closed: false,
             forget_at: wire_protocol::units::Instant(u64::MAX),
             tally: wire_protocol::view::Tally::default(),
+            keys,
             rows: RowStore::default(),
             image: std::cell::OnceCell::new(),
             followers: Vec::new(),
@@ -103,8 +128,13 @@ impl Scheduler {
     /// The key is known: the submission goes on where it was, whatever became of the link it came on.
     fn reopen(&mut self, link: LinkId, open: &Open, bag: BagId, effects: &mut Effects) {
         let known = self.bags.get(bag).expect("keys name known bags");
-        let same = *self.templates.get(known.template).definition == open.template
-            && known.rows_total == open.rows_total;
+        let definition = &self.templates.get(known.template).definition;
+        let mut asked = open.template.clone();
+        if asked.category.is_some() {
+            // As it was resolved then, whatever its category says now.
+            asked.limits.fill(&definition.limits);
+        }
+        let same = **definition == asked && known.rows_total == open.rows_total;
         if !same {
             let problem = format!("was used for {bag}, which has another template or number of rows");
             return self.reject(link, open.request, "key", problem, effects);
@@ -189,6 +219,7 @@ impl Scheduler {
         let key = Self::key_of(self.bags.get(id).expect("just seen"));
         self.ready.push(key, run, End::Back);
         self.accept(link, request, id, effects);
+        self.dispatch_warm(id, effects);
         self.dispatch_class(key.class, effects);
     }
 

@@ -5,6 +5,7 @@ use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
 use wire_protocol::outcome::Reason;
 use wire_protocol::record::{self, WorkerChanged, WorkerJoined};
+use wire_protocol::resources::Room;
 use wire_protocol::template::Offer;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::WorkerState;
@@ -83,6 +84,8 @@ impl Scheduler {
         (worker.holding, worker.about.problem) = (false, None);
         worker.last_seen = self.now;
         worker.last_report = self.now;
+        worker.about.reserved = None;
+        let metered = worker.metered;
         let waits = worker.about.standing.approval == Approval::Waiting;
         let event = if worker.cordoned || waits {
             WorkerEvent::JoinedCordoned
@@ -91,6 +94,8 @@ impl Scheduler {
         };
         worker.state = next_worker_state(worker.state, event).expect("any worker may join");
         self.counters.workers_connected += 1;
+        self.holding.workers += u32::from(metered);
+        self.add_warm(id, &join.warm);
         self.counters.slots += u64::from(join.offer.slots);
         self.links.insert(link, Peer::Worker(id));
         let adopted = self.resume_leases(id, join, effects);
@@ -132,7 +137,8 @@ impl Scheduler {
             if listed != (false, false) {
                 self.classes.list(old, joined.worker, (false, false));
             }
-            return self.classes.leave_profile(old);
+            self.classes.leave_profile(old);
+            return self.count_room(joined.worker);
         }
         self.workers.insert(Worker {
             id: joined.worker,
@@ -149,6 +155,7 @@ impl Scheduler {
             cordoned: false,
             holding: false,
             listed: (false, false),
+            metered: false,
             overfull: false,
             lease_armed: false,
             forget_armed: false,
@@ -163,8 +170,12 @@ impl Scheduler {
                 template_turn: 0,
                 problem: None,
                 standing: Standing::NEW.clone(),
+                room: Room::default(),
+                reserved: None,
+                warm: Vec::new(),
             }),
         });
+        self.count_room(joined.worker);
     }
 
     /// Compares the leases that the worker presents with those that are recorded: what both know goes on; what
@@ -282,6 +293,8 @@ impl Scheduler {
         (worker.holding, worker.about.problem) = (false, None);
         worker.about.ask_again_at = self.now;
         self.counters.workers_connected -= 1;
+        self.holding.workers -= u32::from(worker.metered);
+        worker.about.reserved = None;
         self.counters.slots -= u64::from(worker.slots);
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);
         self.list_room(id);
@@ -439,6 +452,7 @@ impl Scheduler {
     /// Also in replay.
     pub(crate) fn remove_worker(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.remove(id) {
+            self.forget_warm(id, &worker.about.warm);
             self.classes.leave_profile(worker.profile);
         }
     }

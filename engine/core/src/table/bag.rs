@@ -37,6 +37,8 @@ pub(crate) struct Bag {
     /// Done: when it is forgotten.
     pub(crate) forget_at: Instant,
     pub(crate) tally: Tally,
+    /// Keys of the image and the files that all its works need; none for most bags.
+    pub(crate) keys: Box<[u64]>,
     pub(crate) rows: RowStore,
     /// Its works as snapshots have them, once all have succeeded.
     pub(crate) image: OnceCell<Box<[u8]>>,

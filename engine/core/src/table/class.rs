@@ -2,13 +2,18 @@
 //!
 //! Which workers may run which works is decided once per (class, profile), when either is first seen, and kept
 //! as a bit. Choosing a work for a worker then looks at bits, however many works and workers there are.
+//!
+//! Workers that count more than slots are of one profile only while they have as much left of what they count: the bits
+//! say then what fits now, and a worker that takes or ends a work changes its profile ([`Profile`] has the details).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wire_protocol::ids::WorkerId;
+use wire_protocol::resources::{Demand, Meter, Room};
 use wire_protocol::template::{Offer, Requirements, Unmet, WorkTemplate};
 
+use super::profile::{Profile, ProfileId, Terms, TermsId};
 use super::worker::WorkerSet;
-use wire_protocol::ids::WorkerId;
 
 /// Bytes of the description of a class: a thousand of them fit an answer.
 const DESCRIPTION_BYTES_MAX: usize = 400;
@@ -35,6 +40,15 @@ impl ClassSet {
             self.0.resize(word + 1, 0);
         }
         self.0[word] |= 1 << (class.0 % 64);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The classes in it, in order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ClassId> {
+        self.both(self)
     }
 
     pub(crate) fn remove(&mut self, class: ClassId) {
@@ -69,6 +83,8 @@ impl ClassSet {
 pub(crate) struct Class {
     pub(crate) executor: String,
     pub(crate) requirements: Requirements,
+    /// What each of them takes, where that is counted.
+    pub(crate) demand: Demand,
 }
 
 impl Class {
@@ -80,11 +96,14 @@ impl Class {
         Self {
             executor: template.executor().to_owned(),
             requirements,
+            demand: Demand::of(template),
         }
     }
 
+    /// As [`WorkTemplate::unmet`].
     pub(crate) fn unmet(&self, offer: &Offer) -> Option<Unmet> {
-        self.requirements.unmet(&self.executor, offer)
+        let required = self.requirements.unmet(&self.executor, offer);
+        required.or_else(|| self.demand.unmet(offer))
     }
 
     /// In words, cut where they are too many to read.
@@ -100,6 +119,7 @@ impl Class {
             group,
             custom,
         } = &self.requirements;
+
         let mut words = vec![self.executor.clone()];
         words.extend(os.iter().chain(arch).cloned());
         let counts = [("cores", u64::from(*cores)), ("gpus", u64::from(*gpus))];
@@ -119,37 +139,18 @@ impl Class {
         words.extend(tags.iter().map(|tag| format!("tag:{tag}")));
         words.extend(group.iter().map(|group| format!("group:{group}")));
         words.extend(custom.iter().map(|(name, n)| format!("{name}≥{n}")));
+        let limits = [
+            ("memory", self.demand.memory, memory),
+            ("disk", self.demand.disk, disk),
+        ];
+        let limits = limits.iter().filter(|(_, taken, asked)| taken != *asked);
+        words.extend(limits.map(|(name, taken, _)| format!("limit:{name}={taken}")));
         let mut text = words.join(" ");
         if text.len() > DESCRIPTION_BYTES_MAX {
             text.truncate(text.floor_char_boundary(DESCRIPTION_BYTES_MAX));
             text.push('…');
         }
         text
-    }
-}
-
-/// Number of a profile.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct ProfileId(pub(crate) u32);
-
-/// Workers that offer the same, but for slots.
-#[derive(Debug)]
-pub(crate) struct Profile {
-    /// What they offer; slots and prefill are zero here.
-    pub(crate) offer: Offer,
-    /// Classes whose works they may run.
-    pub(crate) eligible: ClassSet,
-    /// Those with a free slot.
-    pub(crate) starving: WorkerSet,
-    /// Those with room beyond their slots, or a free slot.
-    pub(crate) roomy: WorkerSet,
-    workers: u32,
-}
-
-impl Profile {
-    /// The next roomy worker.
-    pub(crate) fn roomy_behind(&self, worker: WorkerId) -> Option<WorkerId> {
-        self.roomy.range(WorkerId(worker.0 + 1)..).next().copied()
     }
 }
 
@@ -160,8 +161,12 @@ pub(crate) struct Classes {
     by_class: BTreeMap<Class, ClassId>,
     profiles: Vec<Profile>,
     free_profiles: Vec<ProfileId>,
-    /// Offers, as they are written down, of profiles that some worker has.
-    by_offer: BTreeMap<Vec<u8>, ProfileId>,
+    /// Profiles that some worker has.
+    by_state: BTreeMap<(TermsId, Room, Option<ClassId>), ProfileId>,
+    terms: Vec<Terms>,
+    free_terms: Vec<TermsId>,
+    /// Terms that some profile has, by their offers as they are written down.
+    by_offer: BTreeMap<Vec<u8>, TermsId>,
     /// Profiles with starving workers, and with roomy ones.
     starving: BTreeSet<ProfileId>,
     roomy: BTreeSet<ProfileId>,
@@ -179,6 +184,11 @@ impl Classes {
 
     pub(crate) fn profile(&self, profile: ProfileId) -> &Profile {
         &self.profiles[profile.0 as usize]
+    }
+
+    /// What the profile's workers offer, whatever they have left of it.
+    pub(crate) fn terms(&self, profile: ProfileId) -> &Terms {
+        &self.terms[self.profile(profile).terms.0 as usize]
     }
 
     /// Lists a worker of the profile as starving and as roomy, or no longer.
@@ -223,8 +233,10 @@ impl Classes {
 
     /// All starving workers, by profile.
     pub(crate) fn all_starving(&self) -> impl Iterator<Item = WorkerId> {
+        // Who has a slot and no room for anything does not starve.
         let profiles = self.starving.iter();
-        profiles.flat_map(|profile| self.profile(*profile).starving.iter().copied())
+        let able = profiles.filter(|profile| !self.profile(**profile).eligible.is_empty());
+        able.flat_map(|profile| self.profile(*profile).starving.iter().copied())
     }
 
     /// The class has a number, or there is room to give it one.
@@ -261,10 +273,17 @@ impl Classes {
             }
         };
         let id = ClassId(u32::try_from(index).expect("classes are bounded"));
-        for profile in &mut self.profiles {
-            match class.unmet(&profile.offer) {
-                None => profile.eligible.insert(id),
-                Some(_) => profile.eligible.remove(id),
+        for terms in &mut self.terms {
+            match class.unmet(&terms.offer) {
+                None => terms.able.insert(id),
+                Some(_) => terms.able.remove(id),
+            }
+        }
+        for index in 0..self.profiles.len() {
+            if self.is_eligible(&self.profiles[index], id) {
+                self.profiles[index].eligible.insert(id);
+            } else {
+                self.profiles[index].eligible.remove(id);
             }
         }
         self.by_class.insert(class, id);
@@ -276,55 +295,127 @@ impl Classes {
         self.classes[class.0 as usize].bags -= 1;
     }
 
-    /// The profile of a worker with this offer; one more worker has it.
+    /// Workers of the profile may run works of the class now.
+    fn is_eligible(&self, profile: &Profile, class: ClassId) -> bool {
+        let terms = &self.terms[profile.terms.0 as usize];
+        let demand = |class: ClassId| &self.get(class).demand;
+        terms.able.contains(class)
+            && terms.meter.as_ref().is_none_or(|meter| {
+                let held_for_others = profile.reserved.is_some_and(|reserved| {
+                    reserved != class && meter.compete(demand(reserved), demand(class))
+                });
+                !held_for_others && meter.fits(&profile.room, demand(class))
+            })
+    }
+
+    /// The profile of a worker with this offer that has nothing to do; one more worker has it.
     pub(crate) fn join_profile(&mut self, offer: &Offer) -> ProfileId {
         let offer = Offer {
             slots: 0,
             prefill: 0,
             ..offer.clone()
         };
+        let terms = self.terms_of(offer);
+        let meter = self.terms[terms.0 as usize].meter.as_ref();
+        let room = meter.map_or_else(Room::default, Meter::all);
+        self.enter(terms, room, None)
+    }
+
+    /// The profile of a worker of this one that has so much left, held for this class; the worker has it instead.
+    pub(crate) fn change_profile(
+        &mut self,
+        profile: ProfileId,
+        room: &Room,
+        reserved: Option<ClassId>,
+    ) -> ProfileId {
+        let entered = self.enter(self.profile(profile).terms, room.clone(), reserved);
+        self.leave_profile(profile);
+        entered
+    }
+
+    fn terms_of(&mut self, offer: Offer) -> TermsId {
         let mut bytes = Vec::new();
         wire_protocol::codec::put_control(&mut bytes, &offer);
         if let Some(id) = self.by_offer.get(&bytes) {
+            return *id;
+        }
+        let mut able = ClassSet::default();
+        for (index, entry) in self.classes.iter().enumerate() {
+            if entry.class.unmet(&offer).is_none() {
+                able.insert(ClassId(index as u32));
+            }
+        }
+        let terms = Terms {
+            meter: Meter::of(&offer),
+            offer,
+            able,
+            profiles: 0,
+        };
+        let id = place(&mut self.terms, self.free_terms.pop().map(|id| id.0), terms);
+        self.by_offer.insert(bytes, TermsId(id));
+        TermsId(id)
+    }
+
+    fn enter(&mut self, terms: TermsId, room: Room, reserved: Option<ClassId>) -> ProfileId {
+        let state = (terms, room, reserved);
+        if let Some(id) = self.by_state.get(&state) {
             self.profiles[id.0 as usize].workers += 1;
             return *id;
         }
-        let mut eligible = ClassSet::default();
-        for (index, entry) in self.classes.iter().enumerate() {
-            if entry.class.unmet(&offer).is_none() {
-                eligible.insert(ClassId(index as u32));
-            }
-        }
-        let profile = Profile {
-            offer,
-            eligible,
+        let mut profile = Profile {
+            terms,
+            room: state.1.clone(),
+            reserved,
+            eligible: ClassSet::default(),
             starving: WorkerSet::default(),
             roomy: WorkerSet::default(),
             workers: 1,
         };
-        let id = match self.free_profiles.pop() {
-            Some(id) => {
-                self.profiles[id.0 as usize] = profile;
-                id
-            }
-            None => {
-                self.profiles.push(profile);
-                ProfileId(self.profiles.len() as u32 - 1)
-            }
-        };
-        self.by_offer.insert(bytes, id);
+        let able = &self.terms[terms.0 as usize].able;
+        let mut eligible = ClassSet::default();
+        for class in able.iter().filter(|class| self.is_eligible(&profile, *class)) {
+            eligible.insert(class);
+        }
+        profile.eligible = eligible;
+        self.terms[terms.0 as usize].profiles += 1;
+        let free = self.free_profiles.pop().map(|id| id.0);
+        let id = ProfileId(place(&mut self.profiles, free, profile));
+        self.by_state.insert(state, id);
         id
     }
 
     /// One worker less has it.
-    pub(crate) fn leave_profile(&mut self, profile: ProfileId) {
-        let entry = &mut self.profiles[profile.0 as usize];
-        entry.workers -= 1;
-        if entry.workers == 0 {
+    pub(crate) fn leave_profile(&mut self, id: ProfileId) {
+        let profile = &mut self.profiles[id.0 as usize];
+        profile.workers -= 1;
+        if profile.workers > 0 {
+            return;
+        }
+        let terms = profile.terms;
+        let state = (terms, std::mem::take(&mut profile.room), profile.reserved);
+        self.by_state.remove(&state);
+        self.free_profiles.push(id);
+        let entry = &mut self.terms[terms.0 as usize];
+        entry.profiles -= 1;
+        if entry.profiles == 0 {
             let mut bytes = Vec::new();
             wire_protocol::codec::put_control(&mut bytes, &entry.offer);
             self.by_offer.remove(&bytes);
-            self.free_profiles.push(profile);
+            self.free_terms.push(terms);
+        }
+    }
+}
+
+/// Puts it into the free place, or behind the last, and says where.
+fn place<T>(places: &mut Vec<T>, free: Option<u32>, value: T) -> u32 {
+    match free {
+        Some(index) => {
+            places[index as usize] = value;
+            index
+        }
+        None => {
+            places.push(value);
+            u32::try_from(places.len() - 1).expect("workers are bounded")
         }
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use wire_protocol::ids::{LinkId, WorkId, WorkerId};
+use wire_protocol::resources::Room;
 use wire_protocol::template::Offer;
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
 
 use super::bag::TemplateRef;
-use super::class::ProfileId;
+use super::class::ClassId;
 use super::joining::Standing;
+use super::profile::ProfileId;
 
 /// A set of workers, lowest number first: one worker is filled before the next, so that more works share a packet.
 pub(crate) type WorkerSet = BTreeSet<WorkerId>;
@@ -51,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) holding: bool,
     /// Whether its profile lists it as starving and as roomy.
     pub(crate) listed: (bool, bool),
+    /// More than its slots is counted: [`About::room`] says what is left.
+    pub(crate) metered: bool,
     /// It holds more than its slots, and is listed for that.
     pub(crate) overfull: bool,
     /// A timer looks at its leases.
@@ -83,6 +87,13 @@ pub(crate) struct About {
     /// Why it takes no work for now, in its own words.
     pub(crate) problem: Option<String>,
     pub(crate) standing: Standing,
+    /// What is left of what is counted, over all works that it has: they run, or may at any moment.
+    pub(crate) room: Room,
+    /// The class whose works it holds its room for.
+    pub(crate) reserved: Option<ClassId>,
+    /// Keys of what it has of images and files, what was used last at the end; at most
+    /// [`wire_protocol::limits::WARM_KEYS_MAX`].
+    pub(crate) warm: Vec<u64>,
 }
 
 /// A template and the generation of its slot; no generation is 0.

@@ -55,6 +55,7 @@ pub(crate) fn join(uid: &str, slots: u32, prefill: u32) -> Join {
         held: Vec::new(),
         running: Vec::new(),
         unacknowledged: Vec::new(),
+        warm: Vec::new(),
     }
 }
 

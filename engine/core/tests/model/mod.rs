@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, Priority, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::view::WorkState;
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) holding: bool,
     pub(crate) connected: bool,
     pub(crate) last_seen: Instant,
+    /// Until then it may hold its room for works that waited for it, and stand idle.
+    holds_until: Instant,
 }
 
 /// Outcome of a work as a follower hears of it: link, request, work, outcome, reason.
@@ -81,9 +84,15 @@ pub(crate) struct Model {
     pub(crate) disk_full: bool,
     /// Works that could have been leased when the event at hand came, with their priority.
     ready_before: BTreeMap<WorkId, Priority>,
+    /// Leases that were given while a work of a higher priority fitted: to whom, which, and the other.
+    overtaken: Vec<(WorkerId, WorkId, WorkId)>,
 }
 
 const LEASE: Millis = Millis::from_secs(10);
+
+/// A work that has found no room for so long may have a worker that holds it, and a moment longer than it waits.
+const HOLD_AFTER: Millis = Millis::from_secs(30);
+const HOLD_ENDS: Millis = Millis(1_001);
 
 impl Model {
     pub(crate) fn opened(&mut self, id: BagId, bag: Bag, follower: Option<(LinkId, u32)>) {
@@ -131,6 +140,7 @@ impl Model {
     /// Something is about to happen: remembers which works wait.
     pub(crate) fn before(&mut self, now: Instant) {
         self.now = now;
+        self.overtaken.clear();
         self.ready_before = self
             .works
             .iter()
@@ -194,11 +204,17 @@ impl Model {
         assert_eq!(token.attempt.0, work.attempt + 1, "attempts are counted");
         assert_eq!((&lease.row, &lease.template), (&work.row, &bag.template));
         assert!(self.can_run(worker, bag), "{id} cannot run {token}");
+        assert!(self.fits(id, bag), "{id} has no room for {token}");
+        let held_for_it = self.waited_long(work.state);
+        let holds = held_for_it || worker.holds_until >= self.now;
         let held = self.held_by(id).len() as u32;
         assert!(
             held < worker.offer.slots + worker.offer.prefill,
             "{id} has {held} works and got {token}"
         );
+        if !holds {
+            self.note_overtaken(id, token.work);
+        }
         let work = self.works.get_mut(&token.work).expect("just seen");
         work.attempt += 1;
         work.state = State::Held {
@@ -209,20 +225,15 @@ impl Model {
     }
 
     /// What must hold when an event is over, given the leases that it led to.
-    pub(crate) fn after(&self, leased: &[(WorkerId, WorkId)], dispatching: bool) {
-        for (worker, work) in leased {
-            let given = self.bags[&self.works[work].bag].priority;
-            for (id, priority) in &self.ready_before {
-                let other = &self.works[id];
-                let waits = matches!(other.state, State::Waiting { latest, .. } if latest < self.now);
-                let able = self.can_run(&self.workers[worker], &self.bags[&other.bag]);
-                let now = self.bags[&other.bag].priority;
-                assert!(
-                    !(waits && able && (*priority).min(now) > given),
-                    "{worker} got {work} of {given:?} while {id} of {priority:?} waits"
-                );
-            }
+    pub(crate) fn after(&mut self, dispatching: bool) {
+        for (worker, work, other) in &self.overtaken {
+            let waits = matches!(self.works[other].state, State::Waiting { latest, .. } if latest < self.now);
+            assert!(
+                !waits,
+                "{worker} got {work} while {other} of a higher priority waits"
+            );
         }
+        self.note_holding();
         if !dispatching || self.disk_full {
             return;
         }
@@ -231,25 +242,94 @@ impl Model {
             .iter()
             .filter(|(_, worker)| worker.takes && !worker.holding)
         {
-            if self.held_by(*id).len() as u32 >= worker.offer.slots {
+            let held = self.held_by(*id).len() as u32;
+            if held >= worker.offer.slots || worker.holds_until >= self.now {
                 continue;
             }
             for (work, waiting) in &self.works {
                 let ready = matches!(waiting.state, State::Waiting { latest, .. } if latest <= self.now);
                 assert!(
-                    !(ready && self.can_run(worker, &self.bags[&waiting.bag])),
-                    "{id} has a free slot and {work} waits"
+                    !(ready
+                        && self.can_run(worker, &self.bags[&waiting.bag])
+                        && self.fits(*id, &self.bags[&waiting.bag])),
+                    "{id} has a free slot and room, and {work} waits"
                 );
             }
         }
     }
 
+    /// The lease that is about to be noted was given before works of a higher priority that fit as well.
+    fn note_overtaken(&mut self, id: WorkerId, given: WorkId) {
+        let priority_given = self.bags[&self.works[&given].bag].priority;
+        let mut overtaken = Vec::new();
+        for (other, priority) in &self.ready_before {
+            let work = &self.works[other];
+            let bag = &self.bags[&work.bag];
+            let waits = matches!(work.state, State::Waiting { latest, .. } if latest < self.now);
+            let able = self.can_run(&self.workers[&id], bag) && self.fits(id, bag);
+            if waits && able && (*priority).min(bag.priority) > priority_given {
+                overtaken.push((id, given, *other));
+            }
+        }
+        self.overtaken.extend(overtaken);
+    }
+
+    fn waited_long(&self, state: State) -> bool {
+        matches!(state, State::Waiting { earliest, .. } if earliest + HOLD_AFTER <= self.now)
+    }
+
+    /// Who may hold room, because a work that it could run has found none for long.
+    fn note_holding(&mut self) {
+        for id in self.workers.keys().copied().collect::<Vec<_>>() {
+            let lacks_room = |work: &Work| {
+                let bag = &self.bags[&work.bag];
+                self.waited_long(work.state) && self.can_run(&self.workers[&id], bag) && !self.fits(id, bag)
+            };
+            if self.works.values().any(lacks_room) {
+                self.workers.get_mut(&id).expect("listed").holds_until = self.now + HOLD_ENDS;
+            }
+        }
+    }
+
+    /// The worker could run works of the bag with nothing else to do.
     pub(crate) fn can_run(&self, worker: &Worker, bag: &Bag) -> bool {
         let template = &bag.template;
-        template
-            .requirements
-            .unmet(template.executor(), &worker.offer)
-            .is_none()
+        let unmet = template.requirements.unmet(template.executor(), &worker.offer);
+        let packs = worker.offer.packing == Packing::Resources;
+        unmet.is_none() && (!packs || memory_of(template) <= worker.offer.memory.0)
+    }
+
+    /// All that the worker has and one more of the bag do not take more than it offers.
+    fn fits(&self, id: WorkerId, bag: &Bag) -> bool {
+        let offer = &self.workers[&id].offer;
+        let held = self.held_by(id);
+        let held = held
+            .iter()
+            .map(|token| &self.bags[&self.works[&token.work].bag].template);
+        let templates: Vec<&WorkTemplate> = held.chain([&bag.template]).collect();
+        let sum = |amount: &dyn Fn(&WorkTemplate) -> u64| -> u64 {
+            // A counter that the work does not take of may be overdrawn.
+            if amount(&bag.template) == 0 {
+                return 0;
+            }
+            templates.iter().map(|template| amount(template)).sum()
+        };
+        let asked = |template: &WorkTemplate, name: &str| {
+            let custom = template.requirements.custom.iter();
+            custom
+                .filter(|(asked, _)| asked == name)
+                .map(|(_, amount)| *amount)
+                .sum()
+        };
+        let custom = offer
+            .custom
+            .iter()
+            .all(|(name, all)| sum(&|template| asked(template, name)) <= *all);
+        let gpus = sum(&|template| template.requirements.gpus.into()) <= offer.gpus.into();
+        let packed = offer.packing == Packing::Slots
+            || sum(&|template| template.requirements.cores.max(1).into()) <= offer.cores.into()
+                && sum(&memory_of) <= offer.memory.0;
+        custom && gpus && packed
     }
 
     pub(crate) fn held_by(&self, id: WorkerId) -> Vec<LeaseToken> {
@@ -319,6 +399,7 @@ impl Model {
                 holding: false,
                 connected: true,
                 last_seen,
+                holds_until: Instant(0),
             },
         );
         for token in self.held_by(id) {
@@ -346,6 +427,7 @@ impl Model {
                 holding: false,
                 last_seen: now,
                 offer: worker.offer.clone(),
+                holds_until: Instant(0),
             };
         }
         for bag in self.bags.values_mut() {
@@ -505,5 +587,13 @@ impl Model {
         works
             .map(|(id, work)| (*id, state(work.state), work.attempt))
             .collect()
+    }
+}
+
+/// Memory that a work takes where that is counted.
+fn memory_of(template: &WorkTemplate) -> u64 {
+    match template.requirements.memory.0 {
+        0 => template.limits.memory.0,
+        asked => asked,
     }
 }

@@ -80,7 +80,6 @@ impl Both {
     }
 
     fn compare(&mut self) {
-        let mut leased = Vec::new();
         for hand in &mut self.hands {
             let Some((link, id)) = hand.link.zip(hand.id) else {
                 continue;
@@ -89,7 +88,6 @@ impl Both {
                 match heard {
                     WorkerHeard::Assigned(lease) => {
                         self.model.leased(id, &lease);
-                        leased.push((id, lease.token.work));
                         hand.held.push(lease.token);
                     }
                     WorkerHeard::Cancel(_, tokens) => {
@@ -123,7 +121,7 @@ impl Both {
         self.told.clear();
         self.model.to_tell.clear();
         let dispatching = self.pool.status(self.operator).rejoin_wait == Millis(0);
-        self.model.after(&leased, dispatching);
+        self.model.after(dispatching);
         assert_eq!(
             self.listing(),
             self.model.listing(),

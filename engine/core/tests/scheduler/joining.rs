@@ -81,7 +81,7 @@ fn a_worker_that_joins_again_with_another_offer_is_known_by_it() {
     assert_eq!(pool.leased(worker), []);
     pool.close(worker);
     let mut better = join("ant", 2, 0);
-    better.offer.gpus = 1;
+    better.offer.gpus = 2;
     let worker = pool.join(better);
     pool.welcome(worker);
     assert_eq!(pool.leased(worker), [bag.first, bag.first.offset(1)]);

@@ -8,8 +8,9 @@ use wire_protocol::client_link::{Command, Selector};
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::NewToken;
 use wire_protocol::outcome::Reason;
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{Priority, WorkTemplate};
-use wire_protocol::units::Millis;
+use wire_protocol::units::{Bytes, Millis};
 use wire_protocol::worker_link::{Join, Notice};
 
 use crate::kit::{ClientHeard, Pool, WorkerHeard, join, null, rows, snapshot};
@@ -170,6 +171,16 @@ pub(crate) fn template(which: usize) -> WorkTemplate {
     template.retry.backoff_min = Millis([0, 100][which % 2]);
     template.priority = Priority([4, 7][which / 4 % 2]);
     template.requirements.gpus = u32::from(which % 3 == 2);
+    match which {
+        3 => template.requirements.custom = vec![("licence".to_owned(), 1)],
+        4 => template.requirements.cores = 3,
+        6 => {
+            template.requirements.custom = vec![("licence".to_owned(), 2)];
+            template.limits.memory = Bytes::from_mib(600);
+        }
+        7 => template.requirements.memory = Bytes::from_mib(400),
+        _ => {}
+    }
     template.time_to_live = (which == 5).then_some(Millis(30_000));
     template
 }
@@ -180,7 +191,15 @@ pub(crate) fn offer_of(worker: usize) -> Join {
         [1, 2, 3, 1][worker],
         [0, 1, 4, 2][worker],
     );
-    join.offer.gpus = worker as u32 % 2;
+    join.offer.gpus = [0, 1, 0, 2][worker];
+    join.offer.custom = [None, Some(2), Some(3), None][worker]
+        .map(|licences| ("licence".to_owned(), licences))
+        .into_iter()
+        .collect();
+    if worker >= 2 {
+        join.offer.packing = Packing::Resources;
+        join.offer.slots *= 2;
+    }
     join
 }
 

@@ -184,5 +184,6 @@ fn a_join(uid: &str, password: &str, held: &[LeaseToken]) -> Join {
         held: held.to_vec(),
         running: held.to_vec(),
         unacknowledged: Vec::new(),
+        warm: Vec::new(),
     }
 }

@@ -277,6 +277,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
             name: name.to_owned(),
             version: "test".to_owned(),
             offer: offer(slots),
+            warm: Vec::new(),
         },
         executors: Vec::new(),
         clerk: None,

@@ -13,6 +13,7 @@ use wire_protocol::ids::{
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView, WalletProof};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{
     Input, InputFile, Invalid, Limits, Offer, Outputs, Priority, Requirements, Retry, WorkTemplate,
 };
@@ -101,9 +102,10 @@ prop_compose! {
         custom in amounts(),
         (cores, gpus, memory, disk) in any::<(u32, u32, u64, u64)>(),
         slots in 1..4_096_u32, prefill in 0..4_096_u32,
+        packing in select(vec![Packing::Slots, Packing::Resources]),
     ) -> Offer {
         let (memory, disk) = (Bytes(memory), Bytes(disk));
-        Offer { executors, os, arch, cores, memory, disk, gpus, tags, groups, custom, slots, prefill }
+        Offer { executors, os, arch, cores, memory, disk, gpus, tags, groups, custom, slots, prefill, packing }
     }
 }
 
@@ -148,7 +150,7 @@ prop_compose! {
         (priority, attempts_max, processes) in any::<(u8, u16, u32)>(),
         (wall_clock, output, memory, disk, archive) in any::<(u64, u64, u64, u64, u64)>(),
         (backoff_min, backoff_max) in any::<(u64, u64)>(),
-        time_to_live in option::of(any::<u64>()),
+        time_to_live in option::of(any::<u64>()), category in option::of(text()),
     ) -> WorkTemplate {
         WorkTemplate {
             app, command, env, input, files, outputs, columns, requirements, label,
@@ -161,6 +163,7 @@ prop_compose! {
                 attempts_max, backoff_min: Millis(backoff_min), backoff_max: Millis(backoff_max),
             },
             time_to_live: time_to_live.map(Millis),
+            category,
         }
     }
 }
@@ -243,9 +246,11 @@ prop_compose! {
     fn join()(
         (login, password, name, version) in (text(), text(), text(), text()), uid in "[a-z]{1,8}",
         offer in offer(), held in tokens(), running in tokens(), unacknowledged in tokens(),
-        enrol in option::of(enrol()), wallet in option::of(wallet()),
+        enrol in option::of(enrol()), wallet in option::of(wallet()), warm in vec(any::<u64>(), 0..4),
     ) -> worker_link::Join {
-        worker_link::Join { login, password, enrol, wallet, uid, name, version, offer, held, running, unacknowledged }
+        worker_link::Join {
+            login, password, enrol, wallet, uid, name, version, offer, held, running, unacknowledged, warm,
+        }
     }
 }
 
@@ -415,7 +420,7 @@ fn query() -> impl Strategy<Value = Query> {
         });
     let limit = || any::<u32>();
     prop_oneof![
-        select(vec![Query::Status, Query::Queues]),
+        select(vec![Query::Status, Query::Queues, Query::Categories]),
         work().prop_map(Query::Work),
         (filter, work(), limit()).prop_map(|(filter, after, limit)| Query::Works { filter, after, limit }),
         bag().prop_map(Query::Bag),

@@ -1,11 +1,13 @@
 //! One sample or more of every message. Change a value only together with its golden file; add freely.
 
+use wire_protocol::category::Category;
 use wire_protocol::client_link::{self, Command, Query, Selector};
 use wire_protocol::feed;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{
     Input, InputFile, Invalid, Limits, Offer, Outputs, Priority, Requirements, Retry, WorkTemplate,
 };
@@ -68,6 +70,7 @@ fn offer() -> Offer {
         custom: vec![(text("licence"), 5)],
         slots: 16,
         prefill: 32,
+        packing: Packing::Resources,
     }
 }
 
@@ -122,6 +125,7 @@ fn template() -> WorkTemplate {
         },
         time_to_live: Some(Millis::from_secs(3_600)),
         label: text("fractal"),
+        category: Some(text("M")),
     }
 }
 
@@ -165,6 +169,7 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
         held: tokens(),
         running: vec![token(300, 2)],
         unacknowledged: vec![token(299, 1)],
+        warm: vec![300, u64::MAX],
     };
     let enrolling = worker_link::Join {
         login: String::new(),
@@ -452,6 +457,7 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("query.queues", query(Query::Queues)),
         ("query.explain-work", query(Query::ExplainWork(WorkId(300)))),
         ("query.explain-worker", query(Query::ExplainWorker(WorkerId(7)))),
+        ("query.categories", query(Query::Categories)),
         (
             "query.tokens",
             query(Query::Tokens {
@@ -679,6 +685,7 @@ fn engine_to_client() -> Vec<(&'static str, Message)> {
         ("reply.conflict", reply(Reply::Conflict(invalid()))),
         ("reply.token", reply(Reply::Token(token_view()))),
         ("reply.tokens", reply(Reply::Tokens(vec![token_view()]))),
+        ("reply.categories", reply(Reply::Categories(Category::defaults()))),
         (
             "lagging",
             Message::Lagging(client_link::Lagging {

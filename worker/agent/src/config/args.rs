@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use daemon::log::LogConfig;
 use wire_link::Fingerprint;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
+use wire_protocol::resources::Packing;
 
 use super::disk::DiskArgs;
 use super::docker::DockerArgs;
@@ -22,6 +23,9 @@ Examples:
       --allow /opt/render/bin/render --tags render,fast
   One that enrols for a certificate, by a token of `pool worker token create`:
     pool-worker --ca data/certs/ca.pem --enrol-token-file token --allow python3
+  One that shares its cores and memory among works as they ask for them, and has two licences of a program:
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --allow simulate --packing resources \
+      --custom licence=2
   One that runs containers of two images, and nothing else:
     pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
 
@@ -130,12 +134,19 @@ pub(super) struct Cli {
     #[arg(long, env = "POOL_WORKER_NAME")]
     pub(super) name: Option<String>,
 
-    /// Works that run at once [default: the processor's cores]
+    /// What decides how many works run at once: `slots`, one work each whatever it asks for, or `resources`: cores, memory
+    /// and disk, which works share as they ask for them (a work that names no cores takes one; one that asks for no memory
+    /// or disk takes its limit, if it has one)
+    #[arg(long, value_name = "HOW", env = "POOL_PACKING", default_value = "slots")]
+    pub(super) packing: PackingArg,
+
+    /// Works that run at once; with --packing resources: at most [default: the processor's cores, with --packing
+    /// resources four times as many]
     #[arg(long, env = "POOL_WORKER_SLOTS", value_parser = clap::value_parser!(u32).range(1..=LEASES_PER_WORKER_MAX as i64))]
     pub(super) slots: Option<u32>,
 
     /// Works that wait here for a free slot, so that none waits for the network; more for very short
-    /// works [default: twice the slots, at most 256]
+    /// works [default: twice the slots, at most 256; with --packing resources 0, as nothing is counted twice]
     #[arg(long, env = "POOL_WORKER_PREFILL", value_parser = clap::value_parser!(u32).range(0..=LEASES_PER_WORKER_MAX as i64))]
     pub(super) prefill: Option<u32>,
 
@@ -143,6 +154,16 @@ pub(super) struct Cli {
     /// is one work's at a time. Containers need the NVIDIA Container Toolkit
     #[arg(long, value_name = "GPU,…", env = "POOL_WORKER_GPUS", value_delimiter = ',')]
     pub(super) gpus: Vec<String>,
+
+    /// Other resources that works may ask for, and how much there is of each: no more works run at once than it is enough
+    /// for
+    #[arg(
+        long,
+        value_name = "NAME=N,…",
+        env = "POOL_WORKER_CUSTOM",
+        value_delimiter = ','
+    )]
+    pub(super) custom: Vec<String>,
 
     /// Tags that works may ask for
     #[arg(long, value_name = "TAG,…", env = "POOL_WORKER_TAGS", value_delimiter = ',')]
@@ -218,6 +239,24 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) log: LogConfig,
+}
+
+/// As [`Packing`], on a command line.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PackingArg {
+    /// One slot a work.
+    Slots,
+    /// Cores, memory and disk as works ask for them.
+    Resources,
+}
+
+impl From<PackingArg> for Packing {
+    fn from(packing: PackingArg) -> Self {
+        match packing {
+            PackingArg::Slots => Self::Slots,
+            PackingArg::Resources => Self::Resources,
+        }
+    }
 }
 
 /// What to do instead of running works.

@@ -155,6 +155,10 @@ impl Executor for Docker {
         })
     }
 
+    fn warm(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<u64>> + Send>> {
+        Box::pin(async move { self.image_keys().await.unwrap_or_default() })
+    }
+
     fn resume(self: Arc<Self>, token: LeaseToken, kill: Kill) -> Running {
         Box::pin(async move {
             let left = self.left().remove(&token);
@@ -517,6 +521,17 @@ impl Docker {
             })
         });
         Ok(known.collect())
+    }
+
+    /// Keys of all images by each of their names; those that works used last come first, and those that none used last.
+    async fn image_keys(&self) -> Option<Vec<u64>> {
+        let options = ListImagesOptionsBuilder::new().build();
+        let mut listed = self.engine.list_images(Some(options)).await.ok()?;
+        listed.sort_by_key(|image| std::cmp::Reverse(self.uses.last(&image.id)));
+        let names = listed
+            .iter()
+            .flat_map(|image| image.repo_tags.iter().chain(&image.repo_digests));
+        Some(names.map(|name| wire_protocol::warm::image(name)).collect())
     }
 
     /// Bytes of all images; layers that they share count more than once.

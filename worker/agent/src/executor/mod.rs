@@ -188,6 +188,12 @@ pub trait Executor: Send + Sync {
         Box::pin(async { Vec::new() })
     }
 
+    /// Keys of what it has that works need, see [`wire_protocol::warm`]; what was used last first. Called once, after
+    /// [`Self::begin`].
+    fn warm(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Vec<u64>> + Send>> {
+        Box::pin(async { Vec::new() })
+    }
+
     /// Takes up an attempt that [`Self::begin`] gave, to its end as [`Self::run`] does.
     fn resume(self: Arc<Self>, token: LeaseToken, _kill: Kill) -> Running {
         Box::pin(async move {

@@ -122,6 +122,18 @@ impl Cache {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The content that was used last, at most so many.
+    pub(super) fn last_used(&self, max: usize) -> Vec<Digest> {
+        let shelf = self.shelf();
+        let mut items: Vec<_> = shelf
+            .items
+            .iter()
+            .map(|(digest, item)| (item.used, *digest))
+            .collect();
+        items.sort_unstable_by(|a, b| b.cmp(a));
+        items.into_iter().take(max).map(|(_, digest)| digest).collect()
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.hex())
     }

@@ -27,6 +27,7 @@ use wire_files::{Content, Credentials, FilesError, Hosts, Nobody, Place, Wanted}
 use wire_link::Trust;
 use wire_protocol::file::{Digest, Source};
 use wire_protocol::ids::LeaseToken;
+use wire_protocol::limits::WARM_KEYS_MAX;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Input, WorkTemplate};
 use wire_protocol::units::Bytes;
@@ -201,6 +202,13 @@ impl Files {
             web: web.map(|web| web.patience(PATIENCE_WEB)),
             store: Mutex::default(),
         }))
+    }
+
+    /// Keys of the content that is kept, see [`wire_protocol::warm`]; what was used last first.
+    #[must_use]
+    pub fn warm(&self) -> Vec<u64> {
+        let kept = self.cache.last_used(WARM_KEYS_MAX);
+        kept.iter().map(wire_protocol::warm::content).collect()
     }
 
     fn access(&self, token: LeaseToken) -> Access<'_> {

@@ -58,6 +58,7 @@ impl Pool {
                     prefill,
                     ..Offer::default()
                 },
+                warm: Vec::new(),
             },
             executors: vec![Arc::new(Sleep), Arc::new(process)],
             clerk: None,

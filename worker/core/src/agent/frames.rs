@@ -142,7 +142,8 @@ impl Agent {
         if self.templates.len() >= TEMPLATES_MAX && !self.templates.contains_key(&template) {
             return self.disconnect(Disconnect::TooManyTemplates, effects);
         }
-        let known = Known::new(definition, &self.settings.offer.executors);
+        let taken = self.held.ledger().demand(&definition);
+        let known = Known::new(definition, &self.settings.offer.executors, taken);
         self.templates.insert(template, known);
     }
 
@@ -154,13 +155,16 @@ impl Agent {
         let mut returned = mem::take(&mut self.tokens);
         for assignment in assignments.iter() {
             let token = assignment.token;
-            if self.held.waiting() == 0 && self.may_start() {
+            if self.held.waiting() == 0 && self.may_start() && self.held.ledger().may_run(&known.taken) {
                 if !self.held.knows(token) {
                     self.start(token, &known, assignment.row, effects);
                 }
             } else if self.held.knows(token) {
                 // It came twice: what became of it the first time is what counts.
-            } else if self.closed_because().is_some() || self.held.live() >= self.room() {
+            } else if self.closed_because().is_some()
+                || self.held.live() >= self.room()
+                || !self.held.ledger().may_hold(&known.taken)
+            {
                 returned.push(token);
             } else {
                 self.held.enqueue(Waiting {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, token, welcome};
+use crate::world::{Did, ELSEWHERE, LICENSED, NULL, PROCESS, World, licensed, taking, token, welcome};
 use proptest::prelude::*;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{RefusedCode, kind};
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Disconnected),
         3 => any::<u64>().prop_map(|adopted| Step::Welcome { adopted }),
         2 => Just(Step::Templates),
-        8 => (prop::sample::select(vec![PROCESS, PROCESS, NULL, ELSEWHERE]), works())
+        8 => (prop::sample::select(vec![PROCESS, PROCESS, NULL, ELSEWHERE, LICENSED, LICENSED]), works())
             .prop_map(|(template, works)| Step::Assign { template, works }),
         4 => (0..4_u64).prop_map(|back| Step::Recorded { back }),
         2 => works().prop_map(Step::Retract),
@@ -71,6 +71,17 @@ struct Outsider {
 }
 
 impl Outsider {
+    /// What runs, also what was told to stop, never takes more licences than there are.
+    fn count(&self, world: &World) -> Result<(), TestCaseError> {
+        let licences = |work: &u64| {
+            let template = world.templates.get(work)?;
+            Some(template.requirements.custom.first()?.1)
+        };
+        let taken: u64 = self.running.keys().filter_map(licences).sum();
+        prop_assert!(taken <= 2, "{taken} licences are taken");
+        Ok(())
+    }
+
     fn see(&mut self, did: Vec<Did>, slots: usize) -> Result<(), TestCaseError> {
         for did in did {
             prop_assert!(!self.left, "{did:?} after the end");
@@ -244,10 +255,11 @@ proptest! {
         adopted in prop::collection::vec(1..24_u64, 0..24),
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let mut world = World::new(slots, prefill);
+        let mut world = World::of(licensed(slots, prefill));
         let mut outsider = Outsider::default();
         for work in resumed {
-            if world.agent.resume(token(work)) {
+            // Of all that take nothing, so that the licences are those of what starts here.
+            if world.agent.resume(token(work), &taking(0).into()) {
                 outsider.running.insert(work, false);
             }
         }
@@ -258,6 +270,7 @@ proptest! {
         for step in &steps {
             apply(&mut world, &mut outsider, step);
             outsider.see(world.did(), slots as usize)?;
+            outsider.count(&world)?;
         }
         settle(&mut world, &mut outsider, slots as usize)?;
     }

@@ -1,8 +1,11 @@
 //! Stories about works: how they are started, ended, reported, returned and stopped.
 
+use std::sync::Arc;
+
 use crate::world::{Did, ELSEWHERE, NULL, PROCESS, World, token, welcome};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
+use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{Report, kind};
 use worker_core::{Note, REPORT_BYTES_MAX, STARTED_AFTER};
@@ -292,12 +295,20 @@ fn returned_works_carry_the_reason_of_the_request() {
     }
 }
 
+fn plain() -> Arc<WorkTemplate> {
+    Arc::new(WorkTemplate::default())
+}
+
 /// A worker whose predecessor ran 1 and 2 and could not report 3.
 fn resumed(slots: u32) -> World {
     let mut world = World::new(slots, 2);
-    assert!(world.agent.resume(token(1)));
-    assert_eq!(world.agent.resume(token(2)), slots > 1, "if there is a slot");
-    assert!(!world.agent.resume(token(1)), "it is known");
+    assert!(world.agent.resume(token(1), &plain()));
+    assert_eq!(
+        world.agent.resume(token(2), &plain()),
+        slots > 1,
+        "if there is a slot"
+    );
+    assert!(!world.agent.resume(token(1), &plain()), "it is known");
     let report = Report {
         token: token(3),
         reason: Reason::None,
@@ -373,5 +384,5 @@ fn what_has_ended_before_the_engine_answers_is_presented_as_ended() {
 fn nothing_is_resumed_once_something_has_happened() {
     let mut world = World::new(1, 0);
     world.tick();
-    let _ = world.agent.resume(token(1));
+    let _ = world.agent.resume(token(1), &plain());
 }

@@ -2,6 +2,7 @@
 //! scenario does not expect fails it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId, WorkerId};
@@ -19,6 +20,8 @@ pub(crate) const HEARTBEAT: Millis = Millis::from_secs(5);
 pub(crate) const PROCESS: u32 = 1;
 pub(crate) const NULL: u32 = 2;
 pub(crate) const ELSEWHERE: u32 = 3;
+/// Its works take a licence each.
+pub(crate) const LICENSED: u32 = 4;
 
 /// What the worker did, in the words of a scenario.
 #[derive(Clone, PartialEq, Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct World {
     did: Vec<Did>,
     /// Rows of started works, by work.
     pub(crate) rows: BTreeMap<u64, Box<[u8]>>,
+    /// Templates of started works, by work.
+    pub(crate) templates: BTreeMap<u64, Arc<WorkTemplate>>,
 }
 
 /// First attempt at this work.
@@ -78,7 +83,25 @@ pub(crate) fn settings(slots: u32, prefill: u32) -> Settings {
             prefill,
             ..Offer::default()
         },
+        warm: Vec::new(),
     }
+}
+
+/// Counts two licences.
+pub(crate) fn licensed(slots: u32, prefill: u32) -> Settings {
+    let mut settings = settings(slots, prefill);
+    settings.offer.custom = vec![("licence".to_owned(), 2)];
+    settings
+}
+
+/// A template of the executor `process` whose works take so many licences.
+pub(crate) fn taking(licences: u64) -> WorkTemplate {
+    let mut template = WorkTemplate {
+        command: vec!["true".to_owned()],
+        ..WorkTemplate::default()
+    };
+    template.requirements.custom = vec![("licence".to_owned(), licences)];
+    template
 }
 
 pub(crate) fn welcome(adopted: &[u64]) -> Welcome {
@@ -108,6 +131,7 @@ impl World {
             effects: Effects::new(),
             did: Vec::new(),
             rows: BTreeMap::new(),
+            templates: BTreeMap::new(),
         }
     }
 
@@ -143,6 +167,7 @@ impl World {
         ] {
             self.define(number, app);
         }
+        self.define_as(LICENSED, taking(1));
     }
 
     pub(crate) fn define(&mut self, template: u32, app: &str) {
@@ -151,6 +176,10 @@ impl World {
             command: vec!["true".to_owned()],
             ..WorkTemplate::default()
         };
+        self.define_as(template, definition);
+    }
+
+    pub(crate) fn define_as(&mut self, template: u32, definition: WorkTemplate) {
         self.control(kind::TEMPLATE, &TemplateDefined { template, definition });
     }
 
@@ -162,7 +191,8 @@ impl World {
                 Effect::Connect => self.did.push(Did::Connect),
                 Effect::Disconnect { reason } => self.did.push(Did::Disconnect(reason)),
                 Effect::Send(bytes) => Self::read(bytes, &mut self.did),
-                Effect::Start { token, row, .. } => {
+                Effect::Start { token, row, template } => {
+                    self.templates.insert(token.work.0, template);
                     self.rows.insert(token.work.0, row);
                     self.did.push(Did::Start(token.work.0));
                 }

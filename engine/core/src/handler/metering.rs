@@ -1,0 +1,215 @@
+//! Metering: what workers have left of what they count beside slots, and who holds it for whom.
+//!
+//! A worker's room ([`crate::table::worker::About::room`]) is what it offers less what all works take that it has, whether
+//! they run or wait there: so no two works that it has are ever in each other's way. It changes with its list of works, in
+//! the same places; its profile follows when the worker is next looked at ([`Scheduler::sync_profile`]).
+//!
+//! Small works could keep a large one waiting for ever: whenever one of them ends, the next takes its place. So a work that
+//! has been the first of its class for [`HOLD_AFTER`] without fitting anywhere gets a worker that holds its room: what ends
+//! there is not replaced by works that take of the same, until the work fits. One worker for each class, the one with the
+//! fewest works, and among classes the oldest work first; none while works of a higher priority wait for that worker.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use wire_protocol::ids::{WorkId, WorkerId};
+use wire_protocol::resources::{Demand, Meter, Room};
+use wire_protocol::template::Priority;
+use wire_protocol::units::{Instant, Millis};
+
+use crate::effect::Effects;
+use crate::scheduler::Scheduler;
+use crate::table::class::ClassId;
+use crate::table::worker::Worker;
+use crate::timers::Timer;
+
+/// How long the first work of a class finds no room before a worker holds some for it. Works of seconds are not worth a
+/// worker that stands idle in part; after half a minute somebody looks why nothing happens.
+pub(crate) const HOLD_AFTER: Millis = Millis::from_secs(30);
+
+/// How often it is looked at who waits.
+const LOOK_EVERY: Millis = Millis::from_secs(1);
+
+/// Classes that a worker is looked for at a time, each among all workers.
+const CLASSES_PER_LOOK_MAX: usize = 16;
+
+/// Works that wait for room.
+#[derive(Default)]
+pub(crate) struct Holding {
+    /// Connected workers that count more than slots; without any, nothing here costs anything.
+    pub(crate) workers: u32,
+    armed: bool,
+    /// The first work of each class that waits, and since when it is that.
+    firsts: BTreeMap<ClassId, (WorkId, Instant)>,
+    /// Who holds room for a class.
+    holders: BTreeMap<ClassId, WorkerId>,
+}
+
+impl Scheduler {
+    /// Counts what the worker has left, from its offer and all works that it has.
+    pub(crate) fn count_room(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        let meter = self.classes.terms(worker.profile).meter.as_ref();
+        worker.metered = meter.is_some();
+        worker.about.room = meter.map_or_else(Room::default, Meter::all);
+        if let Some(meter) = meter {
+            for work in worker.held.iter() {
+                let work = self.works.get(*work).expect("held works are known");
+                let class = self.classes.get(self.bags.of_work(work.bag).class);
+                meter.take(&mut worker.about.room, &class.demand);
+            }
+        }
+    }
+
+    /// A work that the worker counts comes or goes.
+    pub(crate) fn meter_work(
+        &mut self,
+        worker: WorkerId,
+        work: WorkId,
+        change: fn(&Meter, &mut Room, &Demand),
+    ) {
+        let bag = self.works.get(work).expect("a known work").bag;
+        let class = self.classes.get(self.bags.of_work(bag).class);
+        let worker = self.workers.get_mut(worker).expect("a known worker");
+        let meter = self.classes.terms(worker.profile).meter.as_ref();
+        change(
+            meter.expect("of a metered worker"),
+            &mut worker.about.room,
+            &class.demand,
+        );
+    }
+
+    /// Makes the worker one of the profile that says what fits into what it has left.
+    pub(crate) fn sync_profile(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        let profile = self.classes.profile(worker.profile);
+        let about = &worker.about;
+        if profile.room == about.room && profile.reserved == about.reserved {
+            return;
+        }
+        let (old, listed) = (worker.profile, worker.listed);
+        if listed != (false, false) {
+            self.classes.list(old, id, (false, false));
+        }
+        worker.profile = self.classes.change_profile(old, &about.room, about.reserved);
+        if listed != (false, false) {
+            self.classes.list(worker.profile, id, listed);
+        }
+    }
+
+    /// Sees to it that somebody looks after works of the class that are left waiting.
+    pub(crate) fn arm_holding(&mut self, class: Option<ClassId>) {
+        if self.holding.workers > 0 && !self.holding.armed && self.ready.waits(class) {
+            self.holding.armed = true;
+            self.timers.at(self.now + LOOK_EVERY, Timer::Hold);
+        }
+    }
+
+    /// Works that have waited long for room get a worker that holds it for them; those that do not wait any more lose it.
+    pub(crate) fn look_who_waits(&mut self, effects: &mut Effects) {
+        self.holding.armed = false;
+        let waiting = if self.holding.workers > 0 {
+            self.ready.firsts(&self.works)
+        } else {
+            BTreeMap::new()
+        };
+        self.end_holding(&waiting, effects);
+        let now = self.now;
+        let before = std::mem::take(&mut self.holding.firsts);
+        self.holding.firsts = waiting
+            .iter()
+            .map(|(class, (_, work))| {
+                let known = before.get(class).filter(|(first, _)| first == work);
+                (*class, known.copied().unwrap_or((*work, now)))
+            })
+            .collect();
+        let long = |class: &ClassId| now.since(self.holding.firsts[class].1) >= HOLD_AFTER;
+        let without = |class: &ClassId| !self.holding.holders.contains_key(class);
+        let mut classes: Vec<ClassId> = waiting
+            .keys()
+            .copied()
+            .filter(|class| long(class) && without(class))
+            .collect();
+        classes.sort_by_key(|class| (Reverse(waiting[class].0), waiting[class].1));
+        for class in classes.into_iter().take(CLASSES_PER_LOOK_MAX) {
+            if let Some(id) = self.holder_for(class, &waiting) {
+                self.holding.holders.insert(class, id);
+                self.reserve(id, Some(class));
+            }
+        }
+        self.arm_holding(None);
+    }
+
+    /// Workers hold room no longer for what does not wait any more, or what others go before.
+    fn end_holding(&mut self, waiting: &BTreeMap<ClassId, (Priority, WorkId)>, effects: &mut Effects) {
+        let holders = std::mem::take(&mut self.holding.holders);
+        for (class, id) in holders {
+            let Some(worker) = self.workers.get(id) else {
+                continue;
+            };
+            if worker.about.reserved != Some(class) {
+                continue;
+            }
+            if worker.takes_work() && self.goes_first(class, worker, waiting) {
+                self.holding.holders.insert(class, id);
+            } else {
+                self.reserve(id, None);
+                self.fill(id, effects);
+            }
+        }
+    }
+
+    fn reserve(&mut self, id: WorkerId, class: Option<ClassId>) {
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        worker.about.reserved = class;
+        self.list_room(id);
+    }
+
+    /// Works of the class wait, the worker could run them, and nothing of a higher priority waits for it.
+    fn goes_first(
+        &self,
+        class: ClassId,
+        worker: &Worker,
+        waiting: &BTreeMap<ClassId, (Priority, WorkId)>,
+    ) -> bool {
+        let able = &self.classes.terms(worker.profile).able;
+        waiting.get(&class).is_some_and(|(priority, _)| {
+            let mut others = waiting.iter().filter(|(other, _)| able.contains(**other));
+            able.contains(class) && others.all(|(_, (other, _))| other <= priority)
+        })
+    }
+
+    /// The worker that is to hold room for works of the class. `None`: one of those who could run them has room, and they
+    /// only wait for a slot there; or there is nobody.
+    fn holder_for(
+        &self,
+        class: ClassId,
+        waiting: &BTreeMap<ClassId, (Priority, WorkId)>,
+    ) -> Option<WorkerId> {
+        let mut best: Option<&Worker> = None;
+        for worker in self.eligible(class).filter(|worker| worker.takes_work()) {
+            // Whoever has room needs to hold none.
+            self.short_for(worker, class)?;
+            let fewer = best.is_none_or(|best| worker.held_len() < best.held_len());
+            if fewer && worker.about.reserved.is_none() && self.goes_first(class, worker, waiting) {
+                best = Some(worker);
+            }
+        }
+        best.map(|worker| worker.id)
+    }
+
+    /// What a work of the class lacks at the worker, of what is counted there.
+    pub(crate) fn short_for(
+        &self,
+        worker: &Worker,
+        class: ClassId,
+    ) -> Option<wire_protocol::resources::Short> {
+        let meter = self.classes.terms(worker.profile).meter.as_ref()?;
+        meter.short(&worker.about.room, &self.classes.get(class).demand)
+    }
+
+    /// Since when the first work of the class waits for room, as far as anybody has looked.
+    pub(crate) fn held_for_since(&self, class: ClassId) -> Option<Instant> {
+        self.holding.firsts.get(&class).map(|(_, since)| *since)
+    }
+}
