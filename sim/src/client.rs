@@ -600,12 +600,19 @@ impl Submission {
         } else {
             Vec::new()
         };
+        // Of their own, so that everything else follows from the seed whatever is counted.
+        let mut counted = fastrand::Rng::with_seed(options.seed ^ (client as u64) << 32 ^ nth as u64);
         let template = WorkTemplate {
             app: ["sim", "sim", "sim", "null:16"][rng.usize(0..4)].to_owned(),
             columns: vec!["row".to_owned()],
             priority: Priority(rng.u8(0..10)),
             requirements: Requirements {
                 tags,
+                cores: [0, 0, 2, 3][counted.usize(0..4)],
+                custom: (counted.u8(0..3) == 0)
+                    .then(|| ("licence".to_owned(), counted.u64(1..=2)))
+                    .into_iter()
+                    .collect(),
                 ..Requirements::default()
             },
             retry: Retry {

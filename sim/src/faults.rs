@@ -91,6 +91,8 @@ pub enum Sabotage {
     AssignsTwice,
     /// Makes workers offer more room than they have.
     FlattersWorkers,
+    /// Makes workers offer more of what is counted than they have.
+    FlattersCounters,
     /// Flips a bit of a result that is read back.
     SpoilsResults,
     /// Never answers what has to be read from the journal.

@@ -91,6 +91,10 @@ pub(crate) fn mix_reports<'a>(kind_byte: u8, payload: &'a [u8], out: &'a mut Vec
 pub(crate) fn on_join(sabotage: Option<Sabotage>, oracles: &Oracles, join: &mut Join) {
     match sabotage {
         Some(Sabotage::FlattersWorkers) => join.offer.prefill += 8,
+        Some(Sabotage::FlattersCounters) => {
+            join.offer.cores *= 4;
+            join.offer.custom.iter_mut().for_each(|(_, amount)| *amount *= 4);
+        }
         Some(Sabotage::ForgesLeases) => join.held.extend(oracles.ledger.claimable()),
         _ => {}
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
 use wire_protocol::outcome::Reason;
+use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::Instant;
 use wire_protocol::worker_link::{GrantAnswer, Report, ToWorker};
@@ -49,6 +50,7 @@ struct Process {
 }
 
 struct Job {
+    template: Arc<WorkTemplate>,
     reason: Reason,
     elapsed_us: u32,
     result: Vec<u8>,
@@ -62,6 +64,8 @@ impl Worker {
         if index == 0 || rng.bool() {
             tags.push("big".to_owned());
         }
+        // Of their own, so that everything else follows from the seed whatever is counted.
+        let mut counted = fastrand::Rng::with_seed(!seed);
         let settings = Settings {
             login: "vworker".to_owned(),
             password: "secret".to_owned(),
@@ -75,6 +79,13 @@ impl Worker {
                 tags,
                 slots: rng.u32(1..=4),
                 prefill: [0, 2, 8][rng.usize(0..3)],
+                // The first can run everything.
+                custom: (index == 0 || counted.bool())
+                    .then(|| ("licence".to_owned(), counted.u64(2..4)))
+                    .into_iter()
+                    .collect(),
+                cores: 3,
+                packing: [Packing::Slots, Packing::Slots, Packing::Resources][counted.usize(0..3)],
                 ..Offer::default()
             },
             warm: Vec::new(),
@@ -90,6 +101,10 @@ impl Worker {
             result_bytes_max: options.result_bytes_max,
             rng,
         }
+    }
+
+    pub(crate) fn offer(&self) -> &Offer {
+        &self.settings.offer
     }
 
     pub(crate) fn uid(&self) -> &str {
@@ -249,13 +264,9 @@ impl Worker {
             return Ok(());
         };
         process.agent.check();
-        let slots = self.settings.offer.slots;
-        ctx.oracles.worker_state(
-            &self.settings.uid,
-            slots,
-            process.jobs.len(),
-            &process.agent.status(),
-        )?;
+        let running = process.jobs.values().map(|job| &*job.template);
+        ctx.oracles
+            .worker_state(&self.settings, running, &process.agent.status())?;
         if let Some(due) = process.agent.next_deadline() {
             let at = due.0.max(now);
             if process.tick_at.is_none_or(|planned| planned > at) {
@@ -371,6 +382,7 @@ impl Worker {
             (true, _) => Reason::ExitCode,
         };
         let job = Job {
+            template: Arc::clone(template),
             reason,
             elapsed_us: (takes / 1_000) as u32,
             result,

@@ -162,8 +162,10 @@ impl World {
         let engine = Engine::new(&options, rng.u64(..));
         let mut oracles = Oracles::new(&options, engine.open_works_max());
         for (index, peer) in peers.iter().enumerate() {
-            if matches!(peer, Peer::Client(_)) {
-                oracles.trust(PeerId(index));
+            match peer {
+                Peer::Client(_) => oracles.trust(PeerId(index)),
+                Peer::Worker(worker) => oracles.honest(worker.uid(), worker.offer()),
+                Peer::Hostile(_) => {}
             }
         }
         let ctx = Ctx {

@@ -12,6 +12,7 @@ mod lease;
 mod ledger;
 mod liveness;
 mod lsn;
+mod offer;
 mod outcome;
 mod recorded;
 mod result;
@@ -25,9 +26,10 @@ use serde::Serialize;
 use wire_protocol::client_link::{Accepted as AcceptedMessage, FromClient, IdempotencyKey, ToClient};
 use wire_protocol::ids::{Epoch, LeaseToken, LinkId, Lsn, WorkId};
 use wire_protocol::record::Record;
+use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::Bytes;
 use wire_protocol::worker_link::{Join, Report, Reports, ToWorker, Welcome};
-use worker_core::{Disconnect, Note, Status};
+use worker_core::{Disconnect, Note, Settings, Status};
 
 use crate::faults::Options;
 use crate::world::PeerId;
@@ -79,6 +81,7 @@ pub(crate) struct Oracles {
     given: lease::Given,
     links: BTreeMap<LinkId, recorded::Said>,
     bounds: bounds::Bounds,
+    offers: offer::Offers,
 }
 
 impl Oracles {
@@ -92,6 +95,7 @@ impl Oracles {
             given: lease::Given::default(),
             links: BTreeMap::new(),
             bounds: bounds::Bounds::new(options, open_works_max),
+            offers: offer::Offers::default(),
         }
     }
 
@@ -117,6 +121,7 @@ impl Oracles {
         states::check_record(&self.ledger, &record)?;
         self.ledger.apply(lsn, &record);
         if let Record::Leased(attempts) = &record {
+            self.offers.check_engine(&self.ledger, attempts)?;
             credit::check_engine(&self.ledger, attempts)?;
         }
         Ok(())
@@ -239,14 +244,20 @@ impl Oracles {
         self.produced.add(uid, report);
     }
 
-    pub(crate) fn worker_state(
+    /// What a worker really has, whatever is said of it.
+    pub(crate) fn honest(&mut self, uid: &str, offer: &Offer) {
+        self.offers.honest(uid, offer);
+    }
+
+    pub(crate) fn worker_state<'a>(
         &self,
-        uid: &str,
-        slots: u32,
-        running: usize,
+        settings: &Settings,
+        running: impl Iterator<Item = &'a WorkTemplate> + Clone,
         status: &Status,
     ) -> Result<(), Violation> {
-        credit::check_worker(uid, slots, running)?;
+        let (uid, offer) = (&settings.uid, &settings.offer);
+        credit::check_worker(uid, offer.slots, running.clone().count())?;
+        offer::check_worker(uid, offer, running)?;
         bounds::check_worker(uid, status)
     }
 

@@ -70,6 +70,11 @@ fn works_beyond_the_credit_of_a_worker_are_noticed() {
 }
 
 #[test]
+fn a_worker_that_is_given_more_than_it_offers_of_what_is_counted_is_noticed() {
+    objects(Sabotage::FlattersCounters, "offer", "has works that take");
+}
+
+#[test]
 fn a_result_that_is_read_back_with_another_bit_is_noticed() {
     objects(Sabotage::SpoilsResults, "outcome", "is told as");
 }
