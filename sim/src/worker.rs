@@ -266,7 +266,7 @@ impl Worker {
         process.agent.check();
         let running = process.jobs.values().map(|job| &*job.template);
         ctx.oracles
-            .worker_state(&self.settings, running, &process.agent.status())?;
+            .worker_state(&self.settings, &running, &process.agent.status())?;
         if let Some(due) = process.agent.next_deadline() {
             let at = due.0.max(now);
             if process.tick_at.is_none_or(|planned| planned > at) {

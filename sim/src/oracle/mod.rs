@@ -252,7 +252,7 @@ impl Oracles {
     pub(crate) fn worker_state<'a>(
         &self,
         settings: &Settings,
-        running: impl Iterator<Item = &'a WorkTemplate> + Clone,
+        running: &(impl Iterator<Item = &'a WorkTemplate> + Clone),
         status: &Status,
     ) -> Result<(), Violation> {
         let (uid, offer) = (&settings.uid, &settings.offer);

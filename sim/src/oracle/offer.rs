@@ -29,7 +29,7 @@ impl Offers {
             return Ok(());
         };
         let template = |work: WorkId| &ledger.bags[&ledger.works[&work].bag].template;
-        let over = over(offer, worker.held.iter().copied().map(template));
+        let over = over(offer, &worker.held.iter().copied().map(template));
         let mut new = attempts.iter().filter(|token| token.epoch == ledger.epoch);
         // Of what is over its offer already it may be given nothing more.
         let guilty = new.find_map(|token| {
@@ -48,7 +48,7 @@ impl Offers {
 pub(super) fn check_worker<'a>(
     uid: &str,
     offer: &Offer,
-    running: impl Iterator<Item = &'a WorkTemplate> + Clone,
+    running: &(impl Iterator<Item = &'a WorkTemplate> + Clone),
 ) -> Result<(), Violation> {
     let over = over(offer, running);
     check(NAME, None, over.is_empty(), || {
@@ -60,7 +60,7 @@ pub(super) fn check_worker<'a>(
 /// A counter, what is taken of it, and what there is.
 type Over = (String, u64, u64);
 
-fn over<'a>(offer: &Offer, works: impl Iterator<Item = &'a WorkTemplate> + Clone) -> Vec<Over> {
+fn over<'a>(offer: &Offer, works: &(impl Iterator<Item = &'a WorkTemplate> + Clone)) -> Vec<Over> {
     let packs = offer.packing == Packing::Resources;
     let cores = packs.then(|| ("cores".to_owned(), u64::from(offer.cores)));
     let counters = offer.custom.iter().cloned().chain(cores);

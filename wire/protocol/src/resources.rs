@@ -223,17 +223,6 @@ impl Meter {
     }
 }
 
-impl fmt::Display for Meter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = self.0.iter().enumerate();
-        for (index, (counter, all)) in all {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{} {}", counter.amount(*all), counter.name())?;
-        }
-        Ok(())
-    }
-}
-
 impl Meter {
     /// What is left, for people: `free 1 of 2 licence, 0 of 1 gpus`.
     #[must_use]
@@ -244,15 +233,6 @@ impl Meter {
             format!("{free} of {all} {}", counter.name())
         });
         format!("free {}", left.collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl WorkTemplate {
-    /// Why a worker with this offer can never run a work of this template, not even with nothing else to do. `None`: it can.
-    #[must_use]
-    pub fn unmet(&self, offer: &Offer) -> Option<Unmet> {
-        let required = self.requirements.unmet(self.executor(), offer);
-        required.or_else(|| Demand::of(self).unmet(offer))
     }
 }
 
@@ -336,7 +316,6 @@ mod tests {
             ..Offer::default()
         };
         let meter = Meter::of(&offer).unwrap();
-        assert_eq!(meter.to_string(), "2 licence, 9 seat");
         let demand = Demand {
             custom: vec![("licence".to_owned(), 2)],
             ..Demand::default()
@@ -361,8 +340,8 @@ mod tests {
             memory: Bytes::from_mib(2_000),
             ..Limits::default()
         };
-        let template = template(Requirements::default(), limits);
-        let unmet = template.unmet(&packing()).unwrap();
+        let demand = Demand::of(&template(Requirements::default(), limits));
+        let unmet = demand.unmet(&packing()).unwrap();
         assert_eq!(
             (unmet.what.as_str(), unmet.offered.as_str()),
             ("memory", "1000.0 MiB")
@@ -371,6 +350,6 @@ mod tests {
             packing: Packing::Slots,
             ..packing()
         };
-        assert_eq!(template.unmet(&slots), None);
+        assert_eq!(demand.unmet(&slots), None);
     }
 }

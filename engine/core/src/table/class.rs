@@ -100,7 +100,7 @@ impl Class {
         }
     }
 
-    /// As [`WorkTemplate::unmet`].
+    /// Why a worker with this offer can never run a work of the class, not even with nothing else to do. `None`: it can.
     pub(crate) fn unmet(&self, offer: &Offer) -> Option<Unmet> {
         let required = self.requirements.unmet(&self.executor, offer);
         required.or_else(|| self.demand.unmet(offer))

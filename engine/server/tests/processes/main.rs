@@ -15,5 +15,6 @@ mod health;
 mod hostile;
 mod jobs;
 mod limits;
+mod matching;
 mod stop;
 mod streaming;
