@@ -3,6 +3,7 @@
 use wire_protocol::ids::{BagId, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
 use wire_protocol::view::{Explanation, WorkerState};
+use wire_protocol::worker_link::IdleCause;
 
 use crate::event::Pressure;
 use crate::scheduler::Scheduler;
@@ -13,6 +14,9 @@ use crate::table::worker::Worker;
 
 /// Classes or workers that an explanation names one by one.
 const EXAMPLES_MAX: usize = 5;
+
+/// Queues that are looked at for such examples: idle workers ask often, and an answer should not cost more than a work.
+const QUEUES_SCANNED_MAX: usize = 64;
 
 impl Scheduler {
     /// Workers whose offer meets the class.
@@ -133,7 +137,8 @@ impl Scheduler {
         )
     }
 
-    pub(crate) fn explain_worker(&self, id: WorkerId) -> Option<Explanation> {
+    /// Why a worker has nothing to do, or gets nothing more.
+    pub(crate) fn explain_worker(&self, id: WorkerId) -> Option<(IdleCause, Explanation)> {
         let worker = self.workers.get(id)?;
         let mut facts = vec![format!(
             "{} ({}) is {}, holds {} works, has {} slots and takes {} ahead of time",
@@ -144,71 +149,74 @@ impl Scheduler {
             worker.slots,
             worker.prefill,
         )];
-        let summary = match worker.state {
+        let (cause, summary) = match worker.state {
             WorkerState::Lost | WorkerState::Gone if worker.about.standing.approval == Approval::Revoked => {
-                format!("an operator revoked it; `pool worker approve {id}` lets it join again")
+                let summary =
+                    format!("an operator revoked it; `pool worker approve {id}` lets it join again");
+                (IdleCause::Draining, summary)
             }
             WorkerState::Lost => {
-                format!(
-                    "it is not connected; last heard of {} ago",
-                    self.now.since(worker.last_seen)
-                )
+                let ago = self.now.since(worker.last_seen);
+                let summary = format!("it is not connected; last heard of {ago} ago");
+                (IdleCause::Draining, summary)
             }
-            WorkerState::Gone => "it drained and left".to_owned(),
-            WorkerState::Draining => {
-                "it is draining: it finishes what it has and gets nothing more".to_owned()
-            }
+            WorkerState::Gone => (IdleCause::Draining, "it drained and left".to_owned()),
+            WorkerState::Draining => (IdleCause::Draining, self.explain_drain(worker)),
             WorkerState::Cordoned if worker.about.standing.approval == Approval::Waiting => {
-                format!("it waits for approval: `pool worker approve {id}` gives it work")
+                let summary = format!("it waits for approval: `pool worker approve {id}` gives it work");
+                (IdleCause::Cordoned, summary)
             }
-            WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
+            WorkerState::Cordoned => {
+                let summary = "an operator cordoned it: it gets nothing more".to_owned();
+                (IdleCause::Cordoned, summary)
+            }
             WorkerState::Ready if let Some(problem) = &worker.about.problem => {
-                format!("the worker takes no work: {problem}")
+                let summary = format!("the worker takes no work: {problem}");
+                (IdleCause::Holding, summary)
             }
             WorkerState::Ready if worker.held_len() >= worker.slots => {
-                "all of its slots are taken".to_owned()
+                (IdleCause::Next, "all of its slots are taken".to_owned())
             }
             WorkerState::Ready => self.why_idle(worker, &mut facts),
         };
-        Some(Explanation { summary, facts })
+        Some((cause, Explanation { summary, facts }))
     }
 
-    fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> String {
+    fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> (IdleCause, String) {
         if let Some(pause) = self.pause() {
-            return pause.to_string();
+            return (IdleCause::Paused, pause.to_string());
         }
         let eligible = &self.classes.profile(worker.profile).eligible;
         if self.ready.len() == 0 {
-            if self.counters.works_delayed > 0 {
-                facts.push(format!(
-                    "{} works wait for a backoff to pass",
-                    self.counters.works_delayed
-                ));
-            }
             if self.pressure != Pressure::None {
                 facts.push(format!("submissions are refused: {:?}", self.pressure));
             }
-            return "nothing is queued".to_owned();
+            return match self.counters.works_delayed {
+                0 => (IdleCause::NothingQueued, "nothing is queued".to_owned()),
+                delayed => {
+                    let summary =
+                        format!("nothing is queued but {delayed} works that wait for a backoff to pass");
+                    (IdleCause::Backoff, summary)
+                }
+            };
         }
-        let mut unmet = Vec::new();
-        for (key, queued) in self.ready.queues() {
-            if let Some(why) = self.classes.get(key.class).unmet(&worker.about.offer)
-                && unmet.len() < EXAMPLES_MAX
-            {
-                unmet.push(format!(
-                    "{queued} works of class {} wait: {why}",
-                    self.classes.get(key.class).describe()
-                ));
-            }
-        }
-        facts.extend(unmet);
+        let queues = self.ready.queues().take(QUEUES_SCANNED_MAX);
+        let unmet = queues.filter_map(|(key, queued)| {
+            let class = self.classes.get(key.class);
+            let why = class.unmet(&worker.about.offer)?;
+            Some(format!(
+                "{queued} works of class {} wait: {why}",
+                class.describe()
+            ))
+        });
+        facts.extend(unmet.take(EXAMPLES_MAX));
         if self.ready.has_any(eligible) {
-            "works that it could run are queued; it gets them next".to_owned()
+            let summary = "works that it could run are queued; it gets them next".to_owned();
+            (IdleCause::Next, summary)
         } else {
-            format!(
-                "{} works are queued, and it meets the requirements of none",
-                self.ready.len()
-            )
+            let queued = self.ready.len();
+            let summary = format!("{queued} works are queued, and it meets the requirements of none");
+            (IdleCause::NoMatch, summary)
         }
     }
 }

@@ -24,6 +24,8 @@ impl Scheduler {
                 Timer::Rebalance => self.rebalance(effects),
                 Timer::Rejoin => self.end_rejoin(effects),
                 Timer::Pulse => self.pulse(),
+                Timer::DrainOver(worker) => self.end_drain(worker, effects),
+                Timer::Logs => self.look_at_logs(effects),
             }
         }
     }

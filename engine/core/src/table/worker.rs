@@ -83,6 +83,10 @@ pub(crate) struct About {
     /// Why it takes no work for now, in its own words.
     pub(crate) problem: Option<String>,
     pub(crate) standing: Standing,
+    /// When its drain is over, if that has a deadline.
+    pub(crate) drain_by: Option<Instant>,
+    /// When it was last told why it has nothing to do, on this connection.
+    pub(crate) told_idle_at: Option<Instant>,
 }
 
 /// A template and the generation of its slot; no generation is 0.

@@ -7,6 +7,7 @@ mod model;
 
 mod agreement;
 mod cancelling;
+mod deadline_of_drains;
 mod deadlines;
 mod disk_full;
 mod dispatch;
@@ -15,8 +16,10 @@ mod enrolling;
 mod files;
 mod following;
 mod hostile;
+mod idle;
 mod joining;
 mod leases;
+mod logs;
 mod queries;
 mod random;
 mod replaying;

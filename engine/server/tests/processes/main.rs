@@ -14,6 +14,8 @@ mod flood;
 mod health;
 mod hostile;
 mod jobs;
+mod leaving;
 mod limits;
+mod logs;
 mod stop;
 mod streaming;

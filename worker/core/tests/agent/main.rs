@@ -2,7 +2,10 @@
 
 mod certified;
 mod files;
+mod idle;
+mod leaving;
 mod link;
+mod logs;
 mod random;
 mod works;
 mod world;
