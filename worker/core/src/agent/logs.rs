@@ -125,6 +125,9 @@ impl Agent {
     }
 
     pub(super) fn on_log(&mut self, token: LeaseToken, chunk: LogChunk<'_>, effects: &mut Effects) {
+        if !self.held.runs(token) {
+            return;
+        }
         let mut offset = chunk.offset;
         // One without bytes says how long the stream is.
         let pieces = chunk.bytes.chunks(LOG_CHUNK_BYTES_MAX);
