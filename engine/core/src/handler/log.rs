@@ -8,8 +8,9 @@
 //!
 //! Nothing on the way of a work knows of its followers. Every [`LOOK_EVERY`], while there are any, each followed work is
 //! looked at: where it is now, and who was asked for its output. What differs is put right, be it a first attempt, another
-//! one, a worker that came back, or the end. That may be late by as much; nothing is missed by it, because a worker begins
-//! with all that the attempt has printed, and the output of a work that is done stands in its result.
+//! one, a worker that came back, or the end. That may be late by as much, and little is missed by it: a worker begins with
+//! what the attempt has printed until then, and the output of a work that is done stands in its result. An attempt that
+//! begins and fails between two looks, and is followed by another, is not heard.
 //!
 //! A piece of output is an [`crate::Effect::Spare`]: it is sent if there is room, and dropped otherwise. It is in no
 //! record, and no frame waits for it.
