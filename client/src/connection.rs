@@ -138,7 +138,7 @@ enum State {
 }
 
 /// What a request needs of the connection that it is sent on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     generation: u64,
     frames: mpsc::Sender<Frames>,
@@ -149,6 +149,11 @@ impl Connection {
     /// Hands whole frames to the writer. `false`: the connection is gone.
     pub(crate) async fn send(&self, frames: impl Into<Frames>) -> bool {
         self.frames.send(frames.into()).await.is_ok()
+    }
+
+    /// The same for what may be left unsaid: if there is room.
+    pub(crate) fn try_send(&self, frames: impl Into<Frames>) {
+        let _ = self.frames.try_send(frames.into());
     }
 }
 

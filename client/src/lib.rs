@@ -59,6 +59,7 @@
 mod connection;
 mod error;
 mod follow;
+mod logs;
 mod outgoing;
 mod query;
 mod routes;
@@ -69,6 +70,7 @@ mod submit;
 pub use connection::{Client, ConnectOptions};
 pub use error::ClientError;
 pub use follow::{Follow, OUTCOMES_BYTES_MAX};
+pub use logs::{LogEvent, LogOptions, Logs};
 pub use query::WorksPage;
 pub use sending::{CHUNK_BYTES_MAX, CHUNK_ROWS_MAX, UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLEDGED_ROWS_MAX};
 pub use stream::{Stream, StreamOptions, StreamOutcomes, StreamSummary, Ticket};

@@ -7,6 +7,7 @@ use wire_protocol::client_link::{Command, CommandRequest, Query, QueryRequest, S
 use wire_protocol::ids::{BagId, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{NewToken, TokenView};
 use wire_protocol::template::Priority;
+use wire_protocol::units::Millis;
 use wire_protocol::view::{
     BagView, Explanation, Filter, QueueView, Reply, StatusView, WorkDetail, WorkView, WorkerView,
 };
@@ -187,6 +188,12 @@ impl Client {
     /// The worker finishes what runs, gives back the rest and leaves.
     pub async fn drain(&self, worker: WorkerId) -> Result<u32, ClientError> {
         self.command("drain", Command::Drain(worker)).await
+    }
+
+    /// As [`Self::drain`]; what still runs after this time is stopped and given back, which uses up none of its attempts.
+    /// Again with another time, it changes the deadline.
+    pub async fn drain_within(&self, worker: WorkerId, within: Millis) -> Result<u32, ClientError> {
+        self.command("drain", Command::DrainWithin(worker, within)).await
     }
 
     /// The engine takes a snapshot now.

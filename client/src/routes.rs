@@ -15,6 +15,8 @@ use wire_protocol::codec::{DecodeError, Reader};
 use wire_protocol::template::Invalid;
 use wire_protocol::view::Reply;
 
+use crate::logs::LogQueue;
+
 /// What came instead of an answer.
 #[derive(Debug)]
 pub(crate) enum Setback {
@@ -38,6 +40,8 @@ pub(crate) enum Route {
         answer: Option<AnswerSender>,
         queue: Arc<OutcomeQueue>,
     },
+    /// What a work prints.
+    Logs(Arc<LogQueue>),
     /// News of a submission, and outcomes if they were asked for.
     Upload {
         news: Arc<UploadNews>,
@@ -166,6 +170,16 @@ impl Routes {
                     queue.end();
                 }
             }
+            ToClient::Log(log) => {
+                if let Some(Route::Logs(queue)) = self.lock().routes.get(&log.request) {
+                    queue.log(&log);
+                }
+            }
+            ToClient::LogEnd(end) => {
+                if let Some(Route::Logs(queue)) = self.lock().routes.get(&end.request) {
+                    queue.end(end);
+                }
+            }
             ToClient::Welcome(_) | ToClient::Refused(_) | ToClient::Outcomes(_) => {
                 return Err(DecodeError::UnknownKind { kind });
             }
@@ -183,6 +197,7 @@ impl Routes {
         let mut table = self.lock();
         let sender = match table.routes.get_mut(&request) {
             Some(Route::Outcomes { answer, .. }) => answer.take(),
+            Some(Route::Logs(queue)) => return queue.answer(answer),
             Some(Route::Answer(_)) => match table.routes.remove(&request) {
                 Some(Route::Answer(sender)) => Some(sender),
                 _ => None,
@@ -216,6 +231,7 @@ impl Route {
             Self::Answer(sender) => {
                 let _ = sender.send(Err(Setback::Lost));
             }
+            Self::Logs(queue) => queue.lose(),
             Self::Outcomes { answer, queue } => {
                 queue.end();
                 if let Some(sender) = answer {

@@ -12,7 +12,8 @@ use wire_protocol::client_link::{
 };
 use wire_protocol::codec;
 use wire_protocol::frame;
-use wire_protocol::ids::{BagId, LinkId, WorkId, WorkerId};
+use wire_protocol::ids::{BagId, LeaseToken, LinkId, WorkId, WorkerId};
+use wire_protocol::log::{ClientLog, FollowLogs};
 use wire_protocol::outcome::Outcome;
 use wire_protocol::template::{Priority, Requirements, Retry, Rows, WorkTemplate};
 use wire_protocol::units::Millis;
@@ -21,6 +22,7 @@ use wire_protocol::worker_link::push_control;
 
 use crate::clock::{MS, SEC, Time};
 use crate::faults::Options;
+use crate::hostile::LIES;
 use crate::net::End;
 use crate::oracle::Violation;
 use crate::worker::POISON;
@@ -47,6 +49,8 @@ pub(crate) struct Client {
     bags: Vec<Submission>,
     asked: BTreeMap<RequestId, Asked>,
     last_request: RequestId,
+    /// Works of which it asked what they print.
+    logs: BTreeMap<RequestId, WorkId>,
     commands: bool,
     /// Cordons are to be taken back, next at this time: again and again, because an earlier command may arrive
     /// late.
@@ -112,6 +116,7 @@ impl Client {
             bags,
             asked: BTreeMap::new(),
             last_request: 0,
+            logs: BTreeMap::new(),
             commands: true,
             uncordon_at: None,
             workers: u32::try_from(options.workers).expect("few workers") + 1,
@@ -357,7 +362,11 @@ impl Client {
             }
             (6, _) if operator && self.rng.u8(0..4) == 0 => {
                 let request = self.ask(now, What::Other);
-                self.command(ctx, request, Command::Drain(worker));
+                let command = match self.rng.bool() {
+                    true => Command::DrainWithin(worker, Millis(self.rng.u64(0..4_000))),
+                    false => Command::Drain(worker),
+                };
+                self.command(ctx, request, command);
             }
             (7, _) => {
                 let request = self.ask(now, What::Other);
@@ -402,7 +411,44 @@ impl Client {
                 let bag = mine.map_or(BagId(0), |(bag, _)| bag);
                 self.command(ctx, request, Command::Seal(bag));
             }
+            (12, Some(_)) => {
+                let first = mine.map_or(WorkId(0), |(_, first)| first);
+                let work = first.offset(self.rng.u32(0..rows));
+                self.follow_logs(ctx, work);
+            }
             _ => {}
+        }
+    }
+
+    /// Answered by as much as the work prints, when it prints it: nobody waits for that.
+    fn follow_logs(&mut self, ctx: &mut Ctx, work: WorkId) {
+        self.last_request += 1;
+        let asked = FollowLogs {
+            request: self.last_request,
+            work,
+            follow: self.rng.bool(),
+            stdout: true,
+            stderr: self.rng.bool(),
+        };
+        self.logs.insert(asked.request, work);
+        self.say(ctx, |out| push_control(out, kind::FOLLOW_LOGS, &asked));
+    }
+
+    /// What a work prints is its lease.
+    fn on_log(&self, ctx: &mut Ctx, log: &ClientLog<'_>) -> Result<(), Violation> {
+        ctx.trace.reach("output of a work that runs");
+        let Some(work) = self.logs.get(&log.request) else {
+            return Ok(());
+        };
+        let said = log.chunk.bytes.first_chunk().map(LeaseToken::from_bytes);
+        match said {
+            _ if log.chunk.bytes == LIES => Ok(()),
+            Some(token) if token.work == *work && token.attempt == log.attempt => Ok(()),
+            said => Err(Violation::new(
+                "result",
+                Some(*work),
+                format!("attempt {} of {work} printed {said:?}", log.attempt.0),
+            )),
         }
     }
 
@@ -502,6 +548,8 @@ impl Client {
                     }
                 }
             }
+            ToClient::Log(log) => self.on_log(ctx, &log)?,
+            ToClient::LogEnd(_) => ctx.trace.reach("the end of a work's output"),
             ToClient::Reply(answer) => {
                 if let Some(asked) = self.asked.remove(&answer.request) {
                     self.on_reply(ctx, asked.what, &answer.reply);

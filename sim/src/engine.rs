@@ -331,6 +331,12 @@ impl Engine {
                             .push_back((after, Waiting::Frames(link, frames.to_vec())));
                     }
                 }
+                Effect::Spare { link, frames } => {
+                    // Now and then there is no room.
+                    if self.rng.u8(0..8) > 0 {
+                        self.send(ctx, link, &effects.frames[frames])?;
+                    }
+                }
                 Effect::Close { link, reason } => self.close(ctx, link, &reason),
                 Effect::Grant { link, after, claims } => {
                     let granted = Granted {

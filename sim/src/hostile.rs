@@ -9,9 +9,13 @@ use wire_protocol::client_link::{
 };
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, LinkId, Shard, WorkId, WorkerId};
+use wire_protocol::log::{LogChunk, LogStream, WorkerLog};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
-use wire_protocol::worker_link::{Holding, Join, Report, ToWorker, Tokens, kind, push_control, push_empty};
+use wire_protocol::units::Millis;
+use wire_protocol::worker_link::{
+    Draining, Holding, Join, Report, ToWorker, Tokens, kind, push_control, push_empty,
+};
 
 use crate::clock::{MS, SEC, Time};
 use crate::net::End;
@@ -19,6 +23,9 @@ use crate::world::{Ctx, Event, PeerId};
 
 /// How the uid of a worker begins that is not to be trusted.
 pub(crate) const HOSTILE: &str = "hostile";
+
+/// What it says that works print.
+pub(crate) const LIES: &[u8] = b"lies";
 
 /// Frames remembered for later.
 const REMEMBERED: usize = 64;
@@ -193,7 +200,22 @@ impl Hostile {
             0 => push_empty(out, kind::PING),
             1 => Tokens::push(out, kind::STARTED, Reason::None, tokens),
             2 => Tokens::push(out, kind::RETRACTED, Reason::WorkerDraining, tokens),
-            3 if rng.u8(0..6) == 0 => push_empty(out, kind::DRAINING),
+            3 if rng.u8(0..6) == 0 => {
+                let within = rng.bool().then(|| Millis(rng.u64(..)));
+                push_control(out, kind::DRAINING, &Draining { within });
+            }
+            3 => push_empty(out, kind::WHY_IDLE),
+            4 if rng.u8(0..4) == 0 => {
+                for token in tokens.clone() {
+                    let chunk = LogChunk {
+                        stream: LogStream::Stdout,
+                        offset: rng.u64(..),
+                        bytes: LIES,
+                    };
+                    WorkerLog { token, chunk }.push(out, kind::LOG);
+                }
+                Tokens::push(out, kind::LOG_TOLD, Reason::None, tokens);
+            }
             4 if rng.bool() => {
                 let problem = rng.bool().then(|| "tired".to_owned());
                 push_control(out, kind::HOLDING, &Holding { problem });
@@ -267,6 +289,9 @@ impl Hostile {
                 let command = match rng.u8(0..4) {
                     0 => Command::Cancel(selector),
                     1 => Command::Retry(selector),
+                    2 if rng.bool() => {
+                        Command::DrainWithin(WorkerId(rng.u32(0..4)), Millis(rng.u64(0..5_000)))
+                    }
                     2 => Command::Drain(WorkerId(rng.u32(0..4))),
                     _ => Command::Cordon(WorkerId(rng.u32(0..4))),
                 };

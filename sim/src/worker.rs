@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
+use wire_protocol::log::{LogChunk, LogStream};
 use wire_protocol::outcome::Reason;
 use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, WorkTemplate};
-use wire_protocol::units::Instant;
+use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{GrantAnswer, Report, ToWorker};
 use worker_core::{Agent, Effect, Effects, Event as AgentEvent, Note, Settings};
 
@@ -47,6 +48,8 @@ struct Process {
     tick_at: Option<Time>,
     /// Attempts whose executors are about to ask what they may do with files.
     asks: Vec<LeaseToken>,
+    /// Attempts of which somebody wants to know what they have printed.
+    prints: Vec<LeaseToken>,
 }
 
 struct Job {
@@ -127,6 +130,7 @@ impl Worker {
             jobs: BTreeMap::new(),
             tick_at: None,
             asks: Vec::new(),
+            prints: Vec::new(),
         });
         self.handle(ctx, AgentEvent::Tick)
     }
@@ -149,7 +153,8 @@ impl Worker {
     }
 
     pub(crate) fn drain(&mut self, ctx: &mut Ctx) -> Result<(), Violation> {
-        self.handle(ctx, AgentEvent::Drain)
+        let within = self.rng.bool().then(|| Millis(self.rng.u64(0..4_000)));
+        self.handle(ctx, AgentEvent::Drain { within })
     }
 
     pub(crate) fn hold(&mut self, ctx: &mut Ctx, problem: Option<&str>) -> Result<(), Violation> {
@@ -260,6 +265,21 @@ impl Worker {
             process.agent.handle(Instant(now), event, &mut process.effects);
             self.perform(ctx)?;
         }
+        while let Some(process) = &mut self.process
+            && let Some(token) = process.prints.pop()
+        {
+            // What a work prints is its lease, so that whoever reads it can tell whether it is the right one.
+            let chunk = LogChunk {
+                stream: LogStream::Stdout,
+                offset: 0,
+                bytes: &token.to_bytes(),
+            };
+            let said = [AgentEvent::Log { token, chunk }, AgentEvent::LogTold(token)];
+            for event in said {
+                process.agent.handle(Instant(now), event, &mut process.effects);
+            }
+            self.perform(ctx)?;
+        }
         let Some(process) = &mut self.process else {
             return Ok(());
         };
@@ -321,7 +341,18 @@ impl Worker {
                     });
                 }
                 Effect::Keep { .. } => unreachable!("no engine of the simulation gives certificates"),
+                Effect::FollowLog(token) => {
+                    assert!(process.jobs.contains_key(&token), "{token} does not run");
+                    process.prints.push(token);
+                }
+                Effect::UnfollowLog(_) => {}
                 Effect::Note(note) => {
+                    if matches!(note, Note::DrainOver { .. }) {
+                        ctx.trace.reach("a drain over");
+                    }
+                    if matches!(note, Note::Idle(_)) {
+                        ctx.trace.reach("a worker that is told why it idles");
+                    }
                     if matches!(note, Note::Holding { .. }) {
                         ctx.trace.reach("a worker that takes no work");
                     }

@@ -199,6 +199,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
         executors: Vec::new(),
         clerk: None,
         folder: None,
+        drain_within: None,
         disk: None,
     }
 }

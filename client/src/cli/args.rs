@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use wire_protocol::ids::TokenId;
+use wire_protocol::units::Millis;
 
 use super::exit::EXIT_CODES;
 use super::quantity;
@@ -20,7 +21,7 @@ use super::refs::{BagRef, WorkerRef};
 pub(crate) use db::{Archive, Db, DbPlace, History};
 pub(crate) use file::{File, FileVerb};
 pub(crate) use import::{Import, Xwhep};
-pub(crate) use work::{Pages, StateArg, Work, WorkList, Works};
+pub(crate) use work::{LogArgs, Pages, StateArg, Work, WorkList, Works};
 
 /// Submit works to a worker pool, watch them, and look after its workers.
 #[derive(Parser, Debug)]
@@ -252,10 +253,20 @@ Examples:
     Uncordon(WorkerArg),
     /// Let a worker finish what it runs, give back the rest and leave
     #[command(after_help = "\
+With --deadline, what still runs after that time is stopped and given back, too. That uses up none of its attempts. Said
+again with another time, it changes the deadline. `pool worker explain` tells how far it is.
+
 Examples:
   pool worker drain worker-2
+  pool worker drain worker-2 --deadline 10m
 ")]
-    Drain(WorkerArg),
+    Drain {
+        #[command(flatten)]
+        worker: WorkerArg,
+        /// How long it may take, like 90s, 10m or 1h30m [default: for as long as the works take]
+        #[arg(long, value_name = "TIME", value_parser = quantity::millis)]
+        deadline: Option<Millis>,
+    },
     /// Tokens by which workers enrol for a certificate
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),

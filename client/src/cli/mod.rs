@@ -12,6 +12,7 @@ mod exit;
 mod file;
 mod import;
 mod journal;
+mod logs;
 mod output;
 mod progress;
 mod quantity;

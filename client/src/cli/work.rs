@@ -9,13 +9,12 @@ use wire_protocol::limits::PAGE_LEN_MAX;
 use wire_protocol::outcome::Outcome;
 use wire_protocol::view::{Filter, WorkState};
 
-use super::Context;
 use super::args::{Format, StateArg, Work, WorkList, Works};
 use super::exit::{Exit, Failure};
 use super::progress::{Bar, Results, watch};
-use super::refs::WorkRef;
 use super::submit_args::Submit;
-use super::views::{Changed, Explained, Submitted, Summary, output_of};
+use super::views::{Changed, Explained, Submitted, Summary};
+use super::{Context, logs};
 
 pub(crate) async fn run(context: &Context, command: Work) -> Result<Exit, Failure> {
     match command {
@@ -40,7 +39,7 @@ pub(crate) async fn run(context: &Context, command: Work) -> Result<Exit, Failur
             })?;
             Ok(Exit::Ok)
         }
-        Work::Logs { work, stderr } => logs(context, work, stderr).await,
+        Work::Logs(args) => logs::run(context, args).await,
     }
 }
 
@@ -236,32 +235,4 @@ async fn perform(client: &Client, action: &str, selector: Selector) -> Result<u3
         "cancel" => client.cancel(selector).await,
         _ => client.retry(selector).await,
     }
-}
-
-async fn logs(context: &Context, work: WorkRef, stderr: bool) -> Result<Exit, Failure> {
-    let client = context.connect().await?;
-    let work = work.resolve(&client).await?;
-    let detail = client.work(work).await?;
-    if !matches!(detail.work.state, WorkState::Done(_)) {
-        let message = format!(
-            "{work} is {} and has printed nothing that is kept yet",
-            detail.work.state
-        );
-        return Err(
-            Failure::new(Exit::Conflict, message).cure(format!("`pool work wait {work}` waits for it"))
-        );
-    }
-    let output = output_of(&detail);
-    let (bytes, cut) = if stderr {
-        (output.stderr, output.stderr_cut)
-    } else {
-        (output.stdout, output.stdout_cut)
-    };
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()?;
-    if cut {
-        writeln!(io::stderr(), "the rest was not kept: results hold 64 KiB")?;
-    }
-    Ok(Exit::Ok)
 }

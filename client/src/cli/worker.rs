@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, command: Worker) -> Result<Exit, Fail
         Worker::Explain(arg) => ("explain", arg),
         Worker::Cordon(arg) => ("cordon", arg),
         Worker::Uncordon(arg) => ("uncordon", arg),
-        Worker::Drain(arg) => ("drain", arg),
+        Worker::Drain { worker, .. } => ("drain", worker),
         Worker::Approve(arg) => ("approve", arg),
         Worker::Revoke(arg) => ("revoke", arg),
     };
@@ -40,7 +40,11 @@ pub(crate) async fn run(context: &Context, command: Worker) -> Result<Exit, Fail
         }
         Worker::Cordon(_) => client.cordon(worker).await?,
         Worker::Uncordon(_) => client.uncordon(worker).await?,
-        Worker::Drain(_) => client.drain(worker).await?,
+        Worker::Drain { deadline: None, .. } => client.drain(worker).await?,
+        Worker::Drain {
+            deadline: Some(within),
+            ..
+        } => client.drain_within(worker, *within).await?,
         Worker::Approve(_) => client.approve(worker).await?,
         Worker::Revoke(_) => client.revoke(worker).await?,
     };

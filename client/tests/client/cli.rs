@@ -94,7 +94,7 @@ fn machine_output_alone_is_on_standard_output() {
         let output = pool(&engine, folder.path(), words);
         format!("$ pool {}\n{}", words.join(" "), stdout(&output))
     };
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 16] = [
         &[
             "work",
             "submit",
@@ -116,7 +116,10 @@ fn machine_output_alone_is_on_standard_output() {
         &["work", "wait", "1", "2", "-o", "jsonl"],
         &["bag", "get", "last", "-o", "json"],
         &["worker", "get", "worker-1", "-o", "json"],
+        &["work", "logs", "-f", "3"],
+        &["work", "logs", "-f", "3", "-o", "jsonl"],
         &["worker", "drain", "k1"],
+        &["worker", "drain", "k1", "--deadline", "10m"],
         &["queue", "list", "-o", "json"],
     ];
     let told: Vec<String> = commands.into_iter().map(run).collect();

@@ -3,7 +3,7 @@
 //! It takes submissions as the real one does (keys, gaps, skipped rows), ends every work at once with its own row
 //! as the result, and does wrong on purpose where a [`Fault`] says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,6 +16,7 @@ use wire_protocol::client_link::*;
 use wire_protocol::frame;
 use wire_protocol::ids::*;
 use wire_protocol::joining::Approval;
+use wire_protocol::log::{ClientLog, FollowLogs, LogChunk, LogEnd, LogStream};
 use wire_protocol::outcome::{Outcome, Output, Reason};
 use wire_protocol::template::{Invalid, Offer, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
@@ -54,9 +55,23 @@ pub(crate) struct Script {
     /// Works do not end before this is set.
     pub(crate) hold: bool,
     pub(crate) results_per_page: usize,
+    /// What is said to those who follow a work, one request after the other; then that it has succeeded.
+    pub(crate) logs: VecDeque<Vec<Printed>>,
     pub(crate) bags: Vec<Bag>,
     /// One word per request.
     pub(crate) seen: Vec<&'static str>,
+}
+
+/// What is said to somebody who follows a work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Printed {
+    /// Attempt, stream, offset, text.
+    Piece(u16, LogStream, u64, &'static str),
+    AttemptEnded(u16),
+    Busy,
+    /// The link is closed.
+    Lost,
+    Ended(u16, WorkState),
 }
 
 pub(crate) struct Bag {
@@ -325,6 +340,44 @@ impl Say<'_> {
     }
 }
 
+/// Says what was written for the next who follows a work.
+fn print(script: &mut Script, say: &mut Say<'_>, asked: FollowLogs) {
+    script.seen.push("follow-logs");
+    let request = asked.request;
+    let end = |attempt, state, goes_on| LogEnd {
+        request,
+        attempt: Attempt(attempt),
+        state,
+        goes_on,
+    };
+    let done = Printed::Ended(1, WorkState::Done(Outcome::Succeeded));
+    for printed in script.logs.pop_front().unwrap_or_else(|| vec![done]) {
+        match printed {
+            Printed::Piece(attempt, stream, offset, text) => {
+                let log = ClientLog {
+                    request,
+                    attempt: Attempt(attempt),
+                    worker: WorkerId(1),
+                    chunk: LogChunk {
+                        stream,
+                        offset,
+                        bytes: text.as_bytes(),
+                    },
+                };
+                let mut out = Vec::new();
+                log.push(&mut out, kind::LOG);
+                let _ = say.links.send(say.link, &out);
+            }
+            Printed::AttemptEnded(attempt) => {
+                say.control(kind::LOG_END, &end(attempt, WorkState::Queued, true))
+            }
+            Printed::Ended(attempt, state) => say.control(kind::LOG_END, &end(attempt, state, false)),
+            Printed::Busy => say.busy(request, 0),
+            Printed::Lost => say.lost = true,
+        }
+    }
+}
+
 /// The next fault of a list.
 fn next(faults: &mut Vec<Fault>) -> Fault {
     if faults.is_empty() {
@@ -346,6 +399,8 @@ impl Play {
             FromClient::Rows(chunk) => self.rows(script, say, chunk),
             FromClient::Command(request) => command(script, say, &request),
             FromClient::Query(request) => query(script, say, &request),
+            FromClient::FollowLogs(asked) => print(script, say, asked),
+            FromClient::StopLogs(_) => script.seen.push("stop-logs"),
             FromClient::Follow(follow) => {
                 script.seen.push("follow");
                 let request = follow.request;

@@ -3,6 +3,7 @@
 mod cli;
 mod engine;
 mod following;
+mod logs;
 mod requests;
 mod streaming;
 mod submitting;

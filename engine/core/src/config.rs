@@ -85,6 +85,8 @@ pub struct Limits {
     pub tokens_max: usize,
     /// Submissions that one link may have under way. Default 1 024.
     pub submissions_per_link_max: usize,
+    /// Requests for what works print that are served at once. Default 256.
+    pub log_followers_max: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +101,7 @@ impl Default for Limits {
             tenants_max: 100_000,
             tokens_max: 10_000,
             submissions_per_link_max: 1_024,
+            log_followers_max: 256,
         }
     }
 }

@@ -37,6 +37,14 @@ pub enum Effect {
         /// Whole frames, as a range of [`Effects::frames`].
         frames: Range<usize>,
     },
+    /// Send frames at once if the link has room to spare; otherwise drop them, and say nothing. What comes after them does
+    /// not depend on them.
+    Spare {
+        /// Where to. A link that is gone swallows them.
+        link: LinkId,
+        /// Whole frames, as a range of [`Effects::frames`].
+        frames: Range<usize>,
+    },
     /// Close the link after what was sent before.
     Close {
         /// Which.
@@ -165,6 +173,14 @@ impl Effects {
         let start = self.frames.len();
         write(&mut self.frames);
         self.send_span(link, after, start..self.frames.len());
+    }
+
+    /// Sends what `write` appends, which must be whole frames, if there is room.
+    pub(crate) fn spare(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.frames.len();
+        write(&mut self.frames);
+        let frames = start..self.frames.len();
+        self.list.push(Effect::Spare { link, frames });
     }
 
     /// Sends frames that were written before once more, to another link.

@@ -18,6 +18,7 @@ use crate::table::bag::{Bag, Bags, Templates};
 use crate::table::class::Classes;
 use crate::table::joining::Tokens;
 use crate::table::link::Links;
+use crate::table::log::Logs;
 use crate::table::tenant::Tenants;
 use crate::table::work::{Work, Works};
 use crate::table::worker::{WorkerSet, Workers};
@@ -41,6 +42,7 @@ pub struct Scheduler {
     pub(crate) workers: Workers,
     pub(crate) tokens: Tokens,
     pub(crate) links: Links,
+    pub(crate) logs: Logs,
     pub(crate) ready: Ready,
     pub(crate) timers: Timers,
 
@@ -147,6 +149,7 @@ impl Scheduler {
             workers: Workers::default(),
             tokens: Tokens::default(),
             links: Links::default(),
+            logs: Logs::default(),
             ready: Ready::default(),
             timers: Timers::default(),
             next_work: WorkId(1),

@@ -32,6 +32,10 @@ pub(crate) enum Timer {
     Rejoin,
     /// Nothing is to be done; that this timer is noticed late tells that the scheduler was stalled.
     Pulse,
+    /// The deadline of a worker's drain has passed, as an operator set it, and it should have given everything back.
+    DrainOver(WorkerId),
+    /// Works whose output is followed are looked at.
+    Logs,
 }
 
 #[derive(Default)]

@@ -51,6 +51,10 @@ const BEHIND_SHARE: u64 = 4;
 /// Submissions are taken again when no more than this share of it is left.
 const CAUGHT_UP_SHARE: u64 = 16;
 
+/// Bytes that may wait for a link before what can be spared (output of works that somebody follows) is dropped: a second's
+/// worth of one work, and far below what makes a link full.
+const SPARE_BYTES: usize = 256 << 10;
+
 /// How often numbers are published, in nanoseconds of pool time.
 const PUBLISH_EVERY_NS: u64 = 10_000_000;
 
@@ -246,6 +250,12 @@ impl Shell {
                     self.effects.frames = effects;
                 }
                 Effect::Certify(certify) => self.certify(links, &certify),
+                Effect::Spare { link, frames } => {
+                    let frames = &self.effects.frames[frames];
+                    if links.backlog(link) + frames.len() <= SPARE_BYTES {
+                        Self::send(&mut self.full, links, link, frames);
+                    }
+                }
                 Effect::Close { link, reason } => {
                     self.set_speaker(link, Speaker::Closed);
                     tracing::info!(%link, reason, "closing a link");

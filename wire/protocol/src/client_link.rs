@@ -13,6 +13,7 @@ use crate::frame;
 use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, TokenId, WorkId, WorkerId};
 use crate::joining::NewToken;
 use crate::limits::{RESULT_BYTES_MAX, ROWS_BYTES_MAX};
+use crate::log::{ClientLog, FollowLogs, LogEnd, StopLogs};
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Priority, Rows, WorkTemplate};
 use crate::units::Millis;
@@ -31,6 +32,8 @@ pub mod kind {
     pub const COMMAND: u8 = 0x84;
     pub const QUERY: u8 = 0x85;
     pub const FOLLOW: u8 = 0x86;
+    pub const FOLLOW_LOGS: u8 = 0x87;
+    pub const STOP_LOGS: u8 = 0x88;
     pub const WELCOME: u8 = 0xc1;
     pub const REFUSED: u8 = 0xc2;
     pub const ACCEPTED: u8 = 0xc3;
@@ -39,6 +42,8 @@ pub mod kind {
     pub const OUTCOMES: u8 = 0xc6;
     pub const REPLY: u8 = 0xc7;
     pub const LAGGING: u8 = 0xc8;
+    pub const LOG: u8 = 0xc9;
+    pub const LOG_END: u8 = 0xca;
 }
 
 /// Number that a client gives a request and finds again in the answer; its own choice, unique while under way.
@@ -169,6 +174,9 @@ pub enum Command {
     /// The worker's links end, its certificate is no longer good, its works go to others, and it is refused until it
     /// is approved again.
     Revoke(WorkerId),
+    /// As [`Command::Drain`]; after this time it stops what still runs and gives that back, too. A later one changes the
+    /// deadline.
+    DrainWithin(WorkerId, Millis),
 }
 
 /// A command with its number and key.
@@ -422,6 +430,10 @@ pub enum FromClient<'a> {
     Query(QueryRequest),
     /// Asks for outcomes.
     Follow(Follow),
+    /// Asks for what a work prints.
+    FollowLogs(FollowLogs),
+    /// No longer.
+    StopLogs(StopLogs),
 }
 
 impl<'a> FromClient<'a> {
@@ -437,6 +449,8 @@ impl<'a> FromClient<'a> {
             kind::COMMAND => Self::Command(codec::read_control("command", payload)?),
             kind::QUERY => Self::Query(codec::read_control("query", payload)?),
             kind::FOLLOW => Self::Follow(codec::read_control("follow", payload)?),
+            kind::FOLLOW_LOGS => Self::FollowLogs(codec::read_control("follow logs", payload)?),
+            kind::STOP_LOGS => Self::StopLogs(codec::read_control("stop logs", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }
@@ -461,6 +475,10 @@ pub enum ToClient<'a> {
     Reply(Box<Answer>),
     /// Outcomes were left out.
     Lagging(Lagging),
+    /// A piece of what a work prints. What the client has no room for is left out.
+    Log(ClientLog<'a>),
+    /// There will be no more of that.
+    LogEnd(LogEnd),
 }
 
 impl<'a> ToClient<'a> {
@@ -478,6 +496,8 @@ impl<'a> ToClient<'a> {
             kind::OUTCOMES => Self::Outcomes(Outcomes::parse(payload)?),
             kind::REPLY => Self::Reply(Box::new(codec::read_control("reply", payload)?)),
             kind::LAGGING => Self::Lagging(codec::read_control("lagging", payload)?),
+            kind::LOG => Self::Log(ClientLog::parse(payload)?),
+            kind::LOG_END => Self::LogEnd(codec::read_control("log end", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

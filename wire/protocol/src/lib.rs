@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ids;
 pub mod joining;
 pub mod limits;
+pub mod log;
 pub mod outcome;
 pub mod placeholders;
 pub mod record;

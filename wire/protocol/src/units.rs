@@ -210,4 +210,32 @@ mod tests {
         assert_eq!(late.rfc3339(6), "2100-01-01T00:00:00.123456Z");
         assert_eq!(late.rfc3339(9), "2100-01-01T00:00:00.123456789Z");
     }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        let cases = [
+            ("0", 0),
+            ("90", 90_000),
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse(), Ok(Millis(expected)), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "5x",
+            "-5s",
+            "1.5h",
+            "99999999999999999999",
+            "18446744073709551615d",
+            "5m3",
+        ] {
+            assert!(text.parse::<Millis>().is_err(), "{text}");
+        }
+    }
 }

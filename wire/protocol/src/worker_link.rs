@@ -14,9 +14,11 @@ use crate::frame;
 use crate::ids::{Epoch, LeaseToken, Shard, WorkerId};
 use crate::joining::{Certified, Enrol, Renew, WalletProof};
 use crate::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX, ROW_BYTES_MAX};
+use crate::log::{FollowLog, WorkerLog};
 use crate::outcome::Reason;
 use crate::template::{Offer, WorkTemplate};
 use crate::units::Millis;
+use crate::view::Explanation;
 
 /// Names this version of the link in the TLS handshake; an incompatible change gets a new name, and a server
 /// offers old and new side by side for as long as it understands both.
@@ -36,6 +38,9 @@ pub mod kind {
     pub const PONG: u8 = 0x09;
     pub const GRANTED: u8 = 0x0a;
     pub const CERTIFICATE: u8 = 0x0b;
+    pub const FOLLOW_LOG: u8 = 0x0c;
+    pub const IDLE: u8 = 0x0d;
+    pub const DRAIN: u8 = 0x0e;
     pub const JOIN: u8 = 0x41;
     pub const FINISHED: u8 = 0x42;
     pub const STARTED: u8 = 0x43;
@@ -45,6 +50,9 @@ pub mod kind {
     pub const HOLDING: u8 = 0x47;
     pub const GRANT_ASKED: u8 = 0x48;
     pub const RENEW: u8 = 0x49;
+    pub const LOG: u8 = 0x4a;
+    pub const WHY_IDLE: u8 = 0x4b;
+    pub const LOG_TOLD: u8 = 0x4c;
 }
 
 /// First message of a worker.
@@ -211,11 +219,6 @@ pub enum Notice {
     },
     /// Work will come again.
     Uncordoned,
-    /// Finish what runs, return the rest, then leave.
-    Drain {
-        /// Why, for people.
-        reason: String,
-    },
     /// A report named a lease that is not the recorded one; this is what is recorded.
     Stale {
         /// The token of the report.
@@ -225,6 +228,57 @@ pub enum Notice {
     },
     /// The engine is shutting down; keep what you hold and come back.
     ShuttingDown,
+}
+
+/// Finish what runs, return the rest, then leave.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Drain {
+    /// Why, for people.
+    pub reason: String,
+    /// Stop what still runs after this time and return it, too. `None`: wait for as long as it takes, or as an earlier
+    /// one said.
+    pub within: Option<Millis>,
+}
+
+/// The worker wants to leave: send nothing more. Said again after each `Welcome` that finds it draining, and when the
+/// deadline changes: the engine forgets it with the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Draining {
+    /// It stops and returns what still runs after this time; `None`: it waits for as long as it takes.
+    pub within: Option<Millis>,
+}
+
+/// Why a worker has nothing to do: the answer to [`FromWorker::WhyIdle`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Idle {
+    /// What a program does with it, and what tells one reason from another: numbers in the sentences change all the time.
+    pub cause: IdleCause,
+    /// What a person reads.
+    pub explanation: Explanation,
+}
+
+/// What keeps works from a worker, most telling first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdleCause {
+    /// It is leaving, or has left.
+    Draining,
+    /// An operator wants it to get nothing.
+    Cordoned,
+    /// It takes no work itself, see [`Holding`].
+    Holding,
+    /// The engine gives nothing to anybody for now.
+    Paused,
+    /// No works wait.
+    NothingQueued,
+    /// Works wait for a backoff to pass, and no others.
+    Backoff,
+    /// Works wait, and it meets the requirements of none.
+    NoMatch,
+    /// Works that it could run wait; it gets them next, or its slots are taken by now.
+    Next,
+    /// Works that it could run wait, and what it has of a counted resource is taken or held for others.
+    NoRoom,
 }
 
 /// The answer to [`FromWorker::GrantAsked`].
@@ -262,7 +316,7 @@ pub struct TemplateDefined {
     pub definition: WorkTemplate,
 }
 
-/// Lists of tokens: `Retract`, `Cancel` (with a reason), `Started`, `Retracted`, `GrantAsked`, all laid out alike.
+/// Lists of tokens: `Retract`, `Cancel` (with a reason), `Started`, `Retracted`, `GrantAsked`, `LogTold`, all laid out alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a> {
     reason: Reason,
@@ -484,6 +538,12 @@ pub enum ToWorker<'a> {
     Granted(Granted),
     /// Its certificate, durable.
     Certificate(Box<Certified>),
+    /// Leave.
+    Drain(Drain),
+    /// Tell what an attempt prints.
+    FollowLog(FollowLog),
+    /// Answer to [`FromWorker::WhyIdle`].
+    Idle(Idle),
 }
 
 impl<'a> ToWorker<'a> {
@@ -512,6 +572,9 @@ impl<'a> ToWorker<'a> {
             }
             kind::GRANTED => Self::Granted(codec::read_control("granted", payload)?),
             kind::CERTIFICATE => Self::Certificate(Box::new(codec::read_control("certificate", payload)?)),
+            kind::DRAIN => Self::Drain(codec::read_control("drain", payload)?),
+            kind::FOLLOW_LOG => Self::FollowLog(codec::read_control("follow log", payload)?),
+            kind::IDLE => Self::Idle(codec::read_control("idle", payload)?),
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }
@@ -531,13 +594,19 @@ pub enum FromWorker<'a> {
     /// A sign of life.
     Ping,
     /// It wants to leave: send nothing more.
-    Draining,
+    Draining(Draining),
     /// What may it do with the files of these attempts? Answered one by one; asked again, answered again.
     GrantAsked(Tokens<'a>),
     /// It takes no work for a while, or takes work again.
     Holding(Holding),
     /// Its certificate ends soon: it wants another.
     Renew(Box<Renew>),
+    /// A piece of what an attempt prints that somebody follows. Nothing waits for it, and it may be left out.
+    Log(WorkerLog<'a>),
+    /// All that these attempts had printed when somebody asked has been said, as far as it was kept and there was room.
+    LogTold(Tokens<'a>),
+    /// It has had nothing to do for a while: why? Answered at most every other second.
+    WhyIdle,
 }
 
 impl<'a> FromWorker<'a> {
@@ -563,7 +632,7 @@ impl<'a> FromWorker<'a> {
             kind::STARTED => Self::Started(Tokens::parse(payload)?),
             kind::RETRACTED => Self::Retracted(Tokens::parse(payload)?),
             kind::PING => empty(Self::Ping)?,
-            kind::DRAINING => empty(Self::Draining)?,
+            kind::DRAINING => Self::Draining(codec::read_control("draining", payload)?),
             kind::GRANT_ASKED => Self::GrantAsked(Tokens::parse(payload)?),
             kind::HOLDING => {
                 let holding: Holding = codec::read_control("holding", payload)?;
@@ -575,6 +644,9 @@ impl<'a> FromWorker<'a> {
                 renew.validate()?;
                 Self::Renew(Box::new(renew))
             }
+            kind::LOG => Self::Log(WorkerLog::parse(payload)?),
+            kind::LOG_TOLD => Self::LogTold(Tokens::parse(payload)?),
+            kind::WHY_IDLE => empty(Self::WhyIdle)?,
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

@@ -3,6 +3,7 @@
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId};
 use wire_protocol::limits::{LEASES_PER_WORKER_MAX, LIST_LEN_MAX, NAME_BYTES_MAX};
+use wire_protocol::log::{LOG_CHUNK_BYTES_MAX, LogStream, WorkerLog};
 use wire_protocol::template::{Input, InputFile, Limits, Offer, Priority, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
 use wire_protocol::worker_link::Join;
@@ -364,4 +365,39 @@ fn a_lease_token_stands_on_the_wire_as_documented() {
     assert_eq!(token.to_bytes(), bytes);
     assert_eq!(LeaseToken::from_bytes(&bytes), token);
     assert_eq!(token.to_string(), "s12594/e286397204/w72623859790382856/a8482");
+}
+
+#[test]
+fn a_piece_of_output_names_its_stream_and_is_bounded() {
+    let token = LeaseToken {
+        work: WorkId(1),
+        epoch: Epoch(1),
+        attempt: Attempt(1),
+        shard: Shard(0),
+    };
+    let payload = |stream: u8, bytes: usize| {
+        let mut payload = token.to_bytes().to_vec();
+        payload.push(stream);
+        payload.extend_from_slice(&7_u64.to_le_bytes());
+        payload.resize(payload.len() + bytes, b'x');
+        payload
+    };
+    let good = payload(2, LOG_CHUNK_BYTES_MAX);
+    let read = WorkerLog::parse(&good).expect("the longest there is");
+    assert_eq!(
+        (read.token, read.chunk.stream, read.chunk.offset),
+        (token, LogStream::Stderr, 7)
+    );
+    for (payload, field) in [
+        (payload(0, 1), "log stream"),
+        (payload(3, 1), "log stream"),
+        (payload(1, LOG_CHUNK_BYTES_MAX + 1), "log bytes"),
+    ] {
+        let refused = WorkerLog::parse(&payload);
+        assert!(
+            matches!(refused, Err(DecodeError::OutOfRange { field: named, .. }) if named == field),
+            "{refused:?}"
+        );
+    }
+    assert!(WorkerLog::parse(&good[..20]).is_err(), "cut");
 }

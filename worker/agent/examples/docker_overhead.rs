@@ -17,7 +17,7 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Bytes;
 use worker_agent::executor::{
-    Attempt, Bounds, Docker, DockerConfig, Executor, Folder, Gpus, ImageAllow, Kill,
+    Attempt, Bounds, Docker, DockerConfig, Executor, Folder, Gpus, ImageAllow, Kill, Printed,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -117,6 +117,7 @@ async fn by_the_executor(executor: Arc<Docker>, work: u64) {
             ..WorkTemplate::default()
         }),
         row: Box::default(),
+        printed: Printed::default(),
     };
     let ended = executor.run(attempt, kill).await;
     assert_eq!(ended.reason, Reason::None, "{ended:?}");

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use wire_link::Trust;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
-use wire_protocol::units::Bytes;
+use wire_protocol::units::{Bytes, Millis};
 use worker_core::{Exit, Settings};
 
 use crate::doctor::Surroundings;
@@ -60,6 +60,14 @@ impl Code {
             Ok(Exit::Drained) => {
                 tracing::info!(event = "drained", "everything is done and recorded");
                 Self::Drained
+            }
+            Ok(Exit::Late { unrecorded }) => {
+                tracing::warn!(
+                    event = "late",
+                    unrecorded,
+                    "left by the deadline of the drain; results that are not known to be recorded are kept in the folder"
+                );
+                Self::Failed
             }
             Ok(Exit::CredentialsRefused { reason }) => {
                 tracing::error!(
@@ -283,6 +291,10 @@ impl Cli {
         let allow = self.allow()?;
         let mut sandbox = if allow.is_empty() { None } else { self.sandbox()? };
         let gpus = gpus(&self.gpus)?;
+        let drain_within = given(self.drain_deadline.as_deref())
+            .map(|text| text.parse::<Millis>().map_err(|problem| anyhow!(problem)))
+            .transpose()
+            .context("--drain-deadline (POOL_DRAIN_DEADLINE)")?;
         if let Some(sandbox) = sandbox.as_mut().filter(|_| !gpus.is_empty()) {
             sandbox.write.extend(gpu_files());
         }
@@ -376,6 +388,7 @@ impl Cli {
             executors,
             clerk: Some(clerk),
             folder: Some(folder),
+            drain_within,
             disk,
         })
     }

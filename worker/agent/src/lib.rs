@@ -24,6 +24,7 @@ mod doctor;
 pub mod executor;
 pub mod files;
 mod identity;
+mod notes;
 mod resources;
 mod shell;
 mod status;
@@ -42,6 +43,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use wire_link::{ClientConfig, ConfigError};
 use wire_protocol::codec::DecodeError;
 use wire_protocol::limits::WARM_KEYS_MAX;
+use wire_protocol::units::Millis;
 use wire_protocol::worker_link::ALPN;
 use worker_core::Agent;
 
@@ -81,6 +83,8 @@ pub struct AgentConfig {
     pub clerk: Option<Clerk>,
     /// Where reports are kept until they are recorded. `None`: nowhere; a worker that is killed makes none of them.
     pub folder: Option<Arc<Folder>>,
+    /// What still runs so long after the wish to leave is stopped and given back. `None`: it is waited for.
+    pub drain_within: Option<Millis>,
     /// Which disks to look at. `None`: none; then the worker never holds because of one, and removes no images.
     pub disk: Option<DiskWatch>,
 }
@@ -136,7 +140,8 @@ fn quic(trust: Trust) -> Result<wire_link::Connector, AgentError> {
 }
 
 /// Runs a worker until it leaves. When `shutdown` is ready, it drains: it takes no further work, finishes what
-/// runs, waits until the results are recorded, and leaves. Dropped, it stops at once.
+/// runs (within [`AgentConfig::drain_within`]), waits until the results are recorded, and leaves. Dropped, it stops at
+/// once.
 ///
 /// An engine that cannot be reached is no error: the worker tries again for as long as it lives.
 ///
@@ -156,6 +161,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         executors,
         clerk,
         folder,
+        drain_within,
         disk,
     } = config;
     if let Some(certified) = &certified {
@@ -201,6 +207,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
             .proving(certified, wallet)
             .resuming(folder, attempts)
             .watching(disk)
+            .draining(drain_within)
             .telling(board)
             .run(shutdown)
             .await,

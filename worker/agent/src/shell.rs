@@ -8,19 +8,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior};
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
-use wire_protocol::units::Instant;
+use wire_protocol::units::{Instant, Millis};
 use wire_wallet::Wallet;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
 use crate::Certified;
-use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Resumable};
+use crate::executor::capture::Piece;
+use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Printed, Resumable};
 use crate::files::Clerk;
+use crate::notes;
 use crate::status::{Board, WRITE_EVERY, Work, now_ms, phase_name};
 use crate::watch::{DiskWatch, Seen};
 use crate::wire::{Connector, Turn, Wire, chain};
@@ -49,7 +51,16 @@ pub(crate) struct Shell {
     board: Option<Board>,
     /// What looks for that; it ends with the shell.
     watching: JoinSet<()>,
+    /// What works print that somebody follows, from their executors.
+    pieces: (mpsc::Sender<Piece>, mpsc::Receiver<Piece>),
+    /// Attempts of which somebody wants to hear what they have printed.
+    followed: Vec<LeaseToken>,
+    /// What still runs so long after the wish to leave is given back.
+    drain_within: Option<Millis>,
 }
+
+/// Pieces of output, of 16 KiB at most for commands, that wait for the shell; more are dropped.
+const PIECES_MAX: usize = 64;
 
 /// An attempt that an executor runs.
 struct Started {
@@ -58,6 +69,7 @@ struct Started {
     /// When it began, in milliseconds since 1970.
     since_ms: u64,
     killer: Option<Killer>,
+    printed: Printed,
 }
 
 impl Shell {
@@ -90,6 +102,9 @@ impl Shell {
             seen: None,
             board: None,
             watching: JoinSet::new(),
+            pieces: mpsc::channel(PIECES_MAX),
+            followed: Vec::new(),
+            drain_within: None,
         }
     }
 
@@ -116,7 +131,12 @@ impl Shell {
         }
         let (mut resumed, mut given_up) = (0_usize, 0_usize);
         for (executor, Resumable { attempt, age }) in attempts {
-            let Attempt { token, template, .. } = attempt;
+            let Attempt {
+                token,
+                template,
+                printed,
+                ..
+            } = attempt;
             let (killer, kill) = Kill::pair();
             let id = self.tasks.spawn(executor.resume(token, kill)).id();
             if self.agent.resume(token, &template) {
@@ -128,6 +148,7 @@ impl Shell {
                     template,
                     since_ms: now_ms().saturating_sub(age_ms),
                     killer: Some(killer),
+                    printed,
                 };
                 self.running.insert(id, started);
             } else {
@@ -158,6 +179,12 @@ impl Shell {
         self
     }
 
+    /// The same with a deadline for leaving.
+    pub(crate) fn draining(mut self, within: Option<Millis>) -> Self {
+        self.drain_within = within;
+        self
+    }
+
     /// The same with a place to tell what it does.
     pub(crate) fn telling(mut self, board: Option<Board>) -> Self {
         self.board = board;
@@ -170,7 +197,7 @@ impl Shell {
         let mut write = tokio::time::interval(WRITE_EVERY);
         write.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let exit = loop {
-            if let Some(exit) = self.perform() {
+            if let Some(exit) = self.perform_all() {
                 break exit;
             }
             self.wire.is_turning();
@@ -184,6 +211,7 @@ impl Shell {
                 tasks,
                 seen,
                 board,
+                pieces,
                 ..
             } = &mut self;
             tokio::select! {
@@ -191,13 +219,14 @@ impl Shell {
                     self.on_turn(&turn);
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
+                Some(piece) = pieces.1.recv() => self.on_pieces(&piece),
                 token = asked(clerk) => self.handle(Event::GrantAsked(token)),
                 seen = next_seen(seen) => self.on_seen(seen),
                 _ = write.tick(), if board.is_some() => self.tell(),
                 () = until(deadline) => self.on_deadline(),
                 () = &mut shutdown, if !is_asked_to_stop => {
                     is_asked_to_stop = true;
-                    self.handle(Event::Drain);
+                    self.handle(Event::Drain { within: self.drain_within });
                 }
             }
             while let Some(ended) = self.tasks.try_join_next_with_id() {
@@ -232,6 +261,7 @@ impl Shell {
         let status = &mut board.status;
         phase_name(now.phase).clone_into(&mut status.phase);
         (status.waiting, status.unrecorded) = (now.waiting, now.unacknowledged);
+        status.idle = self.agent.idle().map(|idle| idle.explanation.summary.clone());
         let work = |started: &Started| Work {
             lease: started.token.to_string(),
             app: started.template.app.clone(),
@@ -294,9 +324,14 @@ impl Shell {
                 (error.id(), Ended::without_running(Reason::ExecutorFailed, &text))
             }
         };
-        let Some(Started { token, .. }) = self.running.remove(&id) else {
+        let Some(Started { token, printed, .. }) = self.running.remove(&id) else {
             return;
         };
+        // What it printed comes before its end.
+        while let Ok(piece) = self.pieces.1.try_recv() {
+            self.on_piece(&piece);
+        }
+        printed.ends().iter().for_each(|piece| self.on_piece(piece));
         self.ids.remove(&token);
         if let Some(clerk) = &mut self.clerk {
             clerk.forget(token);
@@ -310,6 +345,52 @@ impl Shell {
             && self.agent.has_report(token)
         {
             folder.kept().keep(token, ended);
+        }
+    }
+
+    /// A piece of output has come: it, and as many as may wait.
+    fn on_pieces(&mut self, first: &Piece) {
+        self.on_piece(first);
+        for _ in 0..PIECES_MAX {
+            match self.pieces.1.try_recv() {
+                Ok(piece) => self.on_piece(&piece),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn on_piece(&mut self, piece: &Piece) {
+        self.handle(Event::Log {
+            token: piece.token,
+            chunk: piece.chunk(),
+        });
+    }
+
+    /// Tells what attempts have printed until now, which others want to follow.
+    fn tell_printed(&mut self) {
+        for token in mem::take(&mut self.followed) {
+            let started = self.ids.get(&token).and_then(|id| self.running.get(id));
+            let Some(started) = started else { continue };
+            let kept = started.printed.follow(token, self.pieces.0.clone());
+            kept.iter().for_each(|piece| self.on_piece(piece));
+            self.handle(Event::LogTold(token));
+        }
+    }
+
+    fn unfollow(&self, token: LeaseToken) {
+        if let Some(started) = self.ids.get(&token).and_then(|id| self.running.get(id)) {
+            started.printed.unfollow();
+        }
+    }
+
+    /// Performs effects until there are none.
+    fn perform_all(&mut self) -> Option<Exit> {
+        loop {
+            let exit = self.perform();
+            if exit.is_some() || self.followed.is_empty() {
+                return exit;
+            }
+            self.tell_printed();
         }
     }
 
@@ -331,11 +412,13 @@ impl Shell {
                         clerk.answer(&granted);
                     }
                 }
+                Effect::FollowLog(token) => self.followed.push(token),
+                Effect::UnfollowLog(token) => self.unfollow(token),
                 Effect::Note(note) => {
                     if let (Note::Joined { .. }, Some(every)) = (&note, self.agent.heartbeat()) {
                         self.wire.beat(every.to_duration());
                     }
-                    log(&note);
+                    notes::log(&note);
                     if let Some(board) = &mut self.board {
                         board.note(&note);
                     }
@@ -356,10 +439,12 @@ impl Shell {
             unreachable!("the executor {name} is offered but not there");
         };
         let (killer, kill) = Kill::pair();
+        let printed = Printed::default();
         let attempt = Attempt {
             token,
             template: Arc::clone(&template),
             row,
+            printed: printed.clone(),
         };
         let id = self.tasks.spawn(Arc::clone(executor).run(attempt, kill)).id();
         self.ids.insert(token, id);
@@ -368,6 +453,7 @@ impl Shell {
             template,
             since_ms: now_ms(),
             killer: Some(killer),
+            printed,
         };
         self.running.insert(id, started);
     }
@@ -447,64 +533,5 @@ impl Clock {
         // Bounded, because a deadline far beyond any uptime overflows the system's clock.
         let ahead = Duration::from_nanos(instant.0.saturating_sub(self.origin));
         self.started + ahead.min(Duration::from_secs(100 * 365 * 86_400))
-    }
-}
-
-fn log(note: &Note) {
-    match note {
-        Note::Joined {
-            worker,
-            shard,
-            epoch,
-            adopted,
-            dropped,
-        } => {
-            tracing::info!(
-                event = "joined",
-                worker = worker.0,
-                shard = shard.0,
-                epoch = epoch.0,
-                adopted,
-                dropped,
-                "joined the pool"
-            );
-        }
-        Note::Certified { until } => tracing::info!(
-            event = "certified",
-            days = until.0.saturating_sub(Clock::new().origin) / (86_400 * 1_000_000_000),
-            "the pool gave this worker a certificate"
-        ),
-        Note::Reconnecting { after, reason } => {
-            tracing::warn!(
-                event = "reconnecting",
-                after_ms = after.0,
-                reason,
-                "no link to the engine"
-            );
-        }
-        Note::Cordoned { reason } => tracing::info!(event = "cordoned", reason, "no further work will come"),
-        Note::Uncordoned => tracing::info!(event = "uncordoned", "work will come again"),
-        Note::Holding { problem } => {
-            tracing::warn!(
-                event = "holding",
-                problem,
-                "takes no work, and the engine is told why"
-            );
-        }
-        Note::Welcoming => tracing::info!(event = "welcoming", "takes work again"),
-        Note::Draining { reason } => {
-            tracing::info!(event = "draining", reason, "finishes what runs, then leaves")
-        }
-        Note::Stale { token, recorded } => {
-            tracing::info!(event = "stale", %token, recorded, "a report was superseded");
-        }
-        Note::EngineShuttingDown => tracing::info!(event = "engine-stops", "the engine is shutting down"),
-        Note::OverAssigned { works } => {
-            tracing::warn!(
-                event = "over-assigned",
-                works,
-                "the engine sent more than it may; returned"
-            );
-        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Status {
     pub(crate) images: usize,
     /// The last ones, oldest first.
     pub(crate) errors: Vec<Problem>,
+    /// Why it has had nothing to do for a while, as the engine says.
+    pub(crate) idle: Option<String>,
 }
 
 /// A work that runs.
@@ -105,7 +107,12 @@ impl Board {
             Note::Joined { worker, .. } => status.worker = worker.0,
             Note::Cordoned { reason } => status.cordoned = Some(reason.clone()),
             Note::Uncordoned => status.cordoned = None,
-            Note::Draining { reason } => status.draining = Some(reason.clone()),
+            Note::Draining { reason, .. } => status.draining = Some(reason.clone()),
+            Note::DrainOver { running } => {
+                self.error(format!(
+                    "the time for leaving has come with {running} works running"
+                ));
+            }
             Note::Holding { problem } => status.holding = Some(problem.clone()),
             Note::Welcoming => status.holding = None,
             Note::Reconnecting { reason, .. } => {
@@ -116,7 +123,8 @@ impl Board {
             Note::Stale { token, recorded } => {
                 self.error(format!("the report of {token} was superseded: {recorded}"))
             }
-            Note::Certified { .. } | Note::EngineShuttingDown | Note::OverAssigned { .. } => {}
+            Note::Certified { .. } | Note::EngineShuttingDown | Note::OverAssigned { .. } | Note::Idle(_) => {
+            }
         }
     }
 
@@ -239,6 +247,9 @@ fn words(status: &Status, runs: bool, now_ms: u64) -> String {
         .iter()
         .find_map(|(what, why)| Some(format!("{what}{}", why.as_ref()?)));
     line("takes", closed.unwrap_or_else(|| "work".to_owned()));
+    if let Some(why) = &status.idle {
+        line("idle", why.clone());
+    }
     line(
         "slots",
         format!(
@@ -294,6 +305,7 @@ mod tests {
                 percent: 96,
             }],
             images: 3,
+            idle: Some("nothing is queued".to_owned()),
             errors: vec![Problem {
                 at_ms: 8_000,
                 text: "no link".to_owned(),
@@ -305,6 +317,7 @@ worker    k7 rack-3 (6f1c), version 0.1.0
 runs      as process 77
 engine    pool:4321, joined
 takes     no work: the disk is full
+idle      nothing is queued
 slots     1 of 2 in use, 0 works wait, 1 results are not recorded yet
           s0/e1/w7/a1 docker:alpine for 12s
 disk      /w (its folder) is 96 % full

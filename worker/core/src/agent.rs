@@ -8,11 +8,11 @@ use std::sync::Arc;
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Epoch, LeaseToken, Shard};
 use wire_protocol::joining::{Enrol, Renew, WalletProof};
-use wire_protocol::limits::{LEASES_PER_WORKER_MAX, PROBLEM_BYTES_MAX, RESULT_BYTES_MAX};
+use wire_protocol::limits::{LEASES_PER_WORKER_MAX, RESULT_BYTES_MAX};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{Holding, Join, Report, Tokens, Welcome, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Join, Report, Tokens, Welcome, kind, push_control, push_empty};
 
 use crate::backoff::Backoff;
 use crate::effect::{Disconnect, Effect, Effects, Exit, Note};
@@ -24,8 +24,14 @@ use crate::warm::Warm;
 use crate::{
     BACKOFF_MAX, JOIN_TIMEOUT, RENEWALS_APART_MAX, REPORT_BYTES_MAX, RETRY_AFTER_MAX, STARTED_APART,
 };
+use idle::Idle;
+use intake::Leaving;
+use logs::Logs;
 
 mod frames;
+mod idle;
+mod intake;
+mod logs;
 
 /// Who a worker is and what it offers.
 #[derive(Clone)]
@@ -141,9 +147,11 @@ pub struct Agent {
     asking: BTreeSet<LeaseToken>,
     /// Until when the leases that it holds are its own, as far as it can know.
     leases_until: Instant,
-    draining: bool,
+    leaving: Leaving,
     /// Why it takes no work.
     problem: Option<String>,
+    idle: Idle,
+    logs: Logs,
     backoff: Backoff,
     now: Instant,
     /// Tokens of an answer that is being made; kept for its memory.
@@ -235,8 +243,10 @@ impl Agent {
             epochs: Vec::new(),
             asking: BTreeSet::new(),
             leases_until: Instant(0),
-            draining: false,
+            leaving: Leaving::No,
             problem: None,
+            idle: Idle::default(),
+            logs: Logs::default(),
             backoff: Backoff::new(seed),
             now: Instant(0),
             tokens: Vec::new(),
@@ -312,19 +322,22 @@ impl Agent {
             Event::Disconnected { reason } => self.on_disconnected(reason, effects),
             Event::Ended(report) => self.on_ended(&report),
             Event::GrantAsked(token) => self.on_grant_asked(token, effects),
-            Event::Drain => self.drain("the worker was asked to stop", effects),
+            Event::Drain { within } => self.drain("the worker was asked to stop", within, effects),
             Event::Hold(problem) => self.hold(problem, effects),
+            Event::Log { token, chunk } => self.on_log(token, chunk, effects),
+            Event::LogTold(token) => self.on_log_told(token, effects),
             Event::Flush => self.flush(effects),
             Event::Tick => self.on_tick(effects),
         }
         self.fill_slots(effects);
         self.leave_when_drained(effects);
+        self.see_idle();
     }
 
     /// When the next [`Event::Tick`] is due. `None`: never, it has left or waits for the shell alone.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        match self.link {
+        let due = match self.link {
             Link::Waiting { at } => Some(at),
             Link::Connecting { until } | Link::Joining { until } => Some(until),
             Link::Joined(joined) => {
@@ -336,13 +349,21 @@ impl Agent {
                     .map(|due| due.max(joined.started_said + STARTED_APART));
                 let finished = self.reports.has_unsaid().then_some(self.now);
                 let renewal = self.renewal_due(&joined).map(|(due, _)| due);
-                [Some(ping), Some(silence), started, finished, renewal]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                [
+                    Some(ping),
+                    Some(silence),
+                    started,
+                    finished,
+                    renewal,
+                    self.idle.asks_at(),
+                ]
+                .into_iter()
+                .flatten()
+                .min()
             }
-            Link::Left => None,
-        }
+            Link::Left => return None,
+        };
+        due.into_iter().chain(self.leaving.due()).min()
     }
 
     /// The identity that it joins with.
@@ -362,7 +383,7 @@ impl Agent {
                 Link::Joined(_) => Phase::Joined,
                 Link::Left => Phase::Left,
             },
-            draining: self.draining,
+            draining: self.leaving.is_draining(),
             holding: self.problem.is_some(),
             waiting: self.held.waiting(),
             running: self.held.running(),
@@ -408,6 +429,7 @@ impl Agent {
             !self.held.has_fitting() || !self.may_start(),
             "a work waits for nothing"
         );
+        self.logs.check();
         let joined = matches!(self.link, Link::Joined(_));
         assert!(
             !(joined && self.closed_because().is_some() && self.held.waiting() > 0),
@@ -474,6 +496,7 @@ impl Agent {
         self.link = Link::Waiting { at: self.now + after };
         self.templates.clear();
         self.reports.unsay();
+        self.stop_logs(effects);
         effects.note(Note::Reconnecting { after, reason });
     }
 
@@ -481,95 +504,13 @@ impl Agent {
         let bytes = report.result.len();
         assert!(bytes <= RESULT_BYTES_MAX, "a result of {bytes} bytes");
         self.asking.remove(&report.token);
+        self.logs.forget(report.token);
         if let Some(template) = self.held.end(report.token) {
             if report.reason == Reason::None {
                 self.warm.used(&template);
             }
             self.reports.push(report);
         }
-    }
-
-    fn drain(&mut self, reason: &str, effects: &mut Effects) {
-        if mem::replace(&mut self.draining, true) {
-            return;
-        }
-        effects.note(Note::Draining {
-            reason: reason.to_owned(),
-        });
-        self.say_draining(effects);
-    }
-
-    /// Tells an engine that is there to send nothing more, and returns what has not started.
-    fn say_draining(&mut self, effects: &mut Effects) {
-        let Link::Joined(joined) = &mut self.link else {
-            return;
-        };
-        joined.said = self.now;
-        effects.send(|out| push_empty(out, kind::DRAINING));
-        self.return_waiting(Reason::WorkerDraining, effects);
-    }
-
-    fn hold(&mut self, problem: Option<&str>, effects: &mut Effects) {
-        let problem = problem.map(|text| text[..text.floor_char_boundary(PROBLEM_BYTES_MAX)].to_owned());
-        if self.problem == problem {
-            return;
-        }
-        effects.note(match &problem {
-            Some(problem) => Note::Holding {
-                problem: problem.clone(),
-            },
-            None => Note::Welcoming,
-        });
-        self.problem = problem;
-        self.say_holding(effects);
-    }
-
-    /// Tells an engine that is there whether to send work, before what has not started goes back: so it does not come
-    /// again.
-    fn say_holding(&mut self, effects: &mut Effects) {
-        let Link::Joined(joined) = &mut self.link else {
-            return;
-        };
-        joined.said = self.now;
-        let problem = self.problem.clone();
-        let holds = problem.is_some();
-        effects.send(|out| push_control(out, kind::HOLDING, &Holding { problem }));
-        if holds {
-            self.return_waiting(Reason::NoRoom, effects);
-        }
-    }
-
-    fn return_waiting(&mut self, reason: Reason, effects: &mut Effects) {
-        let mut tokens = mem::take(&mut self.tokens);
-        while let Some(waiting) = self.held.dequeue() {
-            tokens.push(waiting.token);
-        }
-        self.say_tokens(kind::RETRACTED, reason, &tokens, effects);
-        self.put_back(tokens);
-    }
-
-    /// Why nothing starts here whatever comes, in the words in which it goes back.
-    fn closed_because(&self) -> Option<Reason> {
-        if self.draining {
-            Some(Reason::WorkerDraining)
-        } else {
-            self.problem.is_some().then_some(Reason::NoRoom)
-        }
-    }
-
-    fn leave_when_drained(&mut self, effects: &mut Effects) {
-        // What waits while the engine is away is not worth staying for: the lease tells the engine. But an engine
-        // that is about to answer gets it back in good order.
-        let returned = self.held.waiting() == 0 || !matches!(self.link, Link::Joining { .. });
-        let done = self.draining && self.held.running() == 0 && self.reports.is_empty();
-        if done && returned && !matches!(self.link, Link::Left) {
-            self.leave(Exit::Drained, effects);
-        }
-    }
-
-    fn leave(&mut self, exit: Exit, effects: &mut Effects) {
-        self.link = Link::Left;
-        effects.push(Effect::Exit(exit));
     }
 
     fn flush(&mut self, effects: &mut Effects) {
@@ -582,6 +523,7 @@ impl Agent {
     }
 
     fn on_tick(&mut self, effects: &mut Effects) {
+        self.look_at_deadline(effects);
         match self.link {
             Link::Waiting { at } if at <= self.now => {
                 self.link = Link::Connecting {
@@ -601,6 +543,7 @@ impl Agent {
                     self.say_started(effects);
                 }
                 self.ask_for_renewal(effects);
+                self.ask_why_idle(effects);
                 self.say_ping(effects);
             }
             _ => {}
@@ -715,6 +658,9 @@ impl Agent {
                     template: Arc::clone(&known.definition),
                     row: row.into(),
                 });
+                if self.logs.is_wanted(token) {
+                    effects.push(Effect::FollowLog(token));
+                }
             }
         }
     }

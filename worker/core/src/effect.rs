@@ -9,7 +9,7 @@ use wire_protocol::ids::{Epoch, LeaseToken, Shard, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Invalid, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
-use wire_protocol::worker_link::{Granted, Refused};
+use wire_protocol::worker_link::{Granted, Idle, Refused};
 
 /// One thing to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -46,6 +46,11 @@ pub enum Effect<'a> {
         /// It is under the key of [`crate::Identity::request`].
         certificate: Vec<u8>,
     },
+    /// Hand over all that this attempt has printed so far, as [`crate::Event::Log`], then say `LogTold`, then hand over what
+    /// it prints from now on. A repeat begins again.
+    FollowLog(LeaseToken),
+    /// Hand over no more of it.
+    UnfollowLog(LeaseToken),
     /// Something for the log.
     Note(Note),
     /// Leave: kill whatever still runs, close the link. The core does nothing more.
@@ -55,8 +60,13 @@ pub enum Effect<'a> {
 /// Why a worker leaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// It was asked to, and everything that it ran is recorded.
+    /// It was asked to, and everything that it ran is recorded, or given back.
     Drained,
+    /// It was asked to by a time that has passed, and the engine did not answer.
+    Late {
+        /// Reports that are not known to be recorded.
+        unrecorded: usize,
+    },
     /// The engine does not accept its login, token or certificate; trying again would not help.
     CredentialsRefused {
         /// What the engine says.
@@ -177,7 +187,16 @@ pub enum Note {
     Draining {
         /// Who wants it: the engine's reason, or that of the process.
         reason: String,
+        /// What still runs after this time is given back; `None`: it is waited for.
+        within: Option<Millis>,
     },
+    /// The deadline of the drain has come.
+    DrainOver {
+        /// Works that still ran.
+        running: usize,
+    },
+    /// The worker has had nothing to do for a while, for a reason that is new.
+    Idle(Idle),
     /// The worker takes no work until [`Note::Welcoming`].
     Holding {
         /// What keeps it from it.

@@ -15,6 +15,9 @@
 //!   Effect::{Connect, Send, Disconnect}   Effect::{Start, Kill}   Effect::{Note, Exit}
 //! ```
 //!
+//! What is let in and how a worker leaves stands in `agent/intake.rs`, whose output is told in `agent/logs.rs`, why there is
+//! nothing to do in `agent/idle.rs`.
+//!
 //! # The way of one work
 //!
 //! | it is | from | until | the engine reads |
@@ -63,6 +66,25 @@ pub const STARTED_APART: Millis = Millis(25);
 
 /// Time from the wish to connect until `Welcome` has come; then it is tried anew.
 pub const JOIN_TIMEOUT: Millis = Millis::from_secs(10);
+
+/// After the deadline of a drain, time for giving back what ran and for hearing that reports are recorded; then the worker
+/// leaves whatever is missing. So long what runs is also kept for an engine that is away and may come back.
+pub const LEAVE_TIMEOUT: Millis = Millis::from_secs(10);
+
+/// A worker that has had nothing to do for this long asks why. Less is the pause between two bags.
+pub const IDLE_AFTER: Millis = Millis::from_secs(10);
+
+/// While the reason stays the same it asks again after twice the time each time, up to this.
+pub const ASK_AGAIN_MAX: Millis = Millis::from_secs(60);
+
+/// Attempts whose output is followed at once. The engine counts them too.
+pub const LOGS_MAX: usize = 32;
+
+/// Bytes of output that are told of one attempt in a second: more than anybody reads.
+pub const LOG_BYTES_PER_SECOND: u64 = 256 << 10;
+
+/// The same of all attempts together.
+pub const LOG_BYTES_PER_SECOND_ALL: u64 = 1 << 20;
 
 /// Wait before the first reconnection (jitter takes up to half of it away). Each further one waits twice as
 /// long, up to [`BACKOFF_MAX`].

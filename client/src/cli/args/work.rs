@@ -1,6 +1,7 @@
 //! What is said of works.
 
 use clap::{Args, Subcommand, ValueEnum};
+use client::LogOptions;
 
 use crate::cli::refs::{BagRef, WorkRef, WorkerRef};
 use crate::cli::submit_args::Submit;
@@ -69,21 +70,48 @@ Examples:
         #[arg(value_name = "WORK")]
         work: WorkRef,
     },
-    /// Print what a work wrote to its standard output, byte for byte
+    /// Print what a work has printed, byte for byte: while it runs, or out of its result
     #[command(after_help = "\
+Of a work that runs this prints what there is; -f goes on with what it prints, attempt after attempt, until it has
+ended, and comes back after a loss of the connection. What is printed faster than the pool tells (256 KiB a second) is left
+out, and how much is said on standard error. With -o json or jsonl each piece is one line of JSON.
+
 Examples:
   pool work logs w12
   pool work logs w12 --stderr
+  pool work logs -f last
+  pool work logs -f w12 --stdout -o jsonl
   pool work logs last > picture.png
 ")]
-    Logs {
-        /// The work: 12, w12, or `last`
-        #[arg(value_name = "WORK")]
-        work: WorkRef,
-        /// Print its standard error instead
-        #[arg(long)]
-        stderr: bool,
-    },
+    Logs(LogArgs),
+}
+
+/// Whose output, and which.
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// The work: 12, w12, or `last`
+    #[arg(value_name = "WORK")]
+    pub(crate) work: WorkRef,
+    /// Go on until the work has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print its standard output [default; with --follow both]
+    #[arg(long)]
+    pub(crate) stdout: bool,
+    /// Print its standard error instead; with --stdout both, each to its own
+    #[arg(long)]
+    pub(crate) stderr: bool,
+}
+
+impl LogArgs {
+    pub(crate) fn options(&self) -> LogOptions {
+        let unsaid = !self.stdout && !self.stderr;
+        LogOptions {
+            follow: self.follow,
+            stdout: self.stdout || unsaid,
+            stderr: self.stderr || (unsaid && self.follow),
+        }
+    }
 }
 
 /// Works by name, or all of a bag.

@@ -7,6 +7,7 @@ use wire_protocol::joining::Approval;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, BagPrioritised, BagSealed, Ended, Revived};
 use wire_protocol::template::{Invalid, Priority};
+use wire_protocol::units::Millis;
 use wire_protocol::view::{Reply, WorkerState};
 use wire_protocol::worker_link::{Notice, Tokens, kind, push_control};
 
@@ -24,9 +25,10 @@ impl Scheduler {
             Command::Cancel(selector) => self.cancel(link, &selector, effects),
             Command::Retry(selector) => self.retry(link, &selector, effects),
             Command::Prioritise(bag, priority) => self.on_prioritise(link, bag, priority, effects),
-            Command::Cordon(worker) => self.on_operator(link, worker, WorkerEvent::Cordoned, effects),
-            Command::Uncordon(worker) => self.on_operator(link, worker, WorkerEvent::Uncordoned, effects),
-            Command::Drain(worker) => self.on_operator(link, worker, WorkerEvent::Drained, effects),
+            Command::Cordon(worker) => self.on_cordon(link, worker, true, effects),
+            Command::Uncordon(worker) => self.on_cordon(link, worker, false, effects),
+            Command::Drain(worker) => self.on_drain(link, worker, None, effects),
+            Command::DrainWithin(worker, within) => self.on_drain(link, worker, Some(within), effects),
             Command::Snapshot => self.on_snapshot_wanted(link, effects),
             Command::Seal(bag) => self.on_seal(link, bag, effects),
             Command::CreateToken(new) => self.create_token(link, new, effects),
@@ -363,49 +365,54 @@ impl Scheduler {
         Reply::Changed(1)
     }
 
-    fn on_operator(
+    /// What to say to whoever may not change this worker, or asks for one that is not there.
+    fn refusal(&self, link: LinkId, id: WorkerId) -> Option<Reply> {
+        if !self.links.client(link).expect("routed by role").operator {
+            let problem = "only an operator may change workers".to_owned();
+            return Some(Reply::Conflict(Invalid {
+                field: id.to_string(),
+                problem,
+            }));
+        }
+        let unknown = || Reply::NotFound { what: id.to_string() };
+        self.workers.get(id).is_none().then(unknown)
+    }
+
+    fn on_drain(
         &mut self,
         link: LinkId,
         id: WorkerId,
-        event: WorkerEvent,
+        within: Option<Millis>,
         effects: &mut Effects,
     ) -> Reply {
-        let client = self.links.client(link).expect("routed by role");
-        if !client.operator {
-            let problem = "only an operator may change workers".to_owned();
-            return Reply::Conflict(Invalid {
-                field: id.to_string(),
-                problem,
-            });
+        match self.refusal(link, id) {
+            None => Reply::Changed(u32::from(self.drain_worker(id, within, effects))),
+            Some(refusal) => refusal,
         }
-        let Some(worker) = self.workers.get_mut(id) else {
-            return Reply::NotFound { what: id.to_string() };
-        };
-        if worker.state == WorkerState::Draining && event != WorkerEvent::Drained {
+    }
+
+    /// Cordons or uncordons.
+    fn on_cordon(&mut self, link: LinkId, id: WorkerId, cordon: bool, effects: &mut Effects) -> Reply {
+        if let Some(refusal) = self.refusal(link, id) {
+            return refusal;
+        }
+        let worker = self.workers.get_mut(id).expect("looked up above");
+        if worker.state == WorkerState::Draining {
             let problem = "is leaving; wait until it is gone or has come back".to_owned();
             return Reply::Conflict(Invalid {
                 field: id.to_string(),
                 problem,
             });
         }
-        if worker.about.standing.approval == Approval::Waiting && event == WorkerEvent::Uncordoned {
+        if worker.about.standing.approval == Approval::Waiting && !cordon {
             return waits_for_approval(id);
         }
-        let cordoned_before = worker.cordoned;
-        match event {
-            WorkerEvent::Cordoned => worker.cordoned = true,
-            WorkerEvent::Uncordoned => worker.cordoned = false,
-            _ => {}
-        }
-        let cordon_changed = worker.cordoned != cordoned_before;
-        let notice = match event {
-            WorkerEvent::Cordoned => Notice::Cordoned {
-                reason: "an operator cordoned this worker".to_owned(),
-            },
-            WorkerEvent::Uncordoned => Notice::Uncordoned,
-            _ => Notice::Drain {
-                reason: "an operator drains this worker".to_owned(),
-            },
+        let cordon_changed = std::mem::replace(&mut worker.cordoned, cordon) != cordon;
+        let (event, notice) = if cordon {
+            let reason = "an operator cordoned this worker".to_owned();
+            (WorkerEvent::Cordoned, Notice::Cordoned { reason })
+        } else {
+            (WorkerEvent::Uncordoned, Notice::Uncordoned)
         };
         let worker_link = worker.link;
         let changed = self.change_worker(id, event, Reason::ByOperator, effects);
@@ -432,9 +439,8 @@ impl Scheduler {
         }
         if changed {
             self.fill(id, effects);
-            self.leave_if_drained(id, effects);
         }
-        if event == WorkerEvent::Uncordoned && worker_link.is_none() {
+        if !cordon && worker_link.is_none() {
             self.arm_forgetting(id);
         }
         Reply::Changed(u32::from(changed || cordon_changed))

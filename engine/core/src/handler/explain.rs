@@ -4,6 +4,7 @@ use wire_protocol::ids::{BagId, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
 use wire_protocol::units::Millis;
 use wire_protocol::view::{Explanation, WorkerState};
+use wire_protocol::worker_link::IdleCause;
 
 use crate::event::Pressure;
 use crate::scheduler::Scheduler;
@@ -14,6 +15,9 @@ use crate::table::worker::Worker;
 
 /// Classes or workers that an explanation names one by one.
 const EXAMPLES_MAX: usize = 5;
+
+/// Queues that are looked at for such examples: idle workers ask often, and an answer should not cost more than a work.
+const QUEUES_SCANNED_MAX: usize = 64;
 
 impl Scheduler {
     /// Workers whose offer meets the class.
@@ -158,7 +162,8 @@ impl Scheduler {
         )
     }
 
-    pub(crate) fn explain_worker(&self, id: WorkerId) -> Option<Explanation> {
+    /// Why a worker has nothing to do, or gets nothing more.
+    pub(crate) fn explain_worker(&self, id: WorkerId) -> Option<(IdleCause, Explanation)> {
         let worker = self.workers.get(id)?;
         let mut facts = vec![format!(
             "{} ({}) is {}, holds {} works, has {} slots and takes {} ahead of time",
@@ -175,33 +180,37 @@ impl Scheduler {
         if let Some(class) = worker.about.reserved {
             facts.push(self.describe_holding(worker, class));
         }
-        let summary = match worker.state {
+        let (cause, summary) = match worker.state {
             WorkerState::Lost | WorkerState::Gone if worker.about.standing.approval == Approval::Revoked => {
-                format!("an operator revoked it; `pool worker approve {id}` lets it join again")
+                let summary =
+                    format!("an operator revoked it; `pool worker approve {id}` lets it join again");
+                (IdleCause::Draining, summary)
             }
             WorkerState::Lost => {
-                format!(
-                    "it is not connected; last heard of {} ago",
-                    self.now.since(worker.last_seen)
-                )
+                let ago = self.now.since(worker.last_seen);
+                let summary = format!("it is not connected; last heard of {ago} ago");
+                (IdleCause::Draining, summary)
             }
-            WorkerState::Gone => "it drained and left".to_owned(),
-            WorkerState::Draining => {
-                "it is draining: it finishes what it has and gets nothing more".to_owned()
-            }
+            WorkerState::Gone => (IdleCause::Draining, "it drained and left".to_owned()),
+            WorkerState::Draining => (IdleCause::Draining, self.explain_drain(worker)),
             WorkerState::Cordoned if worker.about.standing.approval == Approval::Waiting => {
-                format!("it waits for approval: `pool worker approve {id}` gives it work")
+                let summary = format!("it waits for approval: `pool worker approve {id}` gives it work");
+                (IdleCause::Cordoned, summary)
             }
-            WorkerState::Cordoned => "an operator cordoned it: it gets nothing more".to_owned(),
+            WorkerState::Cordoned => {
+                let summary = "an operator cordoned it: it gets nothing more".to_owned();
+                (IdleCause::Cordoned, summary)
+            }
             WorkerState::Ready if let Some(problem) = &worker.about.problem => {
-                format!("the worker takes no work: {problem}")
+                let summary = format!("the worker takes no work: {problem}");
+                (IdleCause::Holding, summary)
             }
             WorkerState::Ready if worker.held_len() >= worker.slots => {
-                "all of its slots are taken".to_owned()
+                (IdleCause::Next, "all of its slots are taken".to_owned())
             }
             WorkerState::Ready => self.why_idle(worker, &mut facts),
         };
-        Some(Explanation { summary, facts })
+        Some((cause, Explanation { summary, facts }))
     }
 
     fn describe_holding(&self, worker: &Worker, class: ClassId) -> String {
@@ -215,26 +224,27 @@ impl Scheduler {
         )
     }
 
-    fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> String {
+    fn why_idle(&self, worker: &Worker, facts: &mut Vec<String>) -> (IdleCause, String) {
         if let Some(pause) = self.pause() {
-            return pause.to_string();
+            return (IdleCause::Paused, pause.to_string());
         }
         let eligible = &self.classes.profile(worker.profile).eligible;
         if self.ready.len() == 0 {
-            if self.counters.works_delayed > 0 {
-                facts.push(format!(
-                    "{} works wait for a backoff to pass",
-                    self.counters.works_delayed
-                ));
-            }
             if self.pressure != Pressure::None {
                 facts.push(format!("submissions are refused: {:?}", self.pressure));
             }
-            return "nothing is queued".to_owned();
+            return match self.counters.works_delayed {
+                0 => (IdleCause::NothingQueued, "nothing is queued".to_owned()),
+                delayed => {
+                    let summary =
+                        format!("nothing is queued but {delayed} works that wait for a backoff to pass");
+                    (IdleCause::Backoff, summary)
+                }
+            };
         }
         let mut short_of_room = false;
         let mut examples = Vec::new();
-        for (key, queued) in self.ready.queues() {
+        for (key, queued) in self.ready.queues().take(QUEUES_SCANNED_MAX) {
             let class = self.classes.get(key.class);
             let why = match class.unmet(&worker.about.offer) {
                 Some(unmet) => unmet.to_string(),
@@ -254,17 +264,19 @@ impl Scheduler {
             }
         }
         facts.extend(examples);
-        if !self.ready.has_any(eligible) && worker.about.reserved.is_some() {
-            "it holds its room for works that have waited long for it".to_owned()
-        } else if !self.ready.has_any(eligible) && short_of_room {
-            "works that it could run are queued, and it has no room for them now".to_owned()
-        } else if self.ready.has_any(eligible) {
-            "works that it could run are queued; it gets them next".to_owned()
+        if self.ready.has_any(eligible) {
+            let summary = "works that it could run are queued; it gets them next".to_owned();
+            (IdleCause::Next, summary)
+        } else if worker.about.reserved.is_some() {
+            let summary = "it holds its room for works that have waited long for it".to_owned();
+            (IdleCause::NoRoom, summary)
+        } else if short_of_room {
+            let summary = "works that it could run are queued, and it has no room for them now".to_owned();
+            (IdleCause::NoRoom, summary)
         } else {
-            format!(
-                "{} works are queued, and it meets the requirements of none",
-                self.ready.len()
-            )
+            let queued = self.ready.len();
+            let summary = format!("{queued} works are queued, and it meets the requirements of none");
+            (IdleCause::NoMatch, summary)
         }
     }
 }

@@ -22,11 +22,14 @@ impl Scheduler {
             FromWorker::Ping => effects.send(link, wire_protocol::ids::Lsn(0), |out| {
                 push_empty(out, wire_protocol::worker_link::kind::PONG);
             }),
-            FromWorker::Draining => self.on_draining(worker, effects),
+            FromWorker::Draining(draining) => self.on_draining(worker, draining.within, effects),
             FromWorker::GrantAsked(tokens) => self.on_grant_asked(link, worker, *tokens, effects),
             FromWorker::Holding(holding) => self.on_holding(worker, holding.problem.as_deref(), effects),
             // The shell reads its request and tells of it as an event of its own.
             FromWorker::Renew(_) => self.close(link, "this engine gives no certificates", effects),
+            FromWorker::Log(log) => self.on_log(link, worker, log, effects),
+            FromWorker::LogTold(tokens) => self.on_log_told(link, worker, *tokens, effects),
+            FromWorker::WhyIdle => self.on_why_idle(link, worker, effects),
         }
     }
 
@@ -41,6 +44,8 @@ impl Scheduler {
             FromClient::Command(request) => self.on_command(link, request, effects),
             FromClient::Query(request) => self.on_query(link, request, effects),
             FromClient::Follow(follow) => self.on_follow(link, follow, effects),
+            FromClient::FollowLogs(asked) => self.on_follow_logs(link, asked, effects),
+            FromClient::StopLogs(stop) => self.on_stop_logs(link, stop, effects),
         }
     }
 
@@ -72,6 +77,7 @@ impl Scheduler {
                 for bag in client.followed {
                     self.stop_following(bag, link, None);
                 }
+                self.forget_log_followers(link, effects);
             }
         }
     }

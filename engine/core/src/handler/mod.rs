@@ -3,11 +3,14 @@
 mod clients;
 mod command;
 mod dispatch;
+mod drain;
 mod explain;
 mod grant;
+mod idle;
 mod joining;
 mod journal;
 mod links;
+mod log;
 mod metering;
 mod query;
 mod report;

@@ -101,9 +101,10 @@ impl Scheduler {
                     || not_found(work.to_string()),
                     |(found, bag)| Reply::Explanation(self.explain_work(work, &found, bag)),
                 ),
-            Query::ExplainWorker(worker) => self
-                .explain_worker(worker)
-                .map_or_else(|| not_found(worker.to_string()), Reply::Explanation),
+            Query::ExplainWorker(worker) => self.explain_worker(worker).map_or_else(
+                || not_found(worker.to_string()),
+                |(_, explanation)| Reply::Explanation(explanation),
+            ),
             Query::Tokens { after, limit } => self.list_tokens(link, after, limit),
         };
         self.reply(link, id, reply, effects);

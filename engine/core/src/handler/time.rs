@@ -25,6 +25,8 @@ impl Scheduler {
                 Timer::Hold => self.look_who_waits(effects),
                 Timer::Rejoin => self.end_rejoin(effects),
                 Timer::Pulse => self.pulse(),
+                Timer::DrainOver(worker) => self.end_drain(worker, effects),
+                Timer::Logs => self.look_at_logs(effects),
             }
         }
     }

@@ -82,6 +82,7 @@ impl Scheduler {
         worker.about.templates.clear();
         worker.about.template_turn = 0;
         (worker.holding, worker.about.problem) = (false, None);
+        (worker.about.drain_by, worker.about.told_idle_at) = (None, None);
         worker.last_seen = self.now;
         worker.last_report = self.now;
         worker.about.reserved = None;
@@ -173,6 +174,8 @@ impl Scheduler {
                 room: Room::default(),
                 reserved: None,
                 warm: Vec::new(),
+                drain_by: None,
+                told_idle_at: None,
             }),
         });
         self.count_room(joined.worker);
@@ -362,12 +365,6 @@ impl Scheduler {
         true
     }
 
-    /// The worker wants to leave: nothing more is sent to it.
-    pub(crate) fn on_draining(&mut self, id: WorkerId, effects: &mut Effects) {
-        self.change_worker(id, WorkerEvent::Drained, Reason::WorkerDraining, effects);
-        self.leave_if_drained(id, effects);
-    }
-
     /// The worker takes no work, or takes work again. What it holds it keeps or gives back itself. Nothing is recorded:
     /// it is true of this connection alone, and a worker of which it is still true says so again after it has joined.
     pub(crate) fn on_holding(&mut self, id: WorkerId, problem: Option<&str>, effects: &mut Effects) {
@@ -376,13 +373,6 @@ impl Scheduler {
         worker.about.problem = problem.map(str::to_owned);
         self.list_room(id);
         self.fill(id, effects);
-    }
-
-    pub(crate) fn leave_if_drained(&mut self, id: WorkerId, effects: &mut Effects) {
-        let worker = self.workers.get(id).expect("a known worker");
-        if worker.state == WorkerState::Draining && worker.held.is_empty() {
-            self.change_worker(id, WorkerEvent::Emptied, Reason::WorkerDraining, effects);
-        }
     }
 
     /// The worker's lease may be over.

@@ -5,6 +5,7 @@ pub(crate) mod bag;
 pub(crate) mod class;
 pub(crate) mod joining;
 pub(crate) mod link;
+pub(crate) mod log;
 pub(crate) mod profile;
 pub(crate) mod rows;
 pub(crate) mod tenant;

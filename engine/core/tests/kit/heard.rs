@@ -3,9 +3,10 @@
 use wire_protocol::client_link::{self, Accepted, Answer, Busy, Lagging, Rejected, ToClient};
 use wire_protocol::ids::{Attempt, BagId, LeaseToken, WorkId, WorkerId};
 use wire_protocol::joining::Certified;
+use wire_protocol::log::{FollowLog, LogEnd, LogStream};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::WorkTemplate;
-use wire_protocol::worker_link::{Granted, Notice, Refused, ToWorker, Welcome};
+use wire_protocol::worker_link::{Drain, Granted, Idle, Notice, Refused, ToWorker, Welcome};
 
 use super::{FakeClient, FakeWorker};
 
@@ -30,6 +31,9 @@ pub(crate) enum WorkerHeard {
     Pong,
     Granted(Granted),
     Certificate(Certified),
+    Drain(Drain),
+    FollowLog(FollowLog),
+    Idle(Idle),
 }
 
 /// An outcome that a client was told of.
@@ -56,6 +60,9 @@ pub(crate) enum ClientHeard {
     Outcome(Told),
     Reply(Box<Answer>),
     Lagging(Lagging),
+    /// Request, attempt, stream, offset, bytes.
+    Log(u32, u16, LogStream, u64, Vec<u8>),
+    LogEnd(LogEnd),
 }
 
 impl FakeWorker {
@@ -88,6 +95,9 @@ impl FakeWorker {
             ToWorker::Pong => WorkerHeard::Pong,
             ToWorker::Granted(granted) => WorkerHeard::Granted(granted),
             ToWorker::Certificate(certified) => WorkerHeard::Certificate(*certified),
+            ToWorker::Drain(drain) => WorkerHeard::Drain(drain),
+            ToWorker::FollowLog(asked) => WorkerHeard::FollowLog(asked),
+            ToWorker::Idle(idle) => WorkerHeard::Idle(idle),
         };
         self.heard.push(heard);
     }
@@ -118,6 +128,14 @@ impl FakeClient {
             }
             ToClient::Reply(answer) => ClientHeard::Reply(answer),
             ToClient::Lagging(lagging) => ClientHeard::Lagging(lagging),
+            ToClient::Log(log) => ClientHeard::Log(
+                log.request,
+                log.attempt.0,
+                log.chunk.stream,
+                log.chunk.offset,
+                log.chunk.bytes.to_vec(),
+            ),
+            ToClient::LogEnd(end) => ClientHeard::LogEnd(end),
         };
         self.heard.push(heard);
     }

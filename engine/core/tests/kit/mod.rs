@@ -35,6 +35,8 @@ pub(crate) struct Pool {
     pub(crate) clients: BTreeMap<LinkId, FakeClient>,
     /// Links that the scheduler closed, with its reasons.
     pub(crate) closed: Vec<(LinkId, String)>,
+    /// Links have room for what may be dropped.
+    pub(crate) has_room: bool,
     /// Snapshots that it asked for.
     pub(crate) snapshots_asked: u32,
     /// All effects so far, as bytes.
@@ -92,6 +94,7 @@ impl Pool {
             workers: BTreeMap::new(),
             clients: BTreeMap::new(),
             closed: Vec::new(),
+            has_room: true,
             snapshots_asked: 0,
             transcript: None,
             effects: Effects::default(),
@@ -201,6 +204,11 @@ impl Pool {
                     assert!(after <= self.scheduler.last_lsn(), "nothing waits for the future");
                     let frames = Waiting::Frames(link, effects.frames[frames].to_vec());
                     self.deliver_after(after, frames);
+                }
+                Effect::Spare { link, frames } => {
+                    if self.has_room {
+                        self.deliver(Waiting::Frames(link, effects.frames[frames].to_vec()));
+                    }
                 }
                 Effect::Close { link, reason } => self.closed.push((link, reason)),
                 Effect::Fetch(fetch) => self.deliver_after(fetch.after, Waiting::Fetch(*fetch)),

@@ -6,11 +6,12 @@ use wire_protocol::client_link::{
 };
 use wire_protocol::codec::put_bytes;
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, WorkId, WorkerId};
+use wire_protocol::log::{FollowLogs, LogChunk, LogStream, WorkerLog};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::template::{Offer, Rows, WorkTemplate};
-use wire_protocol::units::Bytes;
+use wire_protocol::units::{Bytes, Millis};
 use wire_protocol::view::{Filter, Reply, StatusView, WorkState, WorkView};
-use wire_protocol::worker_link::{Holding, Join, Report, Tokens, kind, push_control, push_empty};
+use wire_protocol::worker_link::{Draining, Holding, Join, Report, Tokens, kind, push_control, push_empty};
 
 use super::{ClientHeard, FakeClient, FakeWorker, Lease, Pool, Told, WorkerHeard};
 
@@ -319,7 +320,47 @@ impl Pool {
     }
 
     pub(crate) fn draining(&mut self, link: LinkId) {
-        self.worker_says(link, |out| push_empty(out, kind::DRAINING));
+        self.draining_within(link, None);
+    }
+
+    pub(crate) fn draining_within(&mut self, link: LinkId, within: Option<Millis>) {
+        self.worker_says(link, |out| {
+            push_control(out, kind::DRAINING, &Draining { within })
+        });
+    }
+
+    pub(crate) fn asks_why_idle(&mut self, link: LinkId) {
+        self.worker_says(link, |out| push_empty(out, kind::WHY_IDLE));
+    }
+
+    /// Says that an attempt has printed this to standard output.
+    pub(crate) fn prints(&mut self, link: LinkId, token: LeaseToken, offset: u64, bytes: &[u8]) {
+        let chunk = LogChunk {
+            stream: LogStream::Stdout,
+            offset,
+            bytes,
+        };
+        self.worker_says(link, |out| WorkerLog { token, chunk }.push(out, kind::LOG));
+    }
+
+    pub(crate) fn log_told(&mut self, link: LinkId, token: LeaseToken) {
+        self.worker_says(link, |out| {
+            Tokens::push(out, kind::LOG_TOLD, Reason::None, [token])
+        });
+    }
+
+    /// Asks for what a work prints; the number of the request.
+    pub(crate) fn follow_logs(&mut self, link: LinkId, work: WorkId, follow: bool) -> u32 {
+        let request = self.new_request();
+        let asked = FollowLogs {
+            request,
+            work,
+            follow,
+            stdout: true,
+            stderr: false,
+        };
+        self.client_says(link, |out| push_control(out, client_kind::FOLLOW_LOGS, &asked));
+        request
     }
 
     pub(crate) fn holding(&mut self, link: LinkId, problem: Option<&str>) {

@@ -97,7 +97,7 @@ impl Both {
                     WorkerHeard::Recorded(upto) => {
                         assert_eq!(upto, self.pool.workers[&link].reports, "reports are acknowledged");
                     }
-                    WorkerHeard::Retract(..) | WorkerHeard::Notice(_) => {}
+                    WorkerHeard::Retract(..) | WorkerHeard::Notice(_) | WorkerHeard::Drain(_) => {}
                     other => panic!("unexpected: {other:?}"),
                 }
             }
@@ -327,7 +327,7 @@ impl Both {
                 });
             }
             Act::Command { command, which, .. } => self.command(command, which),
-            Act::Operate { command, worker } => self.operate(command, worker),
+            Act::Operate { command, worker } => self.operate(command % 3, worker),
             Act::Time { ms, alive } => self.time(Millis(ms), alive),
             Act::Pressure(which) => {
                 self.press([Pressure::None, Pressure::Behind, Pressure::DiskFull][which]);
@@ -336,6 +336,8 @@ impl Both {
             Act::Admit { .. }
             | Act::MoreRows { .. }
             | Act::Full { .. }
+            | Act::FollowLogs { .. }
+            | Act::Print { .. }
             | Act::Stall { .. }
             | Act::Durable
             | Act::Hold => {}

@@ -5,7 +5,7 @@ use wire_protocol::ids::{LinkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::units::Millis;
 use wire_protocol::view::{Reply, WorkerState};
-use wire_protocol::worker_link::Notice;
+use wire_protocol::worker_link::{Drain, Notice};
 
 use crate::kit::{Pool, WorkerHeard, join, null, tokens};
 
@@ -30,7 +30,7 @@ fn a_drained_worker_gives_back_what_has_not_started_and_leaves_when_it_is_done()
     assert_eq!(pool.command(operator, Command::Drain(ANT)), Reply::Changed(1));
     assert!(matches!(
         &pool.worker_heard(ant)[..],
-        [WorkerHeard::Notice(Notice::Drain { .. })]
+        [WorkerHeard::Drain(Drain { within: None, .. })]
     ));
     assert_eq!(
         pool.command(operator, Command::Drain(ANT)),

@@ -27,7 +27,7 @@ fn messages_on_links_that_nobody_joined_close_them_and_change_nothing() {
     for link in [NOBODY, client] {
         pool.report_from(link, 1, &held, Reason::None);
         assert_eq!(pool.closed.pop().map(|(closed, _)| closed), Some(link));
-        pool.worker_says(link, |out| push_empty(out, worker_kind::DRAINING));
+        pool.worker_says(link, |out| push_empty(out, worker_kind::WHY_IDLE));
         assert_eq!(pool.closed.pop().map(|(closed, _)| closed), Some(link));
     }
     for link in [NOBODY, worker] {

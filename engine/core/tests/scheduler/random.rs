@@ -69,6 +69,15 @@ pub(crate) enum Act {
         client: usize,
         bag: usize,
     },
+    FollowLogs {
+        client: usize,
+        which: usize,
+        follow: bool,
+    },
+    Print {
+        worker: usize,
+        told: bool,
+    },
     Full {
         client: usize,
     },
@@ -122,10 +131,13 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         2 => n.clone().prop_map(|worker| Act::Leave { worker }),
         1 => n.clone().prop_map(|client| Act::ClientLeaves { client }),
         1 => (n.clone(), any::<usize>()).prop_map(|(client, bag)| Act::Follow { client, bag }),
+        1 => (n.clone(), any::<usize>(), any::<bool>())
+            .prop_map(|(client, which, follow)| Act::FollowLogs { client, which, follow }),
+        1 => (n.clone(), any::<bool>()).prop_map(|(worker, told)| Act::Print { worker, told }),
         1 => n.clone().prop_map(|client| Act::Full { client }),
         3 => (n.clone(), 0..6_usize, any::<usize>())
             .prop_map(|(client, command, which)| Act::Command { client, command, which }),
-        1 => (0..3_usize, n.clone()).prop_map(|(command, worker)| Act::Operate { command, worker }),
+        1 => (0..4_usize, n.clone()).prop_map(|(command, worker)| Act::Operate { command, worker }),
         2 => (0..5_usize, n).prop_map(|(command, worker)| Act::Admit { command, worker }),
         5 => (jump.clone(), prop::bool::weighted(0.7)).prop_map(|(ms, alive)| Act::Time { ms, alive }),
         1 => jump.prop_map(|ms| Act::Stall { ms }),
@@ -362,6 +374,27 @@ impl World {
                     });
                 }
             }
+            Act::FollowLogs {
+                client,
+                which,
+                follow,
+            } => {
+                let (_, link) = self.user(client);
+                if let Some((_, first, count)) = self.bags.get(which % self.bags.len().max(1)).copied() {
+                    let work = first.offset(which as u32 % count);
+                    self.pool.follow_logs(link, work, follow);
+                }
+            }
+            Act::Print { worker, told } => {
+                let hand = &self.hands[worker];
+                let (Some(link), Some(token)) = (hand.link, hand.held.first().copied()) else {
+                    return;
+                };
+                self.pool.prints(link, token, 0, b"output");
+                if told {
+                    self.pool.log_told(link, token);
+                }
+            }
             Act::Full { client } => {
                 let (_, link) = self.user(client);
                 self.pool.handle(Event::LinkFull { link });
@@ -395,6 +428,7 @@ impl World {
                     Command::Cordon(worker),
                     Command::Uncordon(worker),
                     Command::Drain(worker),
+                    Command::DrainWithin(worker, Millis::from_secs(2)),
                 ];
                 self.command(link, commands[command].clone());
             }
@@ -529,7 +563,9 @@ impl World {
                     WorkerHeard::Retract(..)
                     | WorkerHeard::Pong
                     | WorkerHeard::Certificate(_)
-                    | WorkerHeard::Refused(_) => {}
+                    | WorkerHeard::Refused(_)
+                    | WorkerHeard::Drain(_)
+                    | WorkerHeard::FollowLog(_) => {}
                     WorkerHeard::Notice(notice) => {
                         assert!(!matches!(notice, Notice::ShuttingDown), "nobody shuts it down");
                     }

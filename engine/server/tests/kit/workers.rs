@@ -144,6 +144,11 @@ impl Worker {
         self.child.try_wait().expect("our child")?.code()
     }
 
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        super::signal(self.child.id(), rustix::process::Signal::TERM);
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_for(&mut self.child).unwrap_or_else(|| panic!("{} does not end", self.name))
     }
@@ -282,6 +287,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
         executors: Vec::new(),
         clerk: None,
         folder: None,
+        drain_within: None,
         disk: None,
     }
 }

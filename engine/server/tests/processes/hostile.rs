@@ -82,7 +82,15 @@ async fn strangers_are_closed_with_a_reason_and_change_nothing() {
     let client = engine.client().await;
     let before = client.status().await.expect("an answer").lsn;
 
-    let clients_kinds = [c::OPEN, c::ROWS, c::COMMAND, c::QUERY, c::FOLLOW];
+    let clients_kinds = [
+        c::OPEN,
+        c::ROWS,
+        c::COMMAND,
+        c::QUERY,
+        c::FOLLOW,
+        c::FOLLOW_LOGS,
+        c::STOP_LOGS,
+    ];
     let workers_kinds = [
         w::FINISHED,
         w::STARTED,
@@ -90,6 +98,9 @@ async fn strangers_are_closed_with_a_reason_and_change_nothing() {
         w::PING,
         w::DRAINING,
         w::HOLDING,
+        w::LOG,
+        w::LOG_TOLD,
+        w::WHY_IDLE,
     ];
     for (what, bytes, code, reason) in
         strangers_cases(c::LOGIN, &clients_kinds, &[w::JOIN, w::PING, c::WELCOME])
@@ -419,14 +430,21 @@ async fn a_worker_that_lies_about_its_leases_changes_nothing() {
     let mut liar = Peer::worker(&engine, "liar").await;
     liar.say(&kit::join("liar", WORKER_PASSWORD, &[])).await;
     check("a second join", &liar.hear_the_end().await, CORE, "once");
-    for kind in [w::FINISHED, w::STARTED, w::RETRACTED, w::JOIN] {
+    for kind in [
+        w::FINISHED,
+        w::STARTED,
+        w::RETRACTED,
+        w::JOIN,
+        w::LOG,
+        w::LOG_TOLD,
+    ] {
         let mut liar = Peer::worker(&engine, "liar").await;
         liar.say(&raw(kind, &[0xff; 33])).await;
         check("a frame of nonsense", &liar.hear_the_end().await, PROTOCOL, "");
     }
-    for kind in [w::PING, w::DRAINING] {
+    for (kind, payload) in [(w::PING, &[1][..]), (w::WHY_IDLE, &[1]), (w::DRAINING, &[0, 1])] {
         let mut liar = Peer::worker(&engine, "liar").await;
-        liar.say(&raw(kind, &[1])).await;
+        liar.say(&raw(kind, payload)).await;
         check(
             "a frame with too much in it",
             &liar.hear_the_end().await,

@@ -11,6 +11,7 @@ use wire_protocol::ids::{
     Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId,
 };
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView, WalletProof};
+use wire_protocol::log;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::resources::Packing;
@@ -23,7 +24,7 @@ use wire_protocol::view::{
 };
 use wire_protocol::worker_link::{self, GrantAnswer, Notice, RefusedCode};
 
-use crate::support::{AReport, AnOutcome, Blob, Link, Message, SomeAttempts};
+use crate::support::{AChunk, AReport, AnOutcome, Blob, Link, Message, SomeAttempts};
 
 fn text() -> impl Strategy<Value = String> + Clone {
     "\\PC{0,12}"
@@ -272,6 +273,30 @@ fn listed(make: fn(Reason, Vec<LeaseToken>) -> Message) -> impl Strategy<Value =
     (reason(), tokens()).prop_map(move |(reason, tokens)| make(reason, tokens))
 }
 
+fn chunk() -> impl Strategy<Value = AChunk> {
+    (select(log::LogStream::ALL.to_vec()), any::<u64>(), blob()).prop_map(|(stream, offset, mut bytes)| {
+        bytes.0.truncate(log::LOG_CHUNK_BYTES_MAX);
+        AChunk {
+            stream,
+            offset,
+            bytes,
+        }
+    })
+}
+
+fn idle() -> impl Strategy<Value = worker_link::Idle> {
+    use worker_link::IdleCause::{Backoff, Draining, Next, NoMatch, NothingQueued};
+    (
+        select(vec![Backoff, Draining, Next, NoMatch, NothingQueued]),
+        text(),
+        texts(),
+    )
+        .prop_map(|(cause, summary, facts)| worker_link::Idle {
+            cause,
+            explanation: Explanation { summary, facts },
+        })
+}
+
 fn from_worker() -> BoxedStrategy<Message> {
     prop_oneof![
         join().prop_map(|it| Message::Join(Box::new(it))).boxed(),
@@ -280,7 +305,16 @@ fn from_worker() -> BoxedStrategy<Message> {
             .boxed(),
         listed(|reason, tokens| Message::Started { reason, tokens }).boxed(),
         listed(|reason, tokens| Message::Retracted { reason, tokens }).boxed(),
-        select(vec![Message::Ping, Message::Draining]).boxed(),
+        select(vec![Message::Ping, Message::WhyIdle]).boxed(),
+        option::of(any::<u64>())
+            .prop_map(|within| Message::Draining(worker_link::Draining {
+                within: within.map(Millis)
+            }))
+            .boxed(),
+        listed(|reason, tokens| Message::LogTold { reason, tokens }).boxed(),
+        (token(), chunk())
+            .prop_map(|(token, chunk)| Message::Log { token, chunk })
+            .boxed(),
         listed(|reason, tokens| Message::GrantAsked { reason, tokens }).boxed(),
         option::of(text())
             .prop_map(|problem| Message::Holding(worker_link::Holding { problem }))
@@ -295,7 +329,6 @@ fn from_worker() -> BoxedStrategy<Message> {
 fn notice() -> impl Strategy<Value = Notice> {
     prop_oneof![
         text().prop_map(|reason| Notice::Cordoned { reason }),
-        text().prop_map(|reason| Notice::Drain { reason }),
         (token(), text()).prop_map(|(token, recorded)| Notice::Stale { token, recorded }),
         select(vec![Notice::Uncordoned, Notice::ShuttingDown]),
     ]
@@ -345,6 +378,19 @@ fn to_worker() -> BoxedStrategy<Message> {
                 }))
             })
             .boxed(),
+        (text(), option::of(any::<u64>()))
+            .prop_map(|(reason, within)| Message::Drain(worker_link::Drain {
+                reason,
+                within: within.map(Millis)
+            }))
+            .boxed(),
+        (
+            token(),
+            select(vec![log::LogWish::Once, log::LogWish::Follow, log::LogWish::Stop])
+        )
+            .prop_map(|(token, wish)| Message::FollowLog(log::FollowLog { token, wish }))
+            .boxed(),
+        idle().prop_map(Message::Idle).boxed(),
     ]
     .boxed()
 }
@@ -394,6 +440,7 @@ fn command() -> impl Strategy<Value = Command> {
         a_token().prop_map(Command::RevokeToken),
         worker().prop_map(Command::Approve),
         worker().prop_map(Command::Revoke),
+        (worker(), any::<u64>()).prop_map(|(worker, ms)| Command::DrainWithin(worker, Millis(ms))),
     ]
 }
 
@@ -471,6 +518,20 @@ fn from_client() -> BoxedStrategy<Message> {
             .boxed(),
         (any::<u32>(), bag())
             .prop_map(|(request, bag)| Message::Follow(client_link::Follow { request, bag }))
+            .boxed(),
+        any::<(u32, u64, bool, bool, bool)>()
+            .prop_map(|(request, work, follow, stdout, stderr)| {
+                Message::FollowLogs(log::FollowLogs {
+                    request,
+                    work: WorkId(work),
+                    follow,
+                    stdout,
+                    stderr,
+                })
+            })
+            .boxed(),
+        any::<u32>()
+            .prop_map(|request| Message::StopLogs(log::StopLogs { request }))
             .boxed(),
     ]
     .boxed()
@@ -558,6 +619,24 @@ fn to_client() -> BoxedStrategy<Message> {
             .boxed(),
         (any::<u32>(), bag())
             .prop_map(|(request, bag)| Message::Lagging(client_link::Lagging { request, bag }))
+            .boxed(),
+        (any::<(u32, u16, u32)>(), chunk())
+            .prop_map(|((request, attempt, worker), chunk)| Message::ClientLog {
+                request,
+                attempt: Attempt(attempt),
+                worker: WorkerId(worker),
+                chunk
+            })
+            .boxed(),
+        (any::<(u32, u16, bool)>(), outcome())
+            .prop_map(|((request, attempt, goes_on), outcome)| {
+                Message::LogEnd(log::LogEnd {
+                    request,
+                    attempt: Attempt(attempt),
+                    state: WorkState::Done(outcome),
+                    goes_on,
+                })
+            })
             .boxed(),
     ]
     .boxed()

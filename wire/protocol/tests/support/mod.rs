@@ -12,6 +12,7 @@ use wire_protocol::feed::{self, FeedRecord, FromSubscriber, ToSubscriber};
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, WorkId, WorkerId};
 use wire_protocol::joining;
+use wire_protocol::log;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, Record};
 use wire_protocol::template::Rows;
@@ -79,6 +80,33 @@ pub(crate) struct AnOutcome {
     pub(crate) result: Blob,
 }
 
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct AChunk {
+    pub(crate) stream: log::LogStream,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Blob,
+}
+
+impl AChunk {
+    fn borrow(&self) -> log::LogChunk<'_> {
+        log::LogChunk {
+            stream: self.stream,
+            offset: self.offset,
+            bytes: &self.bytes.0,
+        }
+    }
+}
+
+impl From<log::LogChunk<'_>> for AChunk {
+    fn from(it: log::LogChunk<'_>) -> Self {
+        Self {
+            stream: it.stream,
+            offset: it.offset,
+            bytes: it.bytes.into(),
+        }
+    }
+}
+
 /// The attempts of a `Leased`, `Started` or `Released` record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SomeAttempts {
@@ -105,13 +133,22 @@ pub(crate) enum Message {
         tokens: Vec<LeaseToken>,
     },
     Ping,
-    Draining,
+    Draining(worker_link::Draining),
     GrantAsked {
         reason: Reason,
         tokens: Vec<LeaseToken>,
     },
     Holding(worker_link::Holding),
     Renew(Box<joining::Renew>),
+    Log {
+        token: LeaseToken,
+        chunk: AChunk,
+    },
+    LogTold {
+        reason: Reason,
+        tokens: Vec<LeaseToken>,
+    },
+    WhyIdle,
 
     WorkerWelcome(worker_link::Welcome),
     WorkerRefused(worker_link::Refused),
@@ -135,6 +172,9 @@ pub(crate) enum Message {
     Pong,
     Granted(worker_link::Granted),
     Certificate(Box<joining::Certified>),
+    Drain(worker_link::Drain),
+    FollowLog(log::FollowLog),
+    Idle(worker_link::Idle),
 
     Login(client_link::Login),
     Open(Box<client_link::Open>),
@@ -146,6 +186,8 @@ pub(crate) enum Message {
     Command(client_link::CommandRequest),
     Query(client_link::QueryRequest),
     Follow(client_link::Follow),
+    FollowLogs(log::FollowLogs),
+    StopLogs(log::StopLogs),
 
     ClientWelcome(client_link::Welcome),
     ClientRefused(worker_link::Refused),
@@ -159,6 +201,13 @@ pub(crate) enum Message {
     },
     Reply(Box<client_link::Answer>),
     Lagging(client_link::Lagging),
+    ClientLog {
+        request: u32,
+        attempt: Attempt,
+        worker: WorkerId,
+        chunk: AChunk,
+    },
+    LogEnd(log::LogEnd),
 
     Subscribe(feed::Subscribe),
     Acknowledge(Lsn),
@@ -261,13 +310,22 @@ impl Message {
                 tokens: it.iter().collect(),
             },
             FromWorker::Ping => Self::Ping,
-            FromWorker::Draining => Self::Draining,
+            FromWorker::Draining(it) => Self::Draining(it),
             FromWorker::GrantAsked(it) => Self::GrantAsked {
                 reason: it.reason(),
                 tokens: it.iter().collect(),
             },
             FromWorker::Holding(it) => Self::Holding(it),
             FromWorker::Renew(it) => Self::Renew(it),
+            FromWorker::Log(it) => Self::Log {
+                token: it.token,
+                chunk: it.chunk.into(),
+            },
+            FromWorker::LogTold(it) => Self::LogTold {
+                reason: it.reason(),
+                tokens: it.iter().collect(),
+            },
+            FromWorker::WhyIdle => Self::WhyIdle,
         }
     }
 
@@ -293,6 +351,9 @@ impl Message {
             ToWorker::Pong => Self::Pong,
             ToWorker::Granted(it) => Self::Granted(it),
             ToWorker::Certificate(it) => Self::Certificate(it),
+            ToWorker::Drain(it) => Self::Drain(it),
+            ToWorker::FollowLog(it) => Self::FollowLog(it),
+            ToWorker::Idle(it) => Self::Idle(it),
         }
     }
 
@@ -308,6 +369,8 @@ impl Message {
             FromClient::Command(it) => Self::Command(it),
             FromClient::Query(it) => Self::Query(it),
             FromClient::Follow(it) => Self::Follow(it),
+            FromClient::FollowLogs(it) => Self::FollowLogs(it),
+            FromClient::StopLogs(it) => Self::StopLogs(it),
         }
     }
 
@@ -325,6 +388,13 @@ impl Message {
             },
             ToClient::Reply(it) => Self::Reply(it),
             ToClient::Lagging(it) => Self::Lagging(it),
+            ToClient::Log(it) => Self::ClientLog {
+                request: it.request,
+                attempt: it.attempt,
+                worker: it.worker,
+                chunk: it.chunk.into(),
+            },
+            ToClient::LogEnd(it) => Self::LogEnd(it),
         }
     }
 
@@ -391,10 +461,16 @@ impl Message {
             Self::Started { reason, tokens } => push_tokens(out, worker::STARTED, *reason, tokens),
             Self::Retracted { reason, tokens } => push_tokens(out, worker::RETRACTED, *reason, tokens),
             Self::Ping => push_empty(out, worker::PING),
-            Self::Draining => push_empty(out, worker::DRAINING),
+            Self::Draining(it) => push_control(out, worker::DRAINING, it),
             Self::GrantAsked { reason, tokens } => push_tokens(out, worker::GRANT_ASKED, *reason, tokens),
             Self::Holding(it) => push_control(out, worker::HOLDING, it),
             Self::Renew(it) => push_control(out, worker::RENEW, it),
+            Self::Log { token, chunk } => {
+                let (token, chunk) = (*token, chunk.borrow());
+                log::WorkerLog { token, chunk }.push(out, worker::LOG);
+            }
+            Self::LogTold { reason, tokens } => push_tokens(out, worker::LOG_TOLD, *reason, tokens),
+            Self::WhyIdle => push_empty(out, worker::WHY_IDLE),
             Self::WorkerWelcome(it) => push_control(out, worker::WELCOME, it),
             Self::WorkerRefused(it) => push_control(out, worker::REFUSED, it),
             Self::Template(it) => push_control(out, worker::TEMPLATE, it),
@@ -411,6 +487,9 @@ impl Message {
             Self::Pong => push_empty(out, worker::PONG),
             Self::Granted(it) => push_control(out, worker::GRANTED, it),
             Self::Certificate(it) => push_control(out, worker::CERTIFICATE, it),
+            Self::Drain(it) => push_control(out, worker::DRAIN, it),
+            Self::FollowLog(it) => push_control(out, worker::FOLLOW_LOG, it),
+            Self::Idle(it) => push_control(out, worker::IDLE, it),
             Self::Login(it) => push_control(out, client::LOGIN, it),
             Self::Open(it) => push_control(out, client::OPEN, it),
             Self::Rows {
@@ -425,6 +504,8 @@ impl Message {
             Self::Command(it) => push_control(out, client::COMMAND, it),
             Self::Query(it) => push_control(out, client::QUERY, it),
             Self::Follow(it) => push_control(out, client::FOLLOW, it),
+            Self::FollowLogs(it) => push_control(out, client::FOLLOW_LOGS, it),
+            Self::StopLogs(it) => push_control(out, client::STOP_LOGS, it),
             Self::ClientWelcome(it) => push_control(out, client::WELCOME, it),
             Self::ClientRefused(it) => push_control(out, client::REFUSED, it),
             Self::Accepted(it) => push_control(out, client::ACCEPTED, it),
@@ -436,6 +517,23 @@ impl Message {
             }),
             Self::Reply(it) => push_control(out, client::REPLY, it),
             Self::Lagging(it) => push_control(out, client::LAGGING, it),
+            Self::ClientLog {
+                request,
+                attempt,
+                worker,
+                chunk,
+            } => {
+                let (request, attempt, worker) = (*request, *attempt, *worker);
+                let chunk = chunk.borrow();
+                log::ClientLog {
+                    request,
+                    attempt,
+                    worker,
+                    chunk,
+                }
+                .push(out, client::LOG);
+            }
+            Self::LogEnd(it) => push_control(out, client::LOG_END, it),
             Self::Subscribe(it) => push_control(out, fed::SUBSCRIBE, it),
             Self::Acknowledge(it) => push_control(out, fed::ACKNOWLEDGE, it),
             Self::Feeding(it) => push_control(out, fed::FEEDING, it),

@@ -5,6 +5,7 @@ use wire_protocol::client_link::{self, Command, Query, Selector};
 use wire_protocol::feed;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView};
+use wire_protocol::log::{FollowLog, FollowLogs, LogEnd, LogStream, LogWish, StopLogs};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::resources::Packing;
@@ -16,9 +17,9 @@ use wire_protocol::view::{
     BagView, Explanation, Filter, QueueView, Reply, StatusView, SubscriberView, Tally, WorkDetail, WorkState,
     WorkView, WorkerState, WorkerView,
 };
-use wire_protocol::worker_link::{self, GrantAnswer, Granted, Notice, RefusedCode};
+use wire_protocol::worker_link::{self, GrantAnswer, Granted, IdleCause, Notice, RefusedCode};
 
-use crate::support::{AReport, AnOutcome, Blob, Link, Message};
+use crate::support::{AChunk, AReport, AnOutcome, Blob, Link, Message};
 
 #[path = "record_samples.rs"]
 mod records;
@@ -220,7 +221,16 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
             },
         ),
         ("ping", Message::Ping),
-        ("draining", Message::Draining),
+        (
+            "draining",
+            Message::Draining(worker_link::Draining { within: None }),
+        ),
+        (
+            "draining.within",
+            Message::Draining(worker_link::Draining {
+                within: Some(Millis::from_secs(600)),
+            }),
+        ),
         (
             "grant-asked",
             Message::GrantAsked {
@@ -244,6 +254,21 @@ fn worker_to_engine() -> Vec<(&'static str, Message)> {
                 request: vec![0x30, 0x82],
             })),
         ),
+        (
+            "log",
+            Message::Log {
+                token: token(300, 2),
+                chunk: chunk(),
+            },
+        ),
+        (
+            "log-told",
+            Message::LogTold {
+                reason: Reason::None,
+                tokens: tokens(),
+            },
+        ),
+        ("why-idle", Message::WhyIdle),
     ]
 }
 
@@ -321,12 +346,6 @@ fn engine_to_worker() -> Vec<(&'static str, Message)> {
             }),
         ),
         ("notice.uncordoned", Message::Notice(Notice::Uncordoned)),
-        (
-            "notice.drain",
-            Message::Notice(Notice::Drain {
-                reason: text("upgrade"),
-            }),
-        ),
         ("notice.stale", Message::Notice(stale)),
         ("notice.shutting-down", Message::Notice(Notice::ShuttingDown)),
         ("pong", Message::Pong),
@@ -357,7 +376,55 @@ fn engine_to_worker() -> Vec<(&'static str, Message)> {
                 not_after: AT + Millis::from_secs(90 * 86_400),
             })),
         ),
+        (
+            "drain",
+            Message::Drain(worker_link::Drain {
+                reason: text("upgrade"),
+                within: None,
+            }),
+        ),
+        (
+            "drain.within",
+            Message::Drain(worker_link::Drain {
+                reason: text("upgrade"),
+                within: Some(Millis::from_secs(600)),
+            }),
+        ),
+        ("follow-log.once", follow_log(LogWish::Once)),
+        ("follow-log.follow", follow_log(LogWish::Follow)),
+        ("follow-log.stop", follow_log(LogWish::Stop)),
+        ("idle.draining", idle(IdleCause::Draining)),
+        ("idle.cordoned", idle(IdleCause::Cordoned)),
+        ("idle.holding", idle(IdleCause::Holding)),
+        ("idle.paused", idle(IdleCause::Paused)),
+        ("idle.nothing-queued", idle(IdleCause::NothingQueued)),
+        ("idle.backoff", idle(IdleCause::Backoff)),
+        ("idle.no-match", idle(IdleCause::NoMatch)),
+        ("idle.next", idle(IdleCause::Next)),
     ]
+}
+
+fn chunk() -> AChunk {
+    AChunk {
+        stream: LogStream::Stderr,
+        offset: 65_536,
+        bytes: blob(b"step 2 of 7\n"),
+    }
+}
+
+fn follow_log(wish: LogWish) -> Message {
+    let token = token(300, 2);
+    Message::FollowLog(FollowLog { token, wish })
+}
+
+fn idle(cause: IdleCause) -> Message {
+    Message::Idle(worker_link::Idle {
+        cause,
+        explanation: Explanation {
+            summary: text("nothing is queued"),
+            facts: vec![text("3 works wait for a backoff to pass")],
+        },
+    })
 }
 
 fn client_to_engine() -> Vec<(&'static str, Message)> {
@@ -428,6 +495,10 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("command.revoke-token", command(Command::RevokeToken(TokenId(4)))),
         ("command.approve", command(Command::Approve(WorkerId(7)))),
         ("command.revoke", command(Command::Revoke(WorkerId(7)))),
+        (
+            "command.drain-within",
+            command(Command::DrainWithin(WorkerId(7), Millis::from_secs(600))),
+        ),
         ("query.status", query(Query::Status)),
         ("query.work", query(Query::Work(WorkId(300)))),
         ("query.works", query(works)),
@@ -472,6 +543,17 @@ fn client_to_engine() -> Vec<(&'static str, Message)> {
                 bag: BagId(9),
             }),
         ),
+        (
+            "follow-logs",
+            Message::FollowLogs(FollowLogs {
+                request: 9,
+                work: WorkId(300),
+                follow: true,
+                stdout: true,
+                stderr: false,
+            }),
+        ),
+        ("stop-logs", Message::StopLogs(StopLogs { request: 9 })),
     ]
 }
 
@@ -586,6 +668,15 @@ fn status_view() -> StatusView {
     }
 }
 
+fn log_end(state: WorkState, goes_on: bool) -> Message {
+    Message::LogEnd(LogEnd {
+        request: 9,
+        attempt: Attempt(2),
+        state,
+        goes_on,
+    })
+}
+
 fn engine_to_client() -> Vec<(&'static str, Message)> {
     let reply = |reply| Message::Reply(Box::new(client_link::Answer { request: 6, reply }));
     let invalid = || Invalid {
@@ -693,6 +784,17 @@ fn engine_to_client() -> Vec<(&'static str, Message)> {
                 bag: BagId(9),
             }),
         ),
+        (
+            "log",
+            Message::ClientLog {
+                request: 9,
+                attempt: Attempt(2),
+                worker: WorkerId(7),
+                chunk: chunk(),
+            },
+        ),
+        ("log-end.goes-on", log_end(WorkState::Queued, true)),
+        ("log-end.done", log_end(WorkState::Done(Outcome::Failed), false)),
     ]
 }
 

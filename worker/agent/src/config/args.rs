@@ -29,7 +29,8 @@ Examples:
   One that runs containers of two images, and nothing else:
     pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
 
-SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave.
+SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave. After
+--drain-deadline what still runs is stopped and given back.
 A second signal stops at once, with its works; the engine gives them to other workers.
 
 Variables of XtremWeb-HEP's workers mean what they meant: SCHEDULER_DOMAIN, SCHEDULER_IP, LOGIN, PASSWORD, LOGGERLEVEL,
@@ -37,7 +38,7 @@ and SHAREDAPPS=docker, which allows all images unless POOL_DOCKER_ALLOW says whi
 
 Exit codes:
   0  drained
-  1  failed, or stopped by a second signal
+  1  failed, stopped by a second signal, or the deadline of the drain passed without an engine to report to
   2  wrong usage
   3  the configuration cannot be used, or the engine does not accept it
   4  the engine refuses the login, the token or the certificate";
@@ -230,6 +231,11 @@ pub(super) struct Cli {
     /// from this machine's own network
     #[arg(long, value_name = "FROM", env = "POOL_FETCH", default_value = "public")]
     pub(super) fetch: Fetch,
+
+    /// How long a drain (SIGTERM) may take, like 90s, 10m or 1h30m: what still runs then is stopped and given back,
+    /// which uses up none of its attempts [default: for as long as it takes]
+    #[arg(long, value_name = "TIME", env = "POOL_DRAIN_DEADLINE")]
+    pub(super) drain_deadline: Option<String>,
 
     #[command(flatten)]
     pub(super) docker: DockerArgs,

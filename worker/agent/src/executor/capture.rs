@@ -1,42 +1,146 @@
-//! What a command prints, kept up to a bound. Beyond it everything is still read and dropped, so that the
-//! command neither blocks nor dies of a closed pipe.
+//! What a command prints, kept up to a bound, and told on to whoever follows while it runs. Beyond the bound everything
+//! is still read and dropped, so that the command neither blocks nor dies of a closed pipe.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use wire_protocol::ids::LeaseToken;
+use wire_protocol::log::{LogChunk, LogStream};
 use wire_protocol::outcome::Output;
 
 /// Bytes that are read at once, per stream.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Both output streams. They share one bound, first come, first kept.
-#[derive(Debug)]
-pub(super) struct Capture {
-    left: usize,
-    stdout: Stream,
-    stderr: Stream,
-}
+/// What an attempt has printed so far: its executor writes it down here, and the worker looks in when somebody follows.
+/// Both live on one thread; a lock that nobody waits for is what that costs.
+#[derive(Clone, Default)]
+pub struct Printed(Arc<Mutex<Streams>>);
 
-#[derive(Default, Debug)]
-struct Stream {
-    kept: Vec<u8>,
-    cut: bool,
-}
-
-impl Stream {
-    fn take(&mut self, bytes: &[u8], left: &mut usize) {
-        let keep = bytes.len().min(*left);
-        self.kept.extend_from_slice(&bytes[..keep]);
-        self.cut |= keep < bytes.len();
-        *left -= keep;
+impl fmt::Debug for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Printed").finish_non_exhaustive()
     }
 }
 
-impl Capture {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            left: bytes_max,
-            stdout: Stream::default(),
-            stderr: Stream::default(),
+/// A piece of what an attempt prints, on its way to the worker's shell.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) token: LeaseToken,
+    stream: LogStream,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    pub(crate) fn chunk(&self) -> LogChunk<'_> {
+        LogChunk {
+            stream: self.stream,
+            offset: self.offset,
+            bytes: &self.bytes,
         }
+    }
+}
+
+/// Both output streams. They share one bound, first come, first kept.
+#[derive(Default)]
+struct Streams {
+    left: usize,
+    stdout: Stream,
+    stderr: Stream,
+    /// Whoever follows hears what comes; where there is no room it is dropped.
+    follower: Option<(LeaseToken, mpsc::Sender<Piece>)>,
+}
+
+#[derive(Default)]
+struct Stream {
+    kept: Vec<u8>,
+    cut: bool,
+    /// Bytes that came.
+    seen: u64,
+}
+
+impl Streams {
+    fn take(&mut self, stream: LogStream, bytes: &[u8]) {
+        let into = match stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
+        };
+        let keep = bytes.len().min(self.left);
+        into.kept.extend_from_slice(&bytes[..keep]);
+        into.cut |= keep < bytes.len();
+        self.left -= keep;
+        if let Some((token, tell)) = &self.follower
+            && !bytes.is_empty()
+        {
+            let piece = Piece {
+                token: *token,
+                stream,
+                offset: into.seen,
+                bytes: bytes.to_vec(),
+            };
+            // Full: whoever follows sees by the next offset that something is missing.
+            let _ = tell.try_send(piece);
+        }
+        into.seen += bytes.len() as u64;
+    }
+
+    fn each(&self) -> [(LogStream, &Stream); 2] {
+        [
+            (LogStream::Stdout, &self.stdout),
+            (LogStream::Stderr, &self.stderr),
+        ]
+    }
+}
+
+impl Printed {
+    /// From here on what is printed goes to `tell`. Gives what was kept of what was printed before.
+    pub(crate) fn follow(&self, token: LeaseToken, tell: mpsc::Sender<Piece>) -> Vec<Piece> {
+        let mut streams = self.lock();
+        streams.follower = Some((token, tell));
+        let kept = streams.each().map(|(stream, printed)| Piece {
+            token,
+            stream,
+            offset: 0,
+            bytes: printed.kept.clone(),
+        });
+        kept.into_iter().filter(|piece| !piece.bytes.is_empty()).collect()
+    }
+
+    pub(crate) fn unfollow(&self) {
+        self.lock().follower = None;
+    }
+
+    /// Says how long both streams have become; nothing, if nobody follows.
+    pub(crate) fn ends(&self) -> Vec<Piece> {
+        let streams = self.lock();
+        let Some((token, _)) = streams.follower else {
+            return Vec::new();
+        };
+        let end = |(stream, printed): (LogStream, &Stream)| Piece {
+            token,
+            stream,
+            offset: printed.seen,
+            bytes: Vec::new(),
+        };
+        streams.each().map(end).into()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an executor writes down what its attempt prints.
+#[derive(Debug)]
+pub(super) struct Capture(Printed);
+
+impl Capture {
+    pub(super) fn new(bytes_max: usize, printed: &Printed) -> Self {
+        printed.lock().left = bytes_max;
+        Self(printed.clone())
     }
 
     /// Reads both to their ends. Dropped halfway, what came until then is kept.
@@ -66,25 +170,73 @@ impl Capture {
 
     /// Keeps what came on standard output.
     pub(super) fn take_stdout(&mut self, bytes: &[u8]) {
-        self.stdout.take(bytes, &mut self.left);
+        self.0.lock().take(LogStream::Stdout, bytes);
     }
 
     /// Keeps what came on standard error.
     pub(super) fn take_stderr(&mut self, bytes: &[u8]) {
-        self.stderr.take(bytes, &mut self.left);
+        self.0.lock().take(LogStream::Stderr, bytes);
     }
 
     /// The result of a command that printed this.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut result = Vec::with_capacity(self.stdout.kept.len() + self.stderr.kept.len() + 8);
+        let Streams { stdout, stderr, .. } = &*self.0.lock();
+        let mut result = Vec::with_capacity(stdout.kept.len() + stderr.kept.len() + 8);
         let output = Output {
-            stdout: &self.stdout.kept,
-            stderr: &self.stderr.kept,
-            stdout_cut: self.stdout.cut,
-            stderr_cut: self.stderr.cut,
+            stdout: &stdout.kept,
+            stderr: &stderr.kept,
+            stdout_cut: stdout.cut,
+            stderr_cut: stderr.cut,
             ..Output::default()
         };
         output.encode(&mut result);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire_protocol::ids::{Attempt, Epoch, Shard, WorkId};
+
+    use super::*;
+
+    #[test]
+    fn a_follower_gets_what_is_kept_then_what_comes_and_at_last_the_lengths() {
+        let token = LeaseToken {
+            work: WorkId(1),
+            epoch: Epoch(1),
+            attempt: Attempt(1),
+            shard: Shard(0),
+        };
+        let printed = Printed::default();
+        let mut capture = Capture::new(8, &printed);
+        capture.take_stdout(b"123456");
+        capture.take_stdout(b"789");
+        let (tell, mut told) = mpsc::channel(2);
+        let pieces = |pieces: Vec<Piece>| -> Vec<(u64, Vec<u8>)> {
+            pieces
+                .into_iter()
+                .map(|piece| (piece.offset, piece.bytes))
+                .collect()
+        };
+        assert!(printed.ends().is_empty(), "nobody follows");
+        assert_eq!(pieces(printed.follow(token, tell)), [(0, b"12345678".to_vec())]);
+        for bytes in [b"a", b"b", b"c"] {
+            capture.take_stdout(bytes);
+        }
+        let mut come = Vec::new();
+        while let Ok(piece) = told.try_recv() {
+            come.push(piece);
+        }
+        let come = pieces(come);
+        assert_eq!(
+            come,
+            [(9, b"a".to_vec()), (10, b"b".to_vec())],
+            "no room for the third"
+        );
+        assert_eq!(pieces(printed.ends()), [(12, vec![]), (0, vec![])]);
+        printed.unfollow();
+        capture.take_stderr(b"x");
+        assert!(told.try_recv().is_err() && printed.ends().is_empty());
     }
 }

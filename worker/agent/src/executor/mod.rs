@@ -5,7 +5,7 @@
 //! were written by somebody who may not own this machine.
 
 mod allow;
-mod capture;
+pub(crate) mod capture;
 mod command;
 mod docker;
 pub(crate) mod folder;
@@ -18,6 +18,7 @@ pub(crate) mod shim;
 mod sleep;
 
 pub use allow::{Allow, AllowError};
+pub use capture::Printed;
 pub use docker::{Bounds, Docker, DockerConfig, ImageAllow, NoImage};
 pub use folder::{Folder, FolderError};
 pub use gpu::Gpus;
@@ -56,6 +57,8 @@ pub struct Attempt {
     pub template: Arc<WorkTemplate>,
     /// Its own parameters.
     pub row: Box<[u8]>,
+    /// Where it is written down what it prints.
+    pub printed: Printed,
 }
 
 /// An attempt that an earlier worker started.

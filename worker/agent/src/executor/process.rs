@@ -325,7 +325,7 @@ impl Spawned {
             Input::None | Input::File(_) => &[],
         };
         let output_bytes = usize::try_from(template.limits.output.min(Limits::OUTPUT_MAX).0);
-        let mut capture = Capture::new(output_bytes.expect("bounded by the wire"));
+        let mut capture = Capture::new(output_bytes.expect("bounded by the wire"), &attempt.printed);
         let stdout = self.child.stdout.take().expect("it is piped");
         let stderr = self.child.stderr.take().expect("it is piped");
         let stdin = self.child.stdin.take();

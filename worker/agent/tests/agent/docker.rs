@@ -11,7 +11,8 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, Gpus, ImageAllow, Kill, Killer, Running,
+    Attempt, Bounds, Docker, DockerConfig, Ended, Executor, Folder, Gpus, ImageAllow, Kill, Killer, Printed,
+    Running,
 };
 
 /// A worker's executor, and the engine that it uses.
@@ -52,6 +53,7 @@ impl Setup {
             },
             template: Arc::new(template),
             row: row.into(),
+            printed: Printed::default(),
         };
         (killer, Arc::clone(&self.executor).run(attempt, kill))
     }

@@ -14,11 +14,12 @@ use wire_link::{
 };
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, LinkId, Shard, WorkId, WorkerId};
+use wire_protocol::log::{FollowLog, LogStream, LogWish};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::{
-    ALPN, Assignments, FromWorker, GrantAnswer, Granted, Join, Refused, RefusedCode, TemplateDefined,
+    ALPN, Assignments, Drain, FromWorker, GrantAnswer, Granted, Join, Refused, RefusedCode, TemplateDefined,
     Welcome,
     kind::{self, PONG},
     push_control, push_empty, push_recorded,
@@ -35,8 +36,12 @@ pub(crate) enum Said {
     Finished(u64, Vec<(u64, Reason, Vec<u8>)>),
     Started(Vec<u64>),
     Retracted(Reason, Vec<u64>),
-    Draining,
+    Draining(Option<Millis>),
     Holding(Option<String>),
+    /// Work, stream, offset, bytes.
+    Log(u64, LogStream, u64, Vec<u8>),
+    LogTold(Vec<u64>),
+    WhyIdle,
     Closed,
 }
 
@@ -178,6 +183,17 @@ impl Engine {
         });
     }
 
+    /// Asks for a drain with this deadline.
+    pub(crate) fn drain(&self, within: Option<Millis>) {
+        let reason = "the test wants it".to_owned();
+        self.send(|out| push_control(out, kind::DRAIN, &Drain { reason, within }));
+    }
+
+    pub(crate) fn follow_log(&self, work: u64, wish: LogWish) {
+        let token = token(work);
+        self.send(|out| push_control(out, kind::FOLLOW_LOG, &FollowLog { token, wish }));
+    }
+
     pub(crate) fn recorded(&self, upto: u64) {
         self.send(|out| push_recorded(out, upto));
     }
@@ -258,7 +274,7 @@ impl Handler for Player {
             ),
             FromWorker::Started(tokens) => Said::Started(works(&mut tokens.iter())),
             FromWorker::Retracted(tokens) => Said::Retracted(tokens.reason(), works(&mut tokens.iter())),
-            FromWorker::Draining => Said::Draining,
+            FromWorker::Draining(draining) => Said::Draining(draining.within),
             FromWorker::GrantAsked(tokens) => {
                 let answer = GrantAnswer::Refused {
                     reason: "this engine of a test has no files".to_owned(),
@@ -273,6 +289,14 @@ impl Handler for Player {
             }
             FromWorker::Holding(holding) => Said::Holding(holding.problem),
             FromWorker::Renew(_) => unreachable!("this engine gives no certificates"),
+            FromWorker::Log(log) => Said::Log(
+                log.token.work.0,
+                log.chunk.stream,
+                log.chunk.offset,
+                log.chunk.bytes.to_vec(),
+            ),
+            FromWorker::LogTold(tokens) => Said::LogTold(works(&mut tokens.iter())),
+            FromWorker::WhyIdle => Said::WhyIdle,
             FromWorker::Ping => {
                 self.pings.fetch_add(1, Ordering::Relaxed);
                 let mut pong = Vec::new();

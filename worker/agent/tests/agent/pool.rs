@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wire_protocol::log::{LogStream, LogWish};
 use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Offer, WorkTemplate};
+use wire_protocol::units::Millis;
 use wire_protocol::worker_link::RefusedCode;
 use worker_agent::executor::{
     Allow, Attempt, Ended, Executor, Folder, Kill, Process, ProcessConfig, Running, Sleep,
@@ -63,6 +65,7 @@ impl Pool {
             executors: vec![Arc::new(Sleep), Arc::new(process)],
             clerk: None,
             folder: None,
+            drain_within: None,
             disk: None,
         }
     }
@@ -176,7 +179,7 @@ fn a_worker_joins_runs_what_it_is_given_and_leaves_when_it_is_recorded() {
     assert_eq!(pool.engine.finished(), (4, vec![(4, Reason::None, done())]));
     pool.engine.recorded(4);
     assert_eq!(worker.drain(), Exit::Drained);
-    assert_eq!(pool.engine.next(), Said::Draining);
+    assert_eq!(pool.engine.next(), Said::Draining(None));
     assert_eq!(pool.engine.next(), Said::Closed);
 }
 
@@ -230,7 +233,7 @@ fn a_worker_that_drains_returns_what_waits_and_finishes_what_runs() {
     pool.engine.assign(1, &[1, 2, 3]);
     assert_eq!(pool.engine.next(), Said::Started(vec![1]));
     worker.shutdown.send(()).expect("it runs");
-    assert_eq!(pool.engine.next(), Said::Draining);
+    assert_eq!(pool.engine.next(), Said::Draining(None));
     assert_eq!(
         pool.engine.next(),
         Said::Retracted(Reason::WorkerDraining, vec![2, 3])
@@ -325,6 +328,112 @@ fn the_engine_hears_of_a_worker_whose_thread_is_blocked() {
     assert!((4..=10).contains(&meanwhile), "{meanwhile} pings in two seconds");
     pool.engine.recorded(1);
     assert_eq!(worker.drain(), Exit::Drained);
+}
+
+#[test]
+fn what_runs_at_the_deadline_is_stopped_and_given_back_and_the_worker_leaves() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(1, 1));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    pool.engine.define(1, waits_for(&pool.flag()));
+    pool.engine.assign(1, &[1]);
+    assert_eq!(pool.engine.next(), Said::Started(vec![1]));
+    let within = Some(Millis(300));
+    pool.engine.drain(within);
+    assert_eq!(pool.engine.next(), Said::Draining(within));
+    assert_eq!(
+        pool.engine.next(),
+        Said::Retracted(Reason::WorkerDraining, vec![1])
+    );
+    assert_eq!(
+        worker.thread.join().expect("no panic").expect("good"),
+        Exit::Drained
+    );
+}
+
+/// What is said of a stream, in one piece; pieces come in order and without gaps.
+fn printed(pool: &Pool, stream: LogStream, upto: usize) -> String {
+    let mut text = Vec::new();
+    while text.len() < upto {
+        match pool.engine.next() {
+            Said::Log(1, of, offset, bytes) if of == stream => {
+                assert_eq!(offset as usize, text.len());
+                text.extend_from_slice(&bytes);
+            }
+            Said::Log(..) | Said::LogTold(_) | Said::Started(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn what_a_command_prints_can_be_followed_from_its_beginning_to_its_end() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(1, 1));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    let mut template = waits_for(&pool.flag());
+    template.command[2] = format!("echo early; {}; echo >&2 bad", template.command[2]);
+    pool.engine.define(1, template);
+    pool.engine.assign(1, &[1]);
+    assert_eq!(pool.engine.next(), Said::Started(vec![1]));
+    pool.engine.follow_log(1, LogWish::Follow);
+    assert_eq!(printed(&pool, LogStream::Stdout, 6), "early\n");
+    assert_eq!(pool.engine.next(), Said::LogTold(vec![1]));
+    fs::write(pool.flag(), "").expect("own folder");
+    let (mut said, mut finished) = (Vec::new(), None);
+    while finished.is_none() {
+        match pool.engine.next() {
+            Said::Log(work, stream, offset, bytes) => said.push((work, stream, offset, bytes)),
+            Said::Finished(first, reports) => finished = Some((first, reports)),
+            other => panic!("{other:?}"),
+        }
+    }
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            (1, LogStream::Stdout, 6, b"done".to_vec()),
+            (1, LogStream::Stdout, 10, Vec::new()),
+            (1, LogStream::Stderr, 0, b"bad\n".to_vec()),
+            (1, LogStream::Stderr, 4, Vec::new()),
+        ],
+        "all of it, and how long it is, before the report"
+    );
+    pool.engine.recorded(1);
+    assert_eq!(worker.drain(), Exit::Drained);
+}
+
+#[test]
+fn whoever_follows_a_flood_gets_a_share_of_it_and_sees_what_is_missing() {
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(2, 1));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    let mut template = waits_for(&pool.flag());
+    template.command[2] = format!("yes & {}", template.command[2]);
+    pool.engine.define(1, template);
+    pool.engine.define(2, app("null"));
+    pool.engine.assign(1, &[1]);
+    pool.engine.follow_log(1, LogWish::Follow);
+    let began = std::time::Instant::now();
+    let (mut bytes, mut reached, mut gaps) = (0, 0, 0);
+    while began.elapsed() < Duration::from_secs(2) {
+        if let Said::Log(1, LogStream::Stdout, offset, piece) = pool.engine.next() {
+            gaps += u32::from(offset != reached);
+            reached = offset + piece.len() as u64;
+            bytes += piece.len() as u64;
+        }
+    }
+    assert!(gaps > 0, "`yes` prints more than anybody reads");
+    // A second's worth at once, and two seconds' share.
+    assert!(bytes <= 4 * (256 << 10), "{bytes} bytes in two seconds");
+    pool.engine.assign(2, &[9]);
+    let (_, reports) = pool.engine.finished();
+    assert_eq!(reports, [(9, Reason::None, vec![])], "reports go out beside it");
+    drop(worker);
 }
 
 #[test]

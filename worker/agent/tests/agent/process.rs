@@ -13,8 +13,8 @@ use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
-    Allow, Attempt, Ended, Executor, Folder, Gpus, Kill, Killer, Process, ProcessConfig, Running, Sandbox,
-    Sleep, WORK_NICE,
+    Allow, Attempt, Ended, Executor, Folder, Gpus, Kill, Killer, Printed, Process, ProcessConfig, Running,
+    Sandbox, Sleep, WORK_NICE,
 };
 
 /// A command that would run until somebody stops it.
@@ -70,6 +70,7 @@ impl Rig {
             },
             template: Arc::new(template),
             row: row.into(),
+            printed: Printed::default(),
         };
         (killer, Arc::clone(&self.executor).run(attempt, kill))
     }
@@ -475,6 +476,7 @@ fn each_gpu_is_one_works_at_a_time_and_who_asks_for_none_sees_none() {
                 },
                 template: Arc::new(needing(gpus, ask)),
                 row: Box::default(),
+                printed: Printed::default(),
             };
             let (killer, kill) = Kill::pair();
             (
@@ -592,6 +594,7 @@ fn sleep_takes_its_time_and_no_more_than_its_limit() {
             token,
             template: Arc::new(template),
             row: Box::default(),
+            printed: Printed::default(),
         };
         block_on(Arc::new(Sleep).run(attempt, kill))
     };

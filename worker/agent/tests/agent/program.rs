@@ -349,7 +349,7 @@ fn sigterm_drains_and_a_second_one_stops_at_once() {
     engine.assign(1, &[1, 2]);
     assert_eq!(engine.next(), Said::Started(vec![1]));
     signal(&child, Signal::TERM);
-    assert_eq!(engine.next(), Said::Draining);
+    assert_eq!(engine.next(), Said::Draining(None));
     assert_eq!(engine.next(), Said::Retracted(Reason::WorkerDraining, vec![2]));
     fs::write(&flag, "").expect("own folder");
     assert_eq!(engine.finished(), (1, vec![(1, Reason::None, done())]));
@@ -369,7 +369,7 @@ fn sigterm_drains_and_a_second_one_stops_at_once() {
         Said::Started(vec![1])
     );
     signal(&child, Signal::TERM);
-    engine.wait(|said| (said == Said::Draining).then_some(()));
+    engine.wait(|said| (said == Said::Draining(None)).then_some(()));
     signal(&child, Signal::INT);
     let (code, log) = end(child);
     assert_eq!(code, Some(1), "{log}");

@@ -2,7 +2,9 @@
 
 use wire_protocol::joining::Certified;
 use wire_protocol::template::WorkTemplate;
-use wire_protocol::worker_link::{Assignments, Notice, Refused, RefusedCode, TemplateDefined, ToWorker};
+use wire_protocol::worker_link::{
+    Assignments, Drain, Notice, Refused, RefusedCode, TemplateDefined, ToWorker,
+};
 
 use super::{
     Agent, Disconnect, Effect, Effects, Exit, Instant, Joined, Known, LeaseToken, Link, Note, Reason, Tokens,
@@ -41,6 +43,9 @@ impl Agent {
                 }
             }
             (ToWorker::Certificate(certified), true) => self.on_certificate(*certified, effects),
+            (ToWorker::Drain(Drain { reason, within }), true) => self.drain(&reason, within, effects),
+            (ToWorker::FollowLog(asked), true) => self.on_follow_log(asked, effects),
+            (ToWorker::Idle(said), true) => self.on_idle(said, effects),
             (_, _) => self.disconnect(Disconnect::OutOfPlace { kind }, effects),
         }
     }
@@ -72,7 +77,7 @@ impl Agent {
             adopted,
             dropped: before - adopted,
         });
-        if self.draining {
+        if self.leaving.is_draining() {
             self.say_draining(effects);
         } else if self.problem.is_some() {
             self.say_holding(effects);
@@ -214,9 +219,10 @@ impl Agent {
         }
     }
 
-    fn stop(&mut self, token: LeaseToken, reason: Reason, effects: &mut Effects) {
+    pub(super) fn stop(&mut self, token: LeaseToken, reason: Reason, effects: &mut Effects) {
         if self.held.stop(token) {
             self.asking.remove(&token);
+            self.logs.forget(token);
             effects.push(Effect::Kill { token, reason });
         }
     }
@@ -243,7 +249,6 @@ impl Agent {
         match notice {
             Notice::Cordoned { reason } => effects.note(Note::Cordoned { reason }),
             Notice::Uncordoned => effects.note(Note::Uncordoned),
-            Notice::Drain { reason } => self.drain(&reason, effects),
             Notice::Stale { token, recorded } => effects.note(Note::Stale { token, recorded }),
             Notice::ShuttingDown => effects.note(Note::EngineShuttingDown),
         }

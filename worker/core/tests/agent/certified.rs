@@ -28,6 +28,18 @@ fn certified(world: &World) -> Certified {
     }
 }
 
+/// What it does at its next deadline, questions why it idles aside.
+fn next_deed(world: &mut World) -> Vec<Did> {
+    loop {
+        world.tick_at_deadline();
+        let mut acted = world.acted();
+        acted.retain(|did| *did != Did::WhyIdle);
+        if !acted.is_empty() {
+            return acted;
+        }
+    }
+}
+
 #[test]
 fn a_worker_with_a_token_enrols_and_says_neither_login_nor_password() {
     let mut world = with(Some("token"), None);
@@ -69,11 +81,9 @@ fn a_certificate_is_renewed_when_a_third_of_its_time_is_left_and_asked_for_again
     long.heartbeat = Millis(2 * HOUR.0);
     world.welcome(&long);
     world.did();
-    world.tick_at_deadline();
-    assert_eq!(world.acted(), [Did::Renew(b"request".to_vec())]);
+    assert_eq!(next_deed(&mut world), [Did::Renew(b"request".to_vec())]);
     assert_eq!(world.now.since(begins), Millis(40 * 60 * 1_000));
-    world.tick_at_deadline();
-    assert_eq!(world.acted(), [Did::Renew(b"request".to_vec())]);
+    assert_eq!(next_deed(&mut world), [Did::Renew(b"request".to_vec())]);
     assert_eq!(
         world.now.since(begins),
         Millis(42 * 60 * 1_000),
@@ -82,8 +92,7 @@ fn a_certificate_is_renewed_when_a_third_of_its_time_is_left_and_asked_for_again
     let certificate = certified(&world);
     world.control(kind::CERTIFICATE, &certificate);
     assert_eq!(world.acted(), [Did::Keep(b"certificate".to_vec())]);
-    world.tick_at_deadline();
-    assert_eq!(world.acted(), [Did::Renew(b"request".to_vec())]);
+    assert_eq!(next_deed(&mut world), [Did::Renew(b"request".to_vec())]);
     assert_eq!(world.now.since(certificate.not_before), Millis(40 * 60 * 1_000));
 }
 

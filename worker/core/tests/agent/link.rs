@@ -4,7 +4,7 @@ use crate::world::{Did, HEARTBEAT, LEASE, NULL, PROCESS, World, token, welcome};
 use wire_protocol::ids::{Epoch, Shard};
 use wire_protocol::outcome::Reason;
 use wire_protocol::units::Millis;
-use wire_protocol::worker_link::{Notice, RefusedCode, Welcome, kind};
+use wire_protocol::worker_link::{Drain, Notice, RefusedCode, Welcome, kind};
 use worker_core::{
     BACKOFF_MAX, Disconnect, Event, Exit, JOIN_TIMEOUT, Note, Phase, STARTED_AFTER, TEMPLATES_MAX,
 };
@@ -69,7 +69,7 @@ fn the_table_of_phases_is_this() {
         (Phase::Joined, || World::joined(1, 1)),
         (Phase::Left, || {
             let mut world = World::joined(1, 1);
-            world.event(Event::Drain);
+            world.event(Event::Drain { within: None });
             world
         }),
     ];
@@ -97,7 +97,7 @@ fn the_table_of_phases_is_this() {
                 payload: b"?",
             });
         }),
-        ("drain", |world| world.event(Event::Drain)),
+        ("drain", |world| world.event(Event::Drain { within: None })),
         ("hold", |world| world.event(Event::Hold(Some("full")))),
     ];
     let mut table = String::new();
@@ -274,10 +274,12 @@ fn it_pings_only_when_it_has_said_nothing_else() {
 fn an_engine_that_is_silent_for_the_lease_timeout_is_left() {
     let mut world = World::joined(1, 0);
     world.run_for(Millis(LEASE.0 - 1));
-    assert!(world.acted().iter().all(|did| *did == Did::Ping));
+    let signs = [Did::Ping, Did::WhyIdle];
+    assert!(world.acted().iter().all(|did| signs.contains(did)));
     world.pong();
     world.run_for(Millis(LEASE.0 - 1));
-    assert!(world.acted().iter().all(|did| *did == Did::Ping));
+    let signs = [Did::Ping, Did::WhyIdle];
+    assert!(world.acted().iter().all(|did| signs.contains(did)));
     world.pass(Millis(1));
     world.tick();
     assert_eq!(reason(world.did()), Disconnect::Silence(LEASE));
@@ -498,10 +500,10 @@ fn a_drain_returns_what_waits_finishes_what_runs_and_leaves_when_it_is_recorded(
     let mut world = World::joined(1, 2);
     world.assign(PROCESS, &[1, 2, 3]);
     world.acted();
-    world.event(Event::Drain);
+    world.event(Event::Drain { within: None });
     let returned = Did::Retracted(Reason::WorkerDraining, vec![2, 3]);
-    assert_eq!(world.acted(), [Did::Draining, returned]);
-    world.event(Event::Drain);
+    assert_eq!(world.acted(), [Did::Draining(None), returned]);
+    world.event(Event::Drain { within: None });
     assert_eq!(world.acted(), [], "a repeat changes nothing");
     world.assign(PROCESS, &[4]);
     assert_eq!(world.acted(), [Did::Retracted(Reason::WorkerDraining, vec![4])]);
@@ -577,16 +579,19 @@ fn a_sentence_that_is_too_long_is_cut_between_two_letters() {
 #[test]
 fn the_engine_may_ask_for_the_drain() {
     let mut world = World::joined(1, 0);
-    world.notice(&Notice::Drain {
+    let drain = Drain {
         reason: "upgrade".to_owned(),
-    });
+        within: None,
+    };
+    world.control(kind::DRAIN, &drain);
     assert_eq!(
         world.did(),
         [
             Did::Note(Note::Draining {
-                reason: "upgrade".to_owned()
+                reason: "upgrade".to_owned(),
+                within: None,
             }),
-            Did::Draining,
+            Did::Draining(None),
             Did::Exit(Exit::Drained)
         ]
     );
@@ -597,7 +602,7 @@ fn a_drain_without_a_link_still_delivers_what_ran() {
     let mut world = World::joined(1, 1);
     world.assign(PROCESS, &[1, 2]);
     world.lose_link();
-    world.event(Event::Drain);
+    world.event(Event::Drain { within: None });
     world.ended(1);
     world.acted();
     world.connect();
@@ -607,7 +612,7 @@ fn a_drain_without_a_link_still_delivers_what_ran() {
     assert_eq!(
         world.acted(),
         [
-            Did::Draining,
+            Did::Draining(None),
             Did::Retracted(Reason::WorkerDraining, vec![2]),
             finished(1, &[1])
         ]
@@ -621,7 +626,7 @@ fn a_drain_waits_for_stopped_works_to_be_gone() {
     let mut world = World::joined(1, 0);
     world.assign(PROCESS, &[1]);
     world.cancel(&[1]);
-    world.event(Event::Drain);
+    world.event(Event::Drain { within: None });
     world.acted();
     assert_eq!(world.agent.status().phase, Phase::Joined);
     world.ended(1);

@@ -3,7 +3,10 @@
 mod certified;
 mod counting;
 mod files;
+mod idle;
+mod leaving;
 mod link;
+mod logs;
 mod random;
 mod works;
 mod world;

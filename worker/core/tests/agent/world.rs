@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId, WorkerId};
+use wire_protocol::log::LogStream;
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{
-    Assignments, FromWorker, GrantAnswer, Granted, Join, Notice, Refused, RefusedCode, Report,
+    Assignments, Draining, FromWorker, GrantAnswer, Granted, Join, Notice, Refused, RefusedCode, Report,
     TemplateDefined, Tokens, Welcome, kind, push_control, push_empty, push_recorded,
 };
 use worker_core::{Agent, Disconnect, Effect, Effects, Event, Exit, Note, Settings};
@@ -40,12 +41,18 @@ pub(crate) enum Did {
     Started(Vec<u64>),
     Retracted(Reason, Vec<u64>),
     Ping,
-    Draining,
+    Draining(Option<Millis>),
     GrantAsked(Vec<u64>),
     /// The executor hears.
     Granted(Granted),
     Holding(Option<String>),
     Renew(Vec<u8>),
+    WhyIdle,
+    /// Work, stream, offset and bytes.
+    Log(u64, LogStream, u64, Vec<u8>),
+    LogTold(Vec<u64>),
+    FollowLog(u64),
+    UnfollowLog(u64),
 }
 
 pub(crate) struct World {
@@ -198,6 +205,8 @@ impl World {
                 }
                 Effect::Kill { token, reason } => self.did.push(Did::Kill(token.work.0, reason)),
                 Effect::Granted(granted) => self.did.push(Did::Granted(granted)),
+                Effect::FollowLog(token) => self.did.push(Did::FollowLog(token.work.0)),
+                Effect::UnfollowLog(token) => self.did.push(Did::UnfollowLog(token.work.0)),
                 Effect::Note(note) => self.did.push(Did::Note(note)),
                 Effect::Exit(exit) => self.did.push(Did::Exit(exit)),
                 Effect::Keep { certificate } => self.did.push(Did::Keep(certificate)),
@@ -220,10 +229,18 @@ impl World {
                     FromWorker::Started(tokens) => Did::Started(works(tokens.iter())),
                     FromWorker::Retracted(tokens) => Did::Retracted(tokens.reason(), works(tokens.iter())),
                     FromWorker::Ping => Did::Ping,
-                    FromWorker::Draining => Did::Draining,
+                    FromWorker::Draining(Draining { within }) => Did::Draining(within),
                     FromWorker::GrantAsked(tokens) => Did::GrantAsked(works(tokens.iter())),
                     FromWorker::Holding(holding) => Did::Holding(holding.problem),
                     FromWorker::Renew(renew) => Did::Renew(renew.request),
+                    FromWorker::Log(log) => Did::Log(
+                        log.token.work.0,
+                        log.chunk.stream,
+                        log.chunk.offset,
+                        log.chunk.bytes.to_vec(),
+                    ),
+                    FromWorker::LogTold(tokens) => Did::LogTold(works(tokens.iter())),
+                    FromWorker::WhyIdle => Did::WhyIdle,
                 },
             );
             bytes = &bytes[used..];

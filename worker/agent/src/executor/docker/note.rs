@@ -13,7 +13,7 @@ use wire_protocol::codec;
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::template::WorkTemplate;
 
-use crate::executor::Attempt;
+use crate::executor::{Attempt, Printed};
 
 /// The bounds that hold for a container are those of the worker that takes it up; its own limits are the template's.
 #[derive(Serialize, Deserialize, Debug)]
@@ -29,6 +29,9 @@ pub(super) struct Note {
     pub(super) has_input: bool,
     /// GPUs that it has.
     pub(super) gpus: Vec<String>,
+    /// Where the worker that takes it up writes down what it prints.
+    #[serde(skip)]
+    printed: Printed,
 }
 
 impl Note {
@@ -42,6 +45,7 @@ impl Note {
             started_ms: now_ms(),
             has_input,
             gpus,
+            printed: attempt.printed.clone(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Note {
             token: self.token,
             template: self.template.clone().into(),
             row: self.row.clone().into(),
+            printed: self.printed.clone(),
         }
     }
 }

@@ -243,7 +243,7 @@ impl Created {
         let limits = &attempt.template.limits;
         let began = Instant::now();
         let bytes_max = usize::try_from(limits.output.min(Limits::OUTPUT_MAX).0);
-        let mut capture = Capture::new(bytes_max.expect("bounded by the wire"));
+        let mut capture = Capture::new(bytes_max.expect("bounded by the wire"), &attempt.printed);
         // It is there until it is removed here: to ask late is no race.
         let options = WaitContainerOptionsBuilder::new()
             .condition("not-running")
