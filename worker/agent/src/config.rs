@@ -299,7 +299,8 @@ impl Cli {
             sandbox.write.extend(gpu_files());
         }
         let (engine, server_name) = self.engine(&seeds)?;
-        let folder = Arc::new(Folder::open(&self.folder)?);
+        let scratch = self.works.clone().or_else(|| seeds.scratch.clone());
+        let folder = Arc::new(Folder::open_with(&self.folder, scratch.as_deref())?);
         let uid = match self.uid.clone().filter(|uid| !uid.is_empty()) {
             Some(uid) => uid,
             None => folder.uid()?,
@@ -323,7 +324,7 @@ impl Cli {
             None => self.password(&seeds)?,
         };
         let warm = files.warm();
-        let mut offer = resources::detect(folder.path());
+        let mut offer = resources::detect(folder.works());
         offer.packing = self.packing.into();
         offer.custom = offer::custom(&self.custom)?;
         let (slots, prefill) = offer::default_slots(&offer, self.slots);
@@ -366,7 +367,7 @@ impl Cli {
                 .forget_containers()
                 .context("what containers of before left cannot be removed")?;
         }
-        let disk = Some(self.disk.into_watch(folder.path(), docker)?);
+        let disk = Some(self.disk.into_watch(&folder, docker)?);
         Ok(AgentConfig {
             engine,
             server_name,

@@ -56,7 +56,7 @@ pub use wire_wallet::Wallet;
 pub use worker_core::{Exit, Settings};
 
 use crate::config::{Code, Start};
-use crate::executor::{Executor, Folder, shim};
+use crate::executor::{Executor, Folder, guardian, shim};
 use crate::files::Clerk;
 use crate::shell::Shell;
 use crate::status::{Board, Status};
@@ -217,8 +217,9 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
 /// The program `pool-worker`, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // First of all, and before any thread: see the shim.
-    if let Some(code) = shim::run(std::env::args_os().skip(1)) {
+    // First of all, and before any thread: it may be another program.
+    let arguments = || std::env::args_os().skip(1);
+    if let Some(code) = shim::run(arguments()).or_else(|| guardian::run(arguments())) {
         return code;
     }
     // Works run as the same user: without this they could read the password in /proc, or attach a debugger.

@@ -18,6 +18,8 @@ use crate::status::Disk;
 pub struct DiskWatch {
     /// The worker's folder.
     pub folder: PathBuf,
+    /// Where works run: in there, or elsewhere.
+    pub works: PathBuf,
     /// Between two looks.
     pub every: Duration,
     /// What begins and ends where.
@@ -67,7 +69,7 @@ impl DiskWatch {
     /// The disks, after images have gone that have to.
     async fn look(&self, keeper: &mut Keeper) -> Option<Vec<Place>> {
         let Some(docker) = &self.images else {
-            return Some(vec![own(&self.folder, usage_of(&self.folder).await?)]);
+            return self.own().await;
         };
         docker.keep_uses();
         let root = docker.root().await;
@@ -79,12 +81,18 @@ impl DiskWatch {
         if let Some(mark) = keeper.collects(images) {
             images = self.collect(docker, root.as_deref(), images, mark).await?;
         }
-        let mut places = vec![own(&self.folder, usage_of(&self.folder).await?)];
+        let mut places = self.own().await?;
         if root.is_some() && !is_one_disk(image_place, &self.folder) {
-            places.push(Place {
-                what: format!("{} (images)", image_place.display()),
-                usage: images,
-            });
+            places.push(place(image_place, "images", images));
+        }
+        Some(places)
+    }
+
+    /// Those that works and their worker write to.
+    async fn own(&self) -> Option<Vec<Place>> {
+        let mut places = vec![place(&self.folder, "its folder", usage_of(&self.folder).await?)];
+        if !is_one_disk(&self.folder, &self.works) {
+            places.push(place(&self.works, "works", usage_of(&self.works).await?));
         }
         Some(places)
     }
@@ -144,9 +152,9 @@ impl DiskWatch {
     }
 }
 
-fn own(folder: &Path, usage: Usage) -> Place {
+fn place(folder: &Path, of: &str, usage: Usage) -> Place {
     Place {
-        what: format!("{} (its folder)", folder.display()),
+        what: format!("{} ({of})", folder.display()),
         usage,
     }
 }

@@ -223,6 +223,11 @@ pub(super) struct Cli {
     )]
     pub(super) folder: PathBuf,
 
+    /// Folder below which works run, as `TMPDIR` if that is set; one that is in memory makes short works faster [default:
+    /// in the worker's folder]
+    #[arg(long, value_name = "FOLDER", env = "POOL_WORKS_FOLDER", value_parser = path())]
+    pub(super) works: Option<PathBuf>,
+
     /// Mebibytes of fetched files that are kept for works to come; also the longest that is fetched
     #[arg(long, value_name = "MIB", env = "POOL_CACHE_MIB", default_value_t = 10_240)]
     pub(super) cache_mib: u64,

@@ -1,13 +1,12 @@
 //! The options of disks.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
-use crate::executor::Docker;
+use crate::executor::{Docker, Folder};
 use crate::{DiskWatch, Marks};
 
 /// What the operator of a worker says of disks that fill up.
@@ -38,10 +37,15 @@ pub(super) struct DiskArgs {
 }
 
 impl DiskArgs {
-    pub(super) fn into_watch(self, folder: &Path, images: Option<Arc<Docker>>) -> anyhow::Result<DiskWatch> {
+    pub(super) fn into_watch(
+        self,
+        folder: &Folder,
+        images: Option<Arc<Docker>>,
+    ) -> anyhow::Result<DiskWatch> {
         let marks = Marks::new(self.disk_low, self.disk_high, self.disk_full);
         Ok(DiskWatch {
-            folder: folder.to_owned(),
+            folder: folder.path().to_owned(),
+            works: folder.works().to_owned(),
             every: Duration::from_secs(self.disk_look_s),
             marks: marks.with_context(|| {
                 format!(

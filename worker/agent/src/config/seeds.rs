@@ -5,9 +5,12 @@
 //! | `SCHEDULER_DOMAIN` | the host of the engine, and the name in its certificate |
 //! | `SCHEDULER_IP` | where that host is, if its name is not to be looked up |
 //! | `LOGIN`, `PASSWORD` | `WORKERLOGIN`, `WORKERPASSWORD` |
+//! | `TMPDIR` | `POOL_WORKS_FOLDER`, where works run |
 //! | `SHAREDAPPS` | with `docker` in it, containers of all images, unless `POOL_DOCKER_ALLOW` says which |
 //!
 //! The names of this program come first wherever both are set. An empty variable is not set.
+
+use std::path::PathBuf;
 
 /// What the variables say.
 #[derive(Clone, Default, Debug)]
@@ -16,6 +19,7 @@ pub(super) struct Seeds {
     ip: Option<String>,
     pub(super) login: Option<String>,
     pub(super) password: Option<Password>,
+    pub(super) scratch: Option<PathBuf>,
     apps: Vec<String>,
 }
 
@@ -39,6 +43,7 @@ impl Seeds {
             ip: given("SCHEDULER_IP"),
             login: given("LOGIN"),
             password: given("PASSWORD").map(Password),
+            scratch: given("TMPDIR").map(PathBuf::from),
             apps: apps.split(',').map(|app| app.trim().to_owned()).collect(),
         }
     }

@@ -7,6 +7,7 @@
 //!  folder/status.json          what the worker does, for `pool-worker status`
 //!  folder/reports              what the engine has not recorded yet; see `kept`
 //!  folder/images               when works used which image last
+//!  folder/works                here, or wherever the operator wants it; see [`Folder::open_with`]
 //!  folder/works/w7-a1-e3-s0/         an attempt's own folder, its HOME and TMPDIR; removed when it ends
 //!  folder/works/w7-a1-e3-s0.group    its process group
 //!  folder/works/w7-a1-e3-s0.container    what has to be known to take up its container again
@@ -15,15 +16,25 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 use wire_protocol::ids::LeaseToken;
 
 use super::kept::Kept;
-use super::leftovers::Group;
+use super::leftovers::{self, Group};
+
+/// The file that is locked.
+const LOCK: &str = "lock";
+
+/// How long a folder may be locked before it counts as another worker's. The guardian of a worker that was killed has it
+/// for as long as killing takes.
+const LOCKED_FOR: Duration = Duration::from_secs(2);
 
 /// What the name of a container's note ends with.
 const NOTE: &str = "container";
@@ -68,25 +79,39 @@ impl Folder {
     /// # Errors
     /// See [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
+        Self::open_with(path, None)
+    }
+
+    /// The same with the folders of attempts elsewhere: in a folder of this worker's own below `scratch`. A file system in
+    /// memory makes and removes folders several times as fast as one on a disk.
+    ///
+    /// # Errors
+    /// See [`FolderError`].
+    pub fn open_with(path: &Path, scratch: Option<&Path>) -> Result<Self, FolderError> {
         let at = |path: &Path, source| FolderError::Io {
             path: path.to_owned(),
             source,
         };
-        let works = path.join("works");
-        private()
-            .recursive(true)
-            .create(&works)
-            .map_err(|error| at(&works, error))?;
-        // Works run elsewhere in the tree, so the path must not depend on where the worker was started.
-        let path = path.canonicalize().map_err(|error| at(path, error))?;
-        let works = path.join("works");
-        let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).map_err(|error| at(&lock_path, error))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path)),
-            Err(error) => return Err(at(&lock_path, error.into())),
-        }
+        let make = |path: &Path| {
+            let made = private().recursive(true).create(path);
+            // Works run elsewhere in the tree, so the path must not depend on where the worker was started.
+            made.and_then(|()| path.canonicalize())
+                .map_err(|error| at(path, error))
+        };
+        let path = make(path)?;
+        let works = match scratch {
+            None => make(&path.join("works"))?,
+            Some(scratch) => make(&scratch.join(name_of(&path)))?,
+        };
+        let deadline = Instant::now() + LOCKED_FOR;
+        let lock = loop {
+            let lock = lock(&path, FlockOperation::NonBlockingLockExclusive);
+            match lock.map_err(|error| at(&path.join(LOCK), error))? {
+                Some(lock) => break lock,
+                None if Instant::now() > deadline => return Err(FolderError::InUse(path)),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
         let reports = path.join("reports");
         let kept = Kept::open(reports.clone()).map_err(|error| at(&reports, error))?;
         let folder = Self {
@@ -97,6 +122,12 @@ impl Folder {
         };
         folder.clear().map_err(|error| at(&folder.works, error))?;
         Ok(folder)
+    }
+
+    /// Where the folders of attempts are.
+    #[must_use]
+    pub fn works(&self) -> &Path {
+        &self.works
     }
 
     /// Where it is.
@@ -172,22 +203,7 @@ impl Folder {
     }
 
     fn clear(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.works)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "group") {
-                let folder = path.with_extension("");
-                // A record that was cut by a crash names nothing; its folder goes all the same.
-                if let Ok(group) = fs::read_to_string(&path).unwrap_or_default().parse::<Group>() {
-                    let processes = group.kill_leftovers(&folder)?;
-                    if processes > 0 {
-                        tracing::warn!(processes, folder = %folder.display(), "killed what an earlier worker left running");
-                    }
-                }
-                remove_all(&folder)?;
-                fs::remove_file(&path)?;
-            }
-        }
-        // Folders without a record: the worker was killed before the command began.
+        kill_all(&self.works)?;
         for entry in fs::read_dir(&self.works)? {
             let path = entry?.path();
             if path.with_extension(NOTE).exists() {
@@ -233,9 +249,56 @@ impl Workspace {
     }
 }
 
+/// Keeps others from working in a worker's folder for as long as the file is open, without working there; `None`: somebody
+/// does.
+pub(super) fn guard(path: &Path) -> io::Result<Option<File>> {
+    lock(path, FlockOperation::NonBlockingLockShared)
+}
+
+fn lock(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
+    let lock = File::create(path.join(LOCK))?;
+    match rustix::fs::flock(&lock, how) {
+        Ok(()) => Ok(Some(lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Kills what is left of all attempts whose folders are in `works`, and says so. The folders stay.
+pub(super) fn kill_all(works: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(works)? {
+        let path = entry?.path();
+        // A record that was cut by a crash names nothing.
+        if path.extension().is_some_and(|extension| extension == "group")
+            && let Ok(group) = fs::read_to_string(&path).unwrap_or_default().parse::<Group>()
+        {
+            let folder = path.with_extension("");
+            let processes = group.kill_leftovers(&folder)?;
+            if processes > 0 {
+                tracing::warn!(processes, folder = %folder.display(), "killed what an earlier worker left running");
+            }
+        }
+    }
+    // A command may have begun a moment before the worker was killed, which came to record nothing.
+    let processes = leftovers::kill_at_home_below(works)?;
+    if processes > 0 {
+        tracing::warn!(processes, works = %works.display(), "killed what an earlier worker left running");
+    }
+    Ok(())
+}
+
+/// What the works of the worker in this folder have theirs in, where several workers share one place for that.
+fn name_of(folder: &Path) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, folder.as_os_str().as_bytes());
+    format!(
+        "pool-works-{}",
+        data_encoding::HEXLOWER.encode(&digest.as_ref()[..8])
+    )
+}
+
 /// A worker runs in this folder.
 pub(crate) fn is_locked(path: &Path) -> bool {
-    let Ok(lock) = File::open(path.join("lock")) else {
+    let Ok(lock) = File::open(path.join(LOCK)) else {
         return false;
     };
     matches!(

@@ -1,16 +1,17 @@
 //! Process groups of works, recorded so that a worker that starts after a crash finds what the last one left.
 //!
-//! A command itself dies with its worker (see the shim); what it started in turn may not. A recorded group is
+//! What a worker that is killed leaves running is killed by its guardian, if that is left (see there), or by the next worker. A recorded group is
 //! ours if the machine has not been booted since and either its leader still has the recorded start time, or a
 //! member still has the work's folder as its `HOME`: numbers of processes are used again, these are not. A
 //! process that leaves its group *and* changes its environment escapes; only a container holds that one.
 
 use core::fmt;
 use core::str::FromStr;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,13 +78,13 @@ impl Process {
         })
     }
 
-    fn has_home(&self, folder: &Path) -> bool {
-        let expected = [b"HOME=", folder.as_os_str().as_bytes()].concat();
-        fs::read(format!("/proc/{}/environ", self.pid)).is_ok_and(|environ| {
-            environ
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == expected)
-        })
+    /// What its environment says when it begins; `None`: nothing, or it is another user's.
+    fn home(&self) -> Option<PathBuf> {
+        let environ = fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
+        let home = environ
+            .split(|byte| *byte == 0)
+            .find_map(|variable| variable.strip_prefix(b"HOME="))?;
+        Some(PathBuf::from(OsStr::from_bytes(home)))
     }
 }
 
@@ -96,10 +97,14 @@ fn boot() -> io::Result<String> {
 impl Group {
     /// The group that this process leads.
     pub(super) fn own() -> io::Result<Self> {
-        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        Self::of(rustix::process::getpid().as_raw_nonzero().get())
+    }
+
+    /// The group that a process leads.
+    pub(super) fn of(leader: i32) -> io::Result<Self> {
         Ok(Self {
-            leader: pid,
-            started: Process::look(pid)?.started,
+            leader,
+            started: Process::look(leader)?.started,
             boot: boot()?,
         })
     }
@@ -113,7 +118,8 @@ impl Group {
         let members = self.members()?;
         let is_ours = |process: &Process| {
             process.started >= self.started
-                && (process.pid == self.leader && process.started == self.started || process.has_home(folder))
+                && (process.pid == self.leader && process.started == self.started
+                    || process.home().as_deref() == Some(folder))
         };
         if !members.iter().any(is_ours) {
             return Ok(0);
@@ -132,22 +138,47 @@ impl Group {
 
     /// Living processes of the group.
     fn members(&self) -> io::Result<Vec<Process>> {
-        let mut members = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // A process may end while we look.
-            if let Ok(process) = Process::look(pid)
-                && process.group == self.leader
-                && !process.is_dead
-            {
-                members.push(process);
-            }
-        }
+        let mut members = all()?;
+        members.retain(|process| process.group == self.leader && !process.is_dead);
         Ok(members)
     }
+}
+
+/// Kills all processes whose `HOME` is a folder below this one, until there are none; how many there were.
+pub(super) fn kill_at_home_below(works: &Path) -> io::Result<usize> {
+    let mut killed = 0;
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        let mut found = 0;
+        for process in all()? {
+            if !process.is_dead
+                && process
+                    .home()
+                    .is_some_and(|home| home != works && home.starts_with(works))
+            {
+                found += 1;
+                if let Some(pid) = Pid::from_raw(process.pid) {
+                    // It may have ended by itself.
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+        }
+        killed = found.max(killed);
+        if found == 0 || Instant::now() > deadline {
+            return Ok(killed);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Processes that there are.
+fn all() -> io::Result<Vec<Process>> {
+    let entries = fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    let pids = entries
+        .iter()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // One may end while we look.
+    Ok(pids.filter_map(|pid| Process::look(pid).ok()).collect())
 }
 
 #[cfg(test)]

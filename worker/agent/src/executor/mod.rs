@@ -10,7 +10,9 @@ mod command;
 mod docker;
 pub(crate) mod folder;
 mod gpu;
+pub(crate) mod guardian;
 pub(crate) mod kept;
+mod launch;
 pub(crate) mod leftovers;
 mod process;
 mod sandbox;
@@ -38,6 +40,9 @@ use wire_protocol::ids::LeaseToken;
 use wire_protocol::outcome::{Archive, Output, Reason};
 use wire_protocol::template::{Limits, WorkTemplate};
 use wire_protocol::worker_link::Report;
+
+/// Longest file that a command may write. A mistake should not fill the disk of everybody.
+const FILE_BYTES_MAX: u64 = 64 << 30;
 
 /// How much nicer (`nice(7)`) commands are than their worker. Where works want more processors than there are, the
 /// kernel gives a thread of the worker nine times what it gives one of theirs, so reports and signs of life go out; where

@@ -27,7 +27,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags};
 use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, ChildStdin, Command};
@@ -39,6 +39,8 @@ use super::capture::Capture;
 use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::gpu::{Gpus, Taken};
+use super::guardian::Guardian;
+use super::launch::{Dress, GroupGuard, Launched, launch};
 use super::sandbox::Sandbox;
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
@@ -56,7 +58,7 @@ pub struct ProcessConfig {
     pub folder: Arc<Folder>,
     /// What may run.
     pub allow: Allow,
-    /// The `pool-worker` program, which is the first thing that runs in each new process.
+    /// The `pool-worker` program, which is also its own helper: see `shim` and `guardian`.
     pub shim: PathBuf,
     /// What a command may touch; `None`: what this account may.
     pub sandbox: Option<Sandbox>,
@@ -68,17 +70,20 @@ pub struct ProcessConfig {
 
 /// The executor `process`.
 ///
-/// A command dies with the thread that started it (`PR_SET_PDEATHSIG`), so attempts must be polled on threads
-/// that live as long as the worker: those of a runtime, not those of its blocking pool.
+/// A command with limits of memory or of processes dies with the thread that started it (`PR_SET_PDEATHSIG`), so attempts must
+/// be polled on threads that live as long as the worker: those of a runtime, not those of its blocking pool.
 pub struct Process {
     config: ProcessConfig,
+    guardian: Guardian,
 }
 
 impl Process {
     /// With this configuration.
     #[must_use]
     pub fn new(config: ProcessConfig) -> Self {
-        Self { config }
+        let (folder, works) = (config.folder.path(), config.folder.works());
+        let guardian = Guardian::new(config.shim.clone(), folder, works);
+        Self { config, guardian }
     }
 }
 
@@ -185,38 +190,44 @@ impl Process {
             },
             Err(not_run) => return not_run.into(),
         };
-        match self.spawn(attempt, prepared, stdin, workspace) {
+        match self.spawn(attempt, prepared, stdin, workspace).await {
             Ok(spawned) => {
                 let ended = spawned.run(attempt, workspace, kill).await;
                 files::keep(files, attempt, &workspace.folder, ended, kill)
                     .await
                     .unwrap_or_else(Ended::from)
             }
-            Err(error) => {
-                let text = format!("the command cannot be started: {error}");
-                Ended::without_running(world_reason(&error), &text)
-            }
+            Err(not_run) => not_run.into(),
         }
     }
 
-    fn spawn(
+    async fn spawn(
         &self,
         attempt: &Attempt,
         prepared: Prepared,
         stdin: Source,
         workspace: &Workspace,
-    ) -> io::Result<Spawned> {
+    ) -> Result<Spawned, NotRun> {
         let limits = &attempt.template.limits;
-        let shim = Shim {
-            program: &self.config.shim,
-            record: &workspace.record,
-            memory: limits.memory.0,
-            processes: limits.processes,
-            sandbox: self.config.sandbox.as_ref(),
-            command: &prepared.program,
-            arguments: &prepared.words.command[1..],
+        let sandbox = self.config.sandbox.as_ref();
+        let arguments = &prepared.words.command[1..];
+        let by_shim = limits.memory.0 > 0 || limits.processes > 0 || !self.guardian.is_there();
+        let mut command = if by_shim {
+            let shim = Shim {
+                program: &self.config.shim,
+                record: &workspace.record,
+                memory: limits.memory.0,
+                processes: limits.processes,
+                sandbox,
+                command: &prepared.program,
+                arguments,
+            };
+            shim.command()
+        } else {
+            let mut command = std::process::Command::new(&prepared.program);
+            command.args(arguments);
+            command
         };
-        let mut command = shim.command();
         command.env_clear();
         for (name, default) in INHERITED {
             command.env(name, std::env::var_os(name).unwrap_or_else(|| default.into()));
@@ -237,14 +248,19 @@ impl Process {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = Command::from(command).spawn()?;
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
-        let pid = pid.expect("a child that was not waited for has a pid");
-        let group = GroupGuard(Some(pid));
-        let exit = watch_exit(pid)?;
+        let Launched { group, child } = if by_shim {
+            let spawned = Command::from(command).spawn();
+            Launched::from(spawned.map_err(|error| not_started(&error))?)
+        } else {
+            let dress = Dress {
+                sandbox: sandbox.cloned(),
+                program: prepared.program,
+                folder: workspace.folder.clone(),
+                record: workspace.record.clone(),
+            };
+            launch(command, dress).await?
+        };
+        let exit = watch_exit(group.leader).map_err(|error| not_started(&error))?;
         Ok(Spawned {
             _gpus: prepared.gpus,
             started: Instant::now(),
@@ -253,6 +269,14 @@ impl Process {
             group,
         })
     }
+}
+
+/// A failure of this machine, not of the command.
+fn not_started(error: &io::Error) -> NotRun {
+    NotRun(
+        world_reason(error),
+        format!("the command cannot be started: {error}"),
+    )
 }
 
 /// By what programs find their GPUs. Nothing keeps a command from others: these variables are a custom, no wall.
@@ -276,24 +300,6 @@ fn visible(all: &Gpus, taken: &Taken) -> Vec<(&'static str, String)> {
 )]
 fn watch_exit(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
-}
-
-/// A process group that ends with its guard, also when the attempt's future is dropped.
-struct GroupGuard(Option<Pid>);
-
-impl GroupGuard {
-    fn kill(&self) {
-        if let Some(group) = self.0 {
-            // No such group: everybody has left already.
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 /// A command that runs.
@@ -354,8 +360,7 @@ impl Spawned {
             over
         };
         let elapsed = self.started.elapsed();
-        self.group.kill();
-        self.group.0 = None;
+        self.group.end();
         match self.child.wait().await {
             Ok(status) => ended(over, status, elapsed, &capture, workspace),
             Err(error) => {

@@ -8,9 +8,9 @@
 //!                          · sets its limits and its priority, and enters its sandbox
 //! ```
 //!
-//! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code. Measured on two busy
-//! cores: `true` takes 0.6 ms without a shim and 1.7 ms with one, 0.6 ms of the difference being CPU, mostly the
-//! loader's. So every command goes this way, and none is left behind when its worker is killed.
+//! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code, at the price of loading a program
+//! twice. So this is the way only of works with limits of memory or of processes, which are a process's own, and of all where
+//! no [`super::guardian`] can be had; others go by [`super::launch`].
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,11 +19,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Signal};
 
-use super::WORK_NICE;
+use super::launch;
 use super::leftovers::Group;
 use super::sandbox::Sandbox;
+use super::{FILE_BYTES_MAX, WORK_NICE};
 
 /// First argument of a shim.
 const NAME: &str = "exec-shim";
@@ -33,9 +34,6 @@ const FAILED: u8 = 126;
 
 /// First word of the record of a shim that failed; the rest says why.
 const FAILED_WORD: &str = "failed ";
-
-/// Longest file that a command may write. A mistake should not fill the disk of everybody.
-const FILE_BYTES_MAX: u64 = 64 << 30;
 
 /// What a shim is to do.
 #[derive(Debug)]
@@ -169,15 +167,7 @@ fn number(text: &OsStr) -> Result<u64, String> {
         .ok_or_else(|| format!("`{}` is not a number", text.display()))
 }
 
-/// Lowers a limit, for good; one that is already lower stays.
 fn limit(resource: Resource, value: u64) -> Result<(), String> {
-    let value = rustix::process::getrlimit(resource)
-        .maximum
-        .map_or(value, |maximum| maximum.min(value));
-    let limit = Rlimit {
-        current: Some(value),
-        maximum: Some(value),
-    };
-    rustix::process::setrlimit(resource, limit)
+    launch::limit(None, resource, value)
         .map_err(|error| format!("{resource:?} cannot be limited to {value}: {error}"))
 }

@@ -104,7 +104,7 @@ fn command(words: &[&str]) -> WorkTemplate {
     }
 }
 
-fn shell(script: &str) -> WorkTemplate {
+pub(crate) fn shell(script: &str) -> WorkTemplate {
     command(&["sh", "-c", script])
 }
 

@@ -12,7 +12,7 @@ use wire_protocol::worker_link::RefusedCode;
 
 use crate::engine::{Engine, Said};
 use crate::pool::{done, waits_for};
-use crate::process::assert_dies;
+use crate::process::{assert_dies, shell};
 
 /// The program with an environment of its own.
 fn program() -> Command {
@@ -373,6 +373,42 @@ fn sigterm_drains_and_a_second_one_stops_at_once() {
     signal(&child, Signal::INT);
     let (code, log) = end(child);
     assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn works_run_where_the_operator_wants_them_and_die_with_their_worker() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let engine = Engine::start(&folder.path().join("certs"), 0, 1);
+    for variable in ["TMPDIR", "POOL_WORKS_FOLDER"] {
+        let scratch = folder.path().join(variable);
+        let note = folder.path().join("note");
+        let mut command = worker(&engine, folder.path());
+        command.env(variable, &scratch);
+        let child = command.spawn().expect("it starts");
+        engine.join();
+        engine.welcome(&[]);
+        let script = format!(
+            "setsid sleep 600 & echo $$ $! $PWD >{0}.new; mv {0}.new {0}; wait",
+            note.display()
+        );
+        engine.define(1, shell(&script));
+        engine.assign(1, &[1]);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !note.exists() {
+            assert!(Instant::now() < deadline, "the command does not begin");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let text = fs::read_to_string(&note).expect("own folder");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(Path::new(words[2]).starts_with(&scratch), "{text}");
+        signal(&child, Signal::KILL);
+        end(child);
+        // No worker has started again: the guardian has done it, also with what left its group and session.
+        for pid in &words[..2] {
+            assert_dies(pid);
+        }
+        fs::remove_file(&note).expect("own folder");
+    }
 }
 
 #[test]
