@@ -19,7 +19,7 @@ use std::{env, fs};
 use support::{Link, Message};
 use wire_protocol::frame;
 
-#[path = "support/samples.rs"]
+#[path = "support/samples/mod.rs"]
 mod samples;
 mod support;
 

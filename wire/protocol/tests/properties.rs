@@ -17,9 +17,9 @@ use wire_protocol::outcome::{Archive, Outcome, Output, Reason};
 use wire_protocol::template::{Offer, Requirements, Rows, row};
 use wire_protocol::units::{Bytes, Instant};
 
-#[path = "support/arbitrary.rs"]
+#[path = "support/arbitrary/mod.rs"]
 mod arbitrary;
-#[path = "support/samples.rs"]
+#[path = "support/samples/mod.rs"]
 mod samples;
 mod support;
 
