@@ -191,6 +191,26 @@ impl Links {
         self.end(link, reason.to_owned());
     }
 
+    /// Closes every link, and every connection whose handshake is under way: it would become a link otherwise.
+    pub(crate) fn close_all(&mut self, code: u32, reason: &str) {
+        self.admission.closing = true;
+        for link in self.ids() {
+            self.close(link, code, reason);
+        }
+        let now = self.now;
+        for index in 0..self.slots.len() as u32 {
+            let Some(conn) = self
+                .conn(index)
+                .filter(|conn| matches!(conn.state, State::Handshaking))
+            else {
+                continue;
+            };
+            let reason = Bytes::copy_from_slice(reason.as_bytes());
+            conn.quic.close(now, VarInt::from_u32(code), reason);
+            self.closed(index);
+        }
+    }
+
     /// Keying material of the TLS session (RFC 8446 §7.5), equal at both ends and known to nobody else:
     /// what a login is bound to. `None` if the link is gone.
     #[must_use]
@@ -283,6 +303,9 @@ impl Links {
     ) -> Option<(LinkId, Peer)> {
         let deadline = self.now + self.limits.authentication_deadline;
         let conn = self.slots[index as usize].conn.as_deref_mut()?;
+        if !matches!(conn.state, State::Handshaking) {
+            return None; // closed meanwhile
+        }
         conn.state = State::Greeting;
         conn.deadline = Some(deadline);
         conn.peer.alpn = alpn.into();

@@ -371,10 +371,7 @@ impl Server {
     /// on turning until [`is_quiet`](Self::is_quiet) or a deadline of your own.
     pub fn close_all(&mut self, code: u32, reason: &str) {
         self.links.now = std::time::Instant::now();
-        self.links.admission.closing = true;
-        for link in self.links.ids() {
-            self.links.close(link, code, reason);
-        }
+        self.links.close_all(code, reason);
         self.again = true;
     }
 

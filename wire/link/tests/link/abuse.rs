@@ -241,6 +241,20 @@ fn a_flood_of_half_open_handshakes_is_bounded_met_with_retry_and_forgotten() {
 }
 
 #[test]
+fn a_server_that_goes_down_waits_for_no_handshake() {
+    let server = TestServer::with(|config| config.limits.handshake_deadline = 10 * PATIENCE);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .send_to(&first_packets(&server, 1)[0], server.addr)
+        .unwrap();
+    server.until("a handshake is under way", |counts| {
+        counts.connections.load(SeqCst) == 1
+    });
+    server.order(|server| server.close_all(0x77, "maintenance"));
+    server.until("all is quiet", |counts| counts.connections.load(SeqCst) == 0);
+}
+
+#[test]
 fn a_server_that_always_asks_for_proof_is_reached_all_the_same() {
     run(async {
         let server = TestServer::with(|config| config.limits.retry_above = 0);
