@@ -12,8 +12,8 @@
 //! an alert of TLS says little, and whoever accepts the link can say what to do about it. All else is: a certificate of
 //! another CA, or without its key, never becomes a link.
 
+use crate::certs::Fingerprint;
 use crate::certs::{CertsError, make_folder, read, read_certificates, write_new};
-use ring::digest;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use std::fmt;
@@ -170,7 +170,7 @@ impl ClientRequest {
     #[must_use]
     pub fn key(&self) -> [u8; 32] {
         use rcgen::PublicKeyData;
-        sha256(&self.public_key.subject_public_key_info())
+        Fingerprint::of_bytes(&self.public_key.subject_public_key_info()).0
     }
 }
 
@@ -192,7 +192,7 @@ impl PeerCertificate {
         let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
         Some(Self {
             name: name.to_owned(),
-            key: sha256(parsed.public_key().raw),
+            key: Fingerprint::of_bytes(parsed.public_key().raw).0,
             not_after: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0),
         })
     }
@@ -322,9 +322,4 @@ fn pem(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
