@@ -2,8 +2,8 @@
 //!
 //! The deadline is the worker's to keep, as it is the worker that the drain belongs to: it outlives connections and this
 //! engine, which hears of it again (`DRAINING`) after each `WELCOME`, and so nothing of it is recorded but the state. For a
-//! deadline that an operator set, the engine has an eye on it besides: what a worker has not given back a heartbeat after
-//! it is taken from it.
+//! deadline that an operator set, the engine has an eye on it besides, whatever the worker says of it: what a worker has not
+//! given back a heartbeat after it is taken from it.
 
 use wire_protocol::ids::{LeaseToken, Lsn, WorkerId};
 use wire_protocol::outcome::Reason;
@@ -41,7 +41,10 @@ impl Scheduler {
         let (Some(link), WorkerState::Draining) = (worker.link, worker.state) else {
             return changed;
         };
-        let is_new = by.is_some() && by != worker.about.drain_by;
+        let is_new = by.is_some() && by != worker.about.drain_watch;
+        if changed || is_new {
+            worker.about.drain_watch = by;
+        }
         if let Some(by) = by.filter(|_| is_new) {
             worker.about.drain_by = Some(by);
             self.timers.at(by + grace, Timer::DrainOver(id));
@@ -61,18 +64,12 @@ impl Scheduler {
     pub(crate) fn end_drain(&mut self, id: WorkerId, effects: &mut Effects) {
         let late = self.now - self.config.heartbeat;
         let is_over = |worker: &&Worker| {
-            worker.state == WorkerState::Draining && worker.about.drain_by.is_some_and(|by| by <= late)
+            worker.state == WorkerState::Draining && worker.about.drain_watch.is_some_and(|by| by <= late)
         };
         let Some(worker) = self.workers.get(id).filter(is_over) else {
             return;
         };
-        let held = worker
-            .held
-            .iter()
-            .filter_map(|work| Some((*work, self.works.get(*work)?)));
-        let tokens: Vec<LeaseToken> = held
-            .map(|(id, work)| self.token(id, work.epoch, work.attempt))
-            .collect();
+        let tokens: Vec<LeaseToken> = self.held_tokens(worker).collect();
         if let Some(link) = worker.link {
             effects.send(link, Lsn(0), |out| {
                 Tokens::push(out, kind::CANCEL, Reason::WorkerDraining, tokens);

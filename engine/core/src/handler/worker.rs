@@ -175,6 +175,7 @@ impl Scheduler {
                 reserved: None,
                 warm: Vec::new(),
                 drain_by: None,
+                drain_watch: None,
                 told_idle_at: None,
             }),
         });

@@ -94,8 +94,10 @@ pub(crate) struct About {
     /// Keys of what it has of images and files, what was used last at the end; at most
     /// [`wire_protocol::limits::WARM_KEYS_MAX`].
     pub(crate) warm: Vec<u64>,
-    /// When its drain is over, if that has a deadline.
+    /// When its drain is over, if that has a deadline, as last heard from whoever it was.
     pub(crate) drain_by: Option<Instant>,
+    /// The deadline that an operator set last.
+    pub(crate) drain_watch: Option<Instant>,
     /// When it was last told why it has nothing to do, on this connection.
     pub(crate) told_idle_at: Option<Instant>,
 }

@@ -114,6 +114,33 @@ fn what_a_worker_does_not_give_back_is_taken_from_it_a_heartbeat_later() {
 }
 
 #[test]
+fn whatever_a_worker_says_of_its_drain_an_operators_deadline_stays() {
+    for said in [Some(TEN), None, Some(Millis(u64::MAX / 2_000_000))] {
+        let mut pool = Pool::new();
+        let operator = pool.operator();
+        let ant = pool.worker("ant", 2, 0);
+        pool.submit(operator, null(), 2);
+        let held = tokens(&pool.leases(ant));
+        pool.started(ant, &held);
+        drain(&mut pool, operator, TEN);
+        pool.ignore(ant);
+        // It answers after a round trip, and again.
+        for _ in 0..3 {
+            pool.advance(Millis(50));
+            pool.draining_within(ant, said);
+        }
+        pool.advance(Millis(TEN.0 + pool.config.heartbeat.0));
+        let heard = pool.worker_heard(ant);
+        let [WorkerHeard::Cancel(Reason::WorkerDraining, cancelled)] = &heard[..] else {
+            panic!("{said:?}: {heard:?}");
+        };
+        assert_eq!(cancelled.len(), held.len());
+        assert_eq!(worker_state(&mut pool, operator), WorkerState::Gone);
+        pool.ignore_all();
+    }
+}
+
+#[test]
 fn a_later_deadline_counts_and_the_same_drain_again_changes_nothing() {
     let mut pool = Pool::new();
     let operator = pool.operator();
