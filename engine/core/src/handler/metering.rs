@@ -10,7 +10,7 @@
 //! fewest works, and among classes the oldest work first; none while works of a higher priority wait for that worker.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::ids::{WorkId, WorkerId};
 use wire_protocol::resources::{Demand, Meter, Room};
@@ -43,6 +43,8 @@ pub(crate) struct Holding {
     firsts: BTreeMap<ClassId, (WorkId, Instant)>,
     /// Who holds room for a class.
     holders: BTreeMap<ClassId, WorkerId>,
+    /// Classes for which nobody was found since all were last looked at: the others have their turn before these.
+    vain: BTreeSet<ClassId>,
 }
 
 impl Scheduler {
@@ -130,11 +132,17 @@ impl Scheduler {
             .copied()
             .filter(|class| long(class) && without(class))
             .collect();
+        if classes.iter().all(|class| self.holding.vain.contains(class)) {
+            self.holding.vain.clear();
+        }
+        classes.retain(|class| !self.holding.vain.contains(class));
         classes.sort_by_key(|class| (Reverse(waiting[class].0), waiting[class].1));
         for class in classes.into_iter().take(CLASSES_PER_LOOK_MAX) {
             if let Some(id) = self.holder_for(class, &waiting) {
                 self.holding.holders.insert(class, id);
                 self.reserve(id, Some(class));
+            } else {
+                self.holding.vain.insert(class);
             }
         }
         self.arm_holding(None);

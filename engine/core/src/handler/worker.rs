@@ -123,6 +123,8 @@ impl Scheduler {
         }
         self.note_done_bags();
         self.fill(id, effects);
+        // Works may have waited before anybody counted anything.
+        self.arm_holding(None);
     }
 
     /// Makes the worker known with this offer, or known by it; also in replay.

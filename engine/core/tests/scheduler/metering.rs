@@ -6,6 +6,7 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::resources::Packing;
 use wire_protocol::template::{Priority, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
+use wire_protocol::view::Reply;
 use wire_protocol::worker_link::Join;
 
 use crate::kit::{Pool, WorkerHeard, join, null, rows, tokens};
@@ -213,6 +214,108 @@ fn nobody_holds_room_against_works_of_a_higher_priority() {
         assert_eq!(held.len(), 4);
     }
     pool.told(client);
+}
+
+/// A small work of the worker's four ends each second, for so many seconds: when the large one came, if it did.
+fn until_given(pool: &mut Pool, worker: LinkId, large: WorkId, seconds: u32) -> Option<u32> {
+    let mut held = tokens(&pool.leases(worker));
+    for second in 0..seconds {
+        pool.advance(Millis(1_000));
+        if !held.is_empty() {
+            pool.finish(worker, &[held.remove(0)]);
+        }
+        held.extend(tokens(&pool.leases(worker)));
+        if held.iter().any(|token| token.work == large) {
+            return Some(second);
+        }
+    }
+    None
+}
+
+#[test]
+fn room_is_held_also_for_works_that_waited_before_there_was_anybody() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    pool.submit(operator, null(), 200);
+    let large = pool.submit(operator, wide(4), 1);
+    let worker = joined(&mut pool, packing("ant", 16));
+    let given_at = until_given(&mut pool, worker, large.first, 60);
+    assert!(
+        given_at.is_some_and(|second| (28..40).contains(&second)),
+        "{given_at:?}"
+    );
+    pool.ignore_all();
+}
+
+#[test]
+fn room_is_held_also_where_the_only_worker_was_away_for_a_while() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let worker = joined(&mut pool, packing("ant", 16));
+    pool.submit(operator, null(), 200);
+    let large = pool.submit(operator, wide(4), 1);
+    pool.ignore(worker);
+    pool.close(worker);
+    pool.advance(Millis(2_500));
+    let back = joined(&mut pool, packing("ant", 16));
+    let given_at = until_given(&mut pool, back, large.first, 60);
+    assert!(
+        given_at.is_some_and(|second| (28..40).contains(&second)),
+        "{given_at:?}"
+    );
+    pool.ignore_all();
+}
+
+#[test]
+fn classes_that_nobody_can_run_keep_no_other_from_having_room_held() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let worker = joined(&mut pool, packing("ant", 16));
+    // More than are looked at in one look, older and more urgent than the work that could be helped.
+    for cores in 5..45 {
+        let mut hopeless = wide(cores);
+        hopeless.priority = Priority(9);
+        pool.submit(operator, hopeless, 1);
+    }
+    pool.submit(operator, null(), 200);
+    let large = pool.submit(operator, wide(4), 1);
+    let given_at = until_given(&mut pool, worker, large.first, 60);
+    assert!(
+        given_at.is_some_and(|second| (28..45).contains(&second)),
+        "{given_at:?}"
+    );
+    pool.ignore_all();
+}
+
+#[test]
+fn many_workers_that_hold_room_are_told_of_by_a_few_examples() {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let workers: Vec<LinkId> = (0..20)
+        .map(|index| joined(&mut pool, packing(&format!("ant {index}"), 16)))
+        .collect();
+    let small = pool.submit(operator, null(), 500);
+    for memory in 0..20 {
+        let mut large = wide(4);
+        large.requirements.memory = Bytes::from_mib(1 + memory);
+        pool.submit(operator, large, 1);
+    }
+    pool.advance(Millis(35_000));
+    for worker in &workers {
+        let held = tokens(&pool.leases(*worker));
+        pool.finish(*worker, &held[..1]);
+    }
+    let last = WorkId(small.first.0 + 499);
+    let Reply::Explanation(why) = pool.query(operator, Query::ExplainWork(last)) else {
+        panic!("asked why");
+    };
+    let holding = |fact: &&String| fact.contains("holds its room");
+    assert_eq!(why.facts.iter().filter(holding).count(), 5, "{why:?}");
+    assert!(
+        why.summary.contains("hold it for works that have waited longer"),
+        "{why:?}"
+    );
+    pool.ignore_all();
 }
 
 #[test]
