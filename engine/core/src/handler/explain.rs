@@ -143,15 +143,22 @@ impl Scheduler {
             let short = self.short_for(worker, bag.class).expect("partitioned by it");
             facts.push(format!("{} has no room for it now: {short}", worker.about.name));
         }
-        for worker in &taking {
-            if let Some(class) = worker.about.reserved {
-                facts.push(self.describe_holding(worker, class));
-            }
-        }
+        let holding = taking
+            .iter()
+            .filter_map(|worker| Some(self.describe_holding(worker, worker.about.reserved?)));
+        facts.extend(holding.take(EXAMPLES_MAX));
         if full.is_empty() {
             return format!(
                 "none of the {} workers that could run it has room for it now",
                 short.len()
+            );
+        }
+        let holds = |worker: &&&Worker| worker.held_len() < worker.slots;
+        let holders = full.iter().filter(holds).count();
+        if holders > 0 {
+            return format!(
+                "{holders} of the {} workers that could run it have room, and hold it for works that have waited longer",
+                taking.len()
             );
         }
         let slots: u32 = taking.iter().map(|worker| worker.slots).sum();
