@@ -239,12 +239,11 @@ impl Scheduler {
             codec::put_control(out, &revived)
         });
         let changed = runs.iter().map(|run| run.len).sum();
-        let bag = self.bags.get(bag).expect("selected above");
-        let key = Self::key_of(bag);
+        let key = Self::key_of(self.bags.get(bag).expect("selected above"));
         for run in runs {
             self.ready.push(key, run, End::Back);
         }
-        self.dispatch_class(key.class, effects);
+        self.dispatch_ready(bag, effects);
         Reply::Changed(changed)
     }
 
@@ -322,7 +321,7 @@ impl Scheduler {
         for run in runs {
             self.ready.push(new, run, End::Back);
         }
-        self.dispatch_class(new.class, effects);
+        self.dispatch_ready(id, effects);
     }
 
     /// The works of a span that are in phase `Queued`, as runs.

@@ -1,6 +1,6 @@
 //! Dispatch: which works go to which worker, and when.
 //!
-//! Two occasions: works became ready ([`Scheduler::dispatch_class`]) or a worker got room
+//! Two occasions: works became ready ([`Scheduler::dispatch_ready`]) or a worker got room
 //! ([`Scheduler::fill`]). In between one thing always holds: *a worker with a free slot has no waiting work
 //! that it may run*. Beyond its slots a worker gets works ahead of time (prefill), so that a slot that becomes
 //! free never waits for a round trip; but only as many as are its share of what waits, so that the end of a bag
@@ -12,9 +12,10 @@
 //!
 //! Twice nobody gets anything, and everything is looked at anew afterwards: see [`Pause`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use wire_protocol::ids::{LeaseToken, LinkId, Lsn, WorkerId};
+use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, WorkerId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::record;
 use wire_protocol::units::Millis;
@@ -46,9 +47,27 @@ const ASK_AGAIN_AFTER: Millis = Millis(200);
 const REBALANCE_WORKERS_MAX: usize = 64;
 
 impl Scheduler {
-    /// Works of this class became ready: gives them to workers with free slots, then ahead of time.
-    pub(crate) fn dispatch_class(&mut self, class: ClassId, effects: &mut Effects) {
+    /// Works of the bag became ready: gives them, and others of their class, to workers with free slots, then ahead of time.
+    pub(crate) fn dispatch_ready(&mut self, bag: BagId, effects: &mut Effects) {
+        self.dispatch_warm(bag, effects);
+        let class = self.bags.get(bag).expect("the caller looked it up").class;
         self.dispatch(Some(class), effects);
+    }
+
+    /// The same for works whose leases have ended, those that wait now.
+    pub(crate) fn dispatch_leased(
+        &mut self,
+        leases: impl Iterator<Item = LeaseToken>,
+        effects: &mut Effects,
+    ) {
+        let ready = leases.filter_map(|token| {
+            let work = self.works.get(token.work)?;
+            (work.phase == Phase::Queued).then(|| self.bags.id_of(work.bag))
+        });
+        let bags: BTreeSet<BagId> = ready.collect();
+        for bag in bags {
+            self.dispatch_ready(bag, effects);
+        }
     }
 
     /// Everything is looked at anew: a pause is over.

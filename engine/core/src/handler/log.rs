@@ -15,7 +15,7 @@
 //! A piece of output is an [`crate::Effect::Spare`]: it is sent if there is room, and dropped otherwise. It is in no
 //! record, and no frame waits for it.
 
-use wire_protocol::client_link::{Busy, kind as client};
+use wire_protocol::client_link::kind as client;
 use wire_protocol::ids::{Attempt, LinkId, Lsn, WorkId, WorkerId};
 use wire_protocol::log::{ClientLog, FollowLog, FollowLogs, LogEnd, LogStream, LogWish, StopLogs, WorkerLog};
 use wire_protocol::units::Millis;
@@ -46,13 +46,7 @@ impl Scheduler {
         let full = self.logs.followers() >= self.config.limits.log_followers_max
             || self.logs.of_link(link) >= FOLLOWED_PER_LINK_MAX;
         if full {
-            let busy = Busy {
-                request: asked.request,
-                limit: "log followers".to_owned(),
-                retry_after: Millis::from_secs(5),
-                rows: 0,
-            };
-            return effects.send(link, Lsn(0), |out| push_control(out, client::BUSY, &busy));
+            return self.busy(link, asked.request, "log followers", 0, effects);
         }
         self.logs.add(asked.work, LogFollower { link, asked });
         if !std::mem::replace(&mut self.logs.armed, true) {

@@ -84,9 +84,7 @@ impl Scheduler {
         self.record_released(id, &mut released, effects);
         effects.send(link, self.last_lsn, |out| push_recorded(out, upto));
         self.note_done_bags();
-        for (_, token) in released.drain(..) {
-            self.dispatch_work(token, effects);
-        }
+        self.dispatch_leased(released.drain(..).map(|(_, token)| token), effects);
         self.scratch.released = released;
         self.fill(id, effects);
         self.leave_if_drained(id, effects);
@@ -184,8 +182,7 @@ impl Scheduler {
                 self.scratch.bags.push(bag.id);
             }
             if !bag.keys.is_empty() {
-                let keys = bag.keys.clone();
-                self.add_warm(id, &keys);
+                self.used(id, low);
             }
         }
         if let Some(start) = streak.outcomes {
@@ -288,23 +285,9 @@ impl Scheduler {
         let tokens: Vec<LeaseToken> = tokens.iter().collect();
         self.release(id, &tokens, reason, effects);
         self.note_done_bags();
-        for token in tokens {
-            self.dispatch_work(token, effects);
-        }
+        self.dispatch_leased(tokens.into_iter(), effects);
         self.fill(id, effects);
         self.leave_if_drained(id, effects);
-    }
-
-    /// Dispatches the work of a lease that ended, if it waits now.
-    pub(crate) fn dispatch_work(&mut self, token: LeaseToken, effects: &mut Effects) {
-        if let Some(work) = self.works.get(token.work)
-            && work.phase == Phase::Queued
-        {
-            let bag = self.bags.of_work(work.bag);
-            let (bag, class) = (bag.id, bag.class);
-            self.dispatch_warm(bag, effects);
-            self.dispatch_class(class, effects);
-        }
     }
 }
 

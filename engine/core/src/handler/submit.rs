@@ -219,8 +219,7 @@ impl Scheduler {
         let key = Self::key_of(self.bags.get(id).expect("just seen"));
         self.ready.push(key, run, End::Back);
         self.accept(link, request, id, effects);
-        self.dispatch_warm(id, effects);
-        self.dispatch_class(key.class, effects);
+        self.dispatch_ready(id, effects);
     }
 
     /// Makes the next rows of the bag, which came by the record at `lsn`, known as queued works; also in replay.
@@ -282,10 +281,22 @@ impl Scheduler {
         effects.send(link, Lsn(0), |out| push_control(out, kind::REJECTED, &rejected));
     }
 
-    fn busy(&mut self, link: LinkId, request: RequestId, limit: &str, rows: u32, effects: &mut Effects) {
+    pub(crate) fn busy(
+        &mut self,
+        link: LinkId,
+        request: RequestId,
+        limit: &str,
+        rows: u32,
+        effects: &mut Effects,
+    ) {
         self.counters.busy_total += 1;
-        // What is in the way usually goes within a few round trips; jitter keeps the refused from coming in step.
-        let base = if limit == "order" { 20 } else { 200 };
+        // What is in the way usually goes within a few round trips, and people who look at something later; jitter keeps
+        // the refused from coming in step.
+        let base = match limit {
+            "order" => 20,
+            "log followers" => 5_000,
+            _ => 200,
+        };
         let retry_after = Millis(base + self.rng.u64(0..base));
         let busy = Busy {
             request,

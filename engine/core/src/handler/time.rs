@@ -53,8 +53,7 @@ impl Scheduler {
         let low = work.bag;
         if self.advance(id, WorkEvent::Due) {
             self.enqueue(id);
-            let class = self.bags.of_work(low).class;
-            self.dispatch_class(class, effects);
+            self.dispatch_ready(self.bags.id_of(low), effects);
         }
     }
 

@@ -16,6 +16,9 @@ use crate::table::worker::Worker;
 /// Workers that are asked first, at most: a set of equals needs no order among thousands.
 const WARM_WORKERS_MAX: usize = 64;
 
+/// Workers that have something of what is needed and are looked at whether they are free, at most.
+const WARM_SCANNED_MAX: usize = 1_024;
+
 impl Scheduler {
     /// The worker has these; the first is the one used last.
     pub(crate) fn add_warm(&mut self, id: WorkerId, keys: &[u64]) {
@@ -33,6 +36,17 @@ impl Scheduler {
         self.forget_warm(id, &over);
     }
 
+    /// The worker has used what works of the bag, by its number here, need.
+    pub(crate) fn used(&mut self, id: WorkerId, bag: u32) {
+        let keys = &self.bags.of_work(bag).keys;
+        let known = &self.workers.get(id).expect("a known worker").about.warm;
+        // Mostly it has used them last.
+        if !known.iter().rev().take(keys.len()).eq(keys.iter()) {
+            let keys = keys.clone();
+            self.add_warm(id, &keys);
+        }
+    }
+
     pub(crate) fn forget_warm(&mut self, id: WorkerId, keys: &[u64]) {
         for key in keys {
             if let Some(workers) = self.warm.get_mut(key) {
@@ -44,8 +58,8 @@ impl Scheduler {
         }
     }
 
-    /// Works of the bag became ready: those who have what they need are asked first.
-    pub(crate) fn dispatch_warm(&mut self, bag: BagId, effects: &mut Effects) {
+    /// Those who have what works of the bag need are asked first.
+    pub(super) fn dispatch_warm(&mut self, bag: BagId, effects: &mut Effects) {
         let bag = self.bags.get(bag).expect("the caller looked it up");
         if bag.keys.is_empty() || self.pause().is_some() {
             return;
@@ -54,10 +68,14 @@ impl Scheduler {
             .keys
             .iter()
             .filter_map(|key| self.warm.get(key))
-            .flat_map(|workers| workers.iter().take(WARM_WORKERS_MAX))
-            .filter_map(|id| self.workers.get(*id))
-            .filter(|worker| worker.listed.0)
-            .filter(|worker| self.classes.profile(worker.profile).eligible.contains(bag.class))
+            .flat_map(|workers| {
+                let workers = workers.iter().take(WARM_SCANNED_MAX);
+                workers
+                    .filter_map(|id| self.workers.get(*id))
+                    .filter(|worker| worker.listed.0)
+                    .filter(|worker| self.classes.profile(worker.profile).eligible.contains(bag.class))
+                    .take(WARM_WORKERS_MAX)
+            })
             .map(|worker| (has(worker, bag), worker.id))
             .collect();
         workers.sort_unstable_by_key(|(has, id)| (std::cmp::Reverse(*has), *id));

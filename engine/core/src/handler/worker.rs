@@ -220,12 +220,9 @@ impl Scheduler {
         }
         let kept: Vec<WorkId> = adopted.iter().map(|token| token.work).collect();
         let worker = self.workers.get(id).expect("just inserted");
-        let abandoned: Vec<LeaseToken> = worker
-            .held
-            .iter()
-            .filter(|work| kept.binary_search(work).is_err())
-            .filter_map(|work| Some((*work, self.works.get(*work)?)))
-            .map(|(id, work)| self.token(id, work.epoch, work.attempt))
+        let abandoned: Vec<LeaseToken> = self
+            .held_tokens(worker)
+            .filter(|token| kept.binary_search(&token.work).is_err())
             .collect();
         if !started.is_empty() {
             let now = self.now;
@@ -237,9 +234,7 @@ impl Scheduler {
             });
         }
         self.release(id, &abandoned, Reason::LeaseAbandoned, effects);
-        for token in abandoned {
-            self.dispatch_work(token, effects);
-        }
+        self.dispatch_leased(abandoned.into_iter(), effects);
         adopted
     }
 
@@ -403,21 +398,22 @@ impl Scheduler {
         self.arm_forgetting(id);
     }
 
+    /// The leases of what a worker has.
+    pub(crate) fn held_tokens(&self, worker: &Worker) -> impl Iterator<Item = LeaseToken> {
+        worker.held.iter().filter_map(|id| {
+            let work = self.works.get(*id)?;
+            Some(self.token(*id, work.epoch, work.attempt))
+        })
+    }
+
     pub(crate) fn release_all(&mut self, id: WorkerId, reason: Reason, effects: &mut Effects) {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
-        let tokens: Vec<LeaseToken> = worker
-            .held
-            .iter()
-            .filter_map(|work| Some((*work, self.works.get(*work)?)))
-            .map(|(id, work)| self.token(id, work.epoch, work.attempt))
-            .collect();
+        let tokens: Vec<LeaseToken> = self.held_tokens(worker).collect();
         self.release(id, &tokens, reason, effects);
         self.note_done_bags();
-        for token in tokens {
-            self.dispatch_work(token, effects);
-        }
+        self.dispatch_leased(tokens.into_iter(), effects);
     }
 
     /// The worker has been away for long: it is forgotten, unless it is back or still holds leases.
