@@ -1,13 +1,9 @@
 //! What a snapshot says: its format, read without becoming a scheduler.
 //!
-//! Format 3: a header, tenants, workers, then each bag with its rows and its works, then enrolment tokens and what is
-//! known of workers beside what they offer. Lists have their length
-//! before them; structures are `postcard`, rows and works are laid out by hand. Rows whose works have all succeeded are
-//! named by their record, works that are alike are written once with their number: works that one worker reported
-//! together are. Whoever stores a snapshot adds a checksum.
-//!
-//! Formats 1 and 2 are still read: they end with the bags; 1 wrote every row and every work, and did not say by which
-//! records the rows came.
+//! A header, tenants, workers, then each bag with its rows and its works, then enrolment tokens and what is known of workers
+//! beside what they offer. Lists have their length before them; structures are `postcard`, rows and works are laid out by
+//! hand. Rows whose works have all succeeded are named by their record, works that are alike are written once with their
+//! number: works that one worker reported together are. Whoever stores a snapshot adds a checksum.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -25,7 +21,8 @@ use wire_protocol::view::WorkState;
 use crate::state::Phase;
 use crate::table::work::Work;
 
-pub(crate) const FORMAT: u16 = 3;
+/// Rises with each change of the layout, also of what is laid out elsewhere: a template, an offer.
+pub(crate) const FORMAT: u16 = 4;
 
 /// Bytes of works that are alike in a snapshot: how many, and what each is.
 pub(crate) const WORKS_BYTES: usize = 4 + 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;
@@ -108,7 +105,7 @@ pub struct BagImage<'a> {
 pub struct Chunk<'a> {
     /// How many.
     pub count: u32,
-    /// The record; 0 in a snapshot of format 1, which does not say.
+    /// The record.
     pub lsn: Lsn,
     /// The rows; `None`: only the record has them, because all their works have succeeded.
     pub rows: Option<Rows<'a>>,
@@ -211,7 +208,7 @@ impl<'a> Image<'a> {
     pub fn parse(snapshot: &'a [u8]) -> Result<Self, RestoreError> {
         let mut reader = Reader::new(snapshot);
         let header: Header = part(&mut reader, "snapshot header")?;
-        if !(1..=FORMAT).contains(&header.format) {
+        if header.format != FORMAT {
             return Err(RestoreError::Format { found: header.format });
         }
         let mut image = Self {
@@ -239,7 +236,7 @@ impl<'a> Image<'a> {
             image.workers.push(part(&mut reader, "worker")?);
         }
         for _ in 0..len(&mut reader, "bags")? {
-            let bag = BagImage::read(&mut reader, header.format)?;
+            let bag = BagImage::read(&mut reader)?;
             if bag.opened.tenant.0 == 0 || bag.opened.tenant.index() > image.tenants.len() {
                 return Err(RestoreError::Contradiction(format!(
                     "{} belongs to unknown {}",
@@ -248,14 +245,12 @@ impl<'a> Image<'a> {
             }
             image.bags.push(bag);
         }
-        if header.format >= 3 {
-            image.joining = part(&mut reader, "joining")?;
-            for _ in 0..len(&mut reader, "tokens")? {
-                image.tokens.push(part(&mut reader, "token")?);
-            }
-            for _ in 0..len(&mut reader, "standings")? {
-                image.standings.push(part(&mut reader, "standing")?);
-            }
+        image.joining = part(&mut reader, "joining")?;
+        for _ in 0..len(&mut reader, "tokens")? {
+            image.tokens.push(part(&mut reader, "token")?);
+        }
+        for _ in 0..len(&mut reader, "standings")? {
+            image.standings.push(part(&mut reader, "standing")?);
         }
         reader.finish()?;
         Ok(image)
@@ -263,7 +258,7 @@ impl<'a> Image<'a> {
 }
 
 impl<'a> BagImage<'a> {
-    fn read(reader: &mut Reader<'a>, format: u16) -> Result<Self, RestoreError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, RestoreError> {
         let bag: BagPart = part(reader, "bag")?;
         let id = bag.bag;
         let mut image = Self {
@@ -285,7 +280,7 @@ impl<'a> BagImage<'a> {
         };
         let mut accepted = 0;
         for _ in 0..len(reader, "chunks")? {
-            let chunk = Chunk::read(reader, format)?;
+            let chunk = Chunk::read(reader)?;
             if chunk.count > bag.rows_total - accepted {
                 return Err(RestoreError::Contradiction(format!(
                     "{id} has more rows than it announced"
@@ -296,11 +291,7 @@ impl<'a> BagImage<'a> {
         }
         let mut row = 0;
         while row < accepted {
-            let alike = if format == 1 {
-                1
-            } else {
-                reader.u32("works alike")?
-            };
+            let alike = reader.u32("works alike")?;
             if alike == 0 || alike > accepted - row {
                 return Err(RestoreError::Contradiction(format!(
                     "{id} has {accepted} works, and {alike} more behind {row}"
@@ -314,13 +305,9 @@ impl<'a> BagImage<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn read(reader: &mut Reader<'a>, format: u16) -> Result<Self, RestoreError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, RestoreError> {
         let count = reader.u32("rows")?;
-        let lsn = Lsn(if format == 1 {
-            0
-        } else {
-            reader.u64("lsn of rows")?
-        });
+        let lsn = Lsn(reader.u64("lsn of rows")?);
         let rows = match reader.u32("bytes of rows")? {
             GONE => None,
             bytes => {

@@ -216,11 +216,30 @@ fn a_large_state_is_not_written_again_for_a_few_records() {
 }
 
 /// Works of a bag: two have succeeded, four are with a worker, and two more may come.
+fn pool_of_the_golden_snapshot() -> Pool {
+    let mut pool = Pool::new();
+    let operator = pool.operator();
+    let worker = pool.worker("w", 6, 0);
+    let bag = pool.open_bag(operator, null(), 8);
+    pool.rows(operator, bag.request, 0, &rows(0..6));
+    let leases = pool.leases(worker);
+    pool.report(worker, &tokens(&leases)[..2], Reason::None);
+    pool.ignore_all();
+    pool
+}
+
+/// What is laid out anew needs a new number: with it comes a new file, written with `GOLDEN=write`, and not one of old.
 #[test]
-fn a_snapshot_of_the_first_format_is_still_read() {
+fn a_snapshot_has_the_layout_that_its_number_says() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/formats/snapshot-4.bin");
+    let written = pool_of_the_golden_snapshot().snapshot();
+    if std::env::var("GOLDEN").is_ok_and(|value| value == "write") && !std::path::Path::new(FILE).exists() {
+        std::fs::write(FILE, &written).expect("own folder");
+    }
+    let golden = std::fs::read(FILE).expect("GOLDEN=write makes it");
+    assert_eq!(written, golden, "the layout has changed, and its number has not");
     let mut scheduler = Scheduler::new(Config::default());
-    let bytes = include_bytes!("../formats/snapshot-1.bin");
-    scheduler.restore(bytes).expect("a good snapshot");
+    scheduler.restore(&golden).expect("a good snapshot");
     scheduler.check();
     let mut effects = engine_core::Effects::default();
     scheduler.start(Instant(2_000_000), &mut effects);
@@ -230,6 +249,22 @@ fn a_snapshot_of_the_first_format_is_still_read() {
         (counters.works_queued, counters.works_leased, counters.works_done),
         (0, 4, 2)
     );
+}
+
+#[test]
+fn a_snapshot_of_another_format_is_refused_by_its_number() {
+    let good = pool_of_the_golden_snapshot().snapshot();
+    for format in [0, 1, 2, 3, 5] {
+        let mut other = good.clone();
+        // Behind the length of the header.
+        other[4] = format;
+        let refused = Scheduler::new(Config::default()).restore(&other);
+        let said = refused.expect_err("another layout").to_string();
+        assert!(
+            said.contains(&format!("has format {format}; this program reads 4")),
+            "{said}"
+        );
+    }
 }
 
 #[test]
