@@ -8,7 +8,7 @@
 //! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  daemon  engine-core  engine-queue  engine-journal
 //!                worker-core  sidecars-tables  sidecars-files  (testkit)
 //!                  │
-//! vocabulary     wire-protocol
+//! vocabulary     wire-protocol  wire-hub
 //! ```
 //!
 //! A crate depends on crates of *lower* layers only, beside the few edges [`WITHIN`] a layer; its tests and benches
@@ -33,6 +33,7 @@ enum Layer {
 /// Where each crate of ours stands. A new one is placed here before anything else.
 const PLACES: &[(&str, Layer)] = &[
     ("wire-protocol", Layer::Vocabulary),
+    ("wire-hub", Layer::Vocabulary),
     ("wire-link", Layer::Part),
     ("wire-feed", Layer::Part),
     ("wire-grant", Layer::Part),
@@ -99,6 +100,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
 /// Edges within a layer that are not of tests, and why each is there.
 const WITHIN: &[(&str, &str)] = &[
     ("bench", "client"),           // it measures what users have
+    ("wire-hub", "wire-protocol"), // addresses are the same on both wires
     ("wire-files", "wire-link"),   // files and links believe the same certificates
     ("sidecars-tables", "daemon"), // the options that say which database read a secret
 ];

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates that are held to it.
-const CORES: &[&str] = &["engine/core", "worker/core", "wire/protocol"];
+const CORES: &[&str] = &["engine/core", "worker/core", "wire/protocol", "wire/hub"];
 
 /// A path that begins so (or ends so, where the rule starts with `…`), and what to write instead.
 const RULES: &[(&str, &str)] = &[
