@@ -11,7 +11,7 @@ use wire_protocol::view::SubscriberView;
 use crate::config::Config;
 use crate::effect::{Effect, Effects};
 use crate::event::{Event, Pressure};
-use crate::handler::Holding;
+use crate::handler::Reserving;
 use crate::ready::{QueueKey, Ready};
 use crate::state::{Phase, WorkEvent};
 use crate::table::bag::{Bag, Bags, Templates};
@@ -62,7 +62,7 @@ pub struct Scheduler {
     pub(crate) overfull: WorkerSet,
     pub(crate) rebalance_armed: bool,
     /// Works that wait for room, and who holds it for them.
-    pub(crate) holding: Holding,
+    pub(crate) reserving: Reserving,
     /// Workers by the keys of what they have of images and files.
     pub(crate) warm: BTreeMap<u64, WorkerSet>,
     pub(crate) pulse_armed: bool,
@@ -161,7 +161,7 @@ impl Scheduler {
             rejoining: WorkerSet::default(),
             overfull: WorkerSet::default(),
             rebalance_armed: false,
-            holding: Holding::default(),
+            reserving: Reserving::default(),
             warm: BTreeMap::new(),
             pulse_armed: false,
             lease_floor: Instant(0),

@@ -222,15 +222,9 @@ impl Scheduler {
             revoked,
         } = token;
         self.tokens.insert(Token {
-            id: created.token,
-            digest: created.digest,
-            created: created.at,
-            expires: created.expires,
-            uses: created.uses,
             used,
             revoked,
-            label: created.label,
-            groups: created.groups,
+            ..Token::new(created)
         });
     }
 

@@ -27,7 +27,7 @@ pub(crate) enum Timer {
     /// Works may have to be moved from workers that hoard to workers that starve.
     Rebalance,
     /// Works may have waited for room for so long that a worker holds it for them.
-    Hold,
+    Reserve,
     /// Workers that held leases before a restart have had their time to come back.
     Rejoin,
     /// Nothing is to be done; that this timer is noticed late tells that the scheduler was stalled.

@@ -41,6 +41,7 @@ pub const TOKEN_GROUPS_MAX: usize = 16;
 
 /// Tokens on one page of their listing, so that it fits a frame.
 pub const TOKENS_PAGE_LEN_MAX: u32 = 100;
+
 /// Keys of images and files that a worker says it has, see [`crate::warm`].
 pub const WARM_KEYS_MAX: usize = 64;
 

@@ -234,14 +234,11 @@ impl Meter {
         });
         format!("free {}", left.collect::<Vec<_>>().join(", "))
     }
-}
 
-impl Demand {
-    /// What of this a worker with this offer does not have even with nothing else to do, among what it counts.
+    /// What of this demand is not there even when nothing else is done.
     #[must_use]
-    pub fn unmet(&self, offer: &Offer) -> Option<Unmet> {
-        let meter = Meter::of(offer)?;
-        let short = meter.short(&meter.all(), self)?;
+    pub fn unmet(&self, demand: &Demand) -> Option<Unmet> {
+        let short = self.short(&self.all(), demand)?;
         Some(Unmet {
             what: short.counter.name().to_owned(),
             asked: short.counter.amount(short.needs),
@@ -335,21 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_no_packing_worker_has_is_unmet_there_and_nowhere_else() {
+    fn a_limit_beyond_what_a_packing_worker_has_is_unmet() {
         let limits = Limits {
             memory: Bytes::from_mib(2_000),
             ..Limits::default()
         };
         let demand = Demand::of(&template(Requirements::default(), limits));
-        let unmet = demand.unmet(&packing()).unwrap();
+        let unmet = Meter::of(&packing()).unwrap().unmet(&demand).unwrap();
         assert_eq!(
             (unmet.what.as_str(), unmet.offered.as_str()),
             ("memory", "1000.0 MiB")
         );
-        let slots = Offer {
-            packing: Packing::Slots,
-            ..packing()
-        };
-        assert_eq!(demand.unmet(&slots), None);
     }
 }

@@ -12,7 +12,7 @@ use wire_protocol::view::{Reply, WorkerState};
 use wire_protocol::worker_link::{Notice, Tokens, kind, push_control};
 
 use crate::effect::Effects;
-use crate::handler::joining::waits_for_approval;
+use crate::handler::joining::{conflict, waits_for_approval};
 use crate::ready::{End, Run};
 use crate::scheduler::Scheduler;
 use crate::state::{Phase, WorkEvent, WorkerEvent};
@@ -365,13 +365,9 @@ impl Scheduler {
     }
 
     /// What to say to whoever may not change this worker, or asks for one that is not there.
-    fn refusal(&self, link: LinkId, id: WorkerId) -> Option<Reply> {
-        if !self.links.client(link).expect("routed by role").operator {
-            let problem = "only an operator may change workers".to_owned();
-            return Some(Reply::Conflict(Invalid {
-                field: id.to_string(),
-                problem,
-            }));
+    pub(crate) fn refusal(&self, link: LinkId, id: WorkerId) -> Option<Reply> {
+        if let Some(problem) = self.refuse_others(link, &id.to_string()) {
+            return Some(problem);
         }
         let unknown = || Reply::NotFound { what: id.to_string() };
         self.workers.get(id).is_none().then(unknown)
@@ -398,10 +394,7 @@ impl Scheduler {
         let worker = self.workers.get_mut(id).expect("looked up above");
         if worker.state == WorkerState::Draining {
             let problem = "is leaving; wait until it is gone or has come back".to_owned();
-            return Reply::Conflict(Invalid {
-                field: id.to_string(),
-                problem,
-            });
+            return conflict(&id.to_string(), problem);
         }
         if worker.about.standing.approval == Approval::Waiting && !cordon {
             return waits_for_approval(id);

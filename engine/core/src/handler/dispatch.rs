@@ -90,7 +90,7 @@ impl Scheduler {
             from = ProfileId(profile.0 + 1);
         }
         self.prefill(class, effects);
-        self.arm_holding(class);
+        self.arm_reserving(class);
     }
 
     /// Why nobody gets works now, whatever waits and whoever has room.

@@ -107,9 +107,8 @@ impl Scheduler {
             .into_iter()
             .partition(|worker| self.classes.terms(worker.profile).able.contains(bag.class));
         for worker in unable.iter().take(EXAMPLES_MAX) {
-            let unmet = class
-                .unmet(&worker.about.offer)
-                .expect("who is not eligible misses something");
+            let terms = self.classes.terms(worker.profile);
+            let unmet = terms.unmet(class).expect("who is not eligible misses something");
             facts.push(format!("{} cannot run it: {unmet}", worker.about.name));
         }
         if able.is_empty() {
@@ -145,7 +144,7 @@ impl Scheduler {
         }
         let holding = taking
             .iter()
-            .filter_map(|worker| Some(self.describe_holding(worker, worker.about.reserved?)));
+            .filter_map(|worker| Some(self.describe_reserved(worker, worker.about.reserved?)));
         facts.extend(holding.take(EXAMPLES_MAX));
         if full.is_empty() {
             return format!(
@@ -185,7 +184,7 @@ impl Scheduler {
             facts.push(meter.describe(&worker.about.room));
         }
         if let Some(class) = worker.about.reserved {
-            facts.push(self.describe_holding(worker, class));
+            facts.push(self.describe_reserved(worker, class));
         }
         let (cause, summary) = match worker.state {
             WorkerState::Lost | WorkerState::Gone if worker.about.standing.approval == Approval::Revoked => {
@@ -220,9 +219,9 @@ impl Scheduler {
         Some((cause, Explanation { summary, facts }))
     }
 
-    fn describe_holding(&self, worker: &Worker, class: ClassId) -> String {
+    fn describe_reserved(&self, worker: &Worker, class: ClassId) -> String {
         let waits = self
-            .held_for_since(class)
+            .short_since(class)
             .map_or(Millis(0), |since| self.now.since(since));
         format!(
             "{} holds its room for works of class {}, which have found none for {waits}",
@@ -249,11 +248,12 @@ impl Scheduler {
                 }
             };
         }
+        let terms = self.classes.terms(worker.profile);
         let mut short_of_room = false;
         let mut examples = Vec::new();
         for (key, queued) in self.ready.queues().take(QUEUES_SCANNED_MAX) {
             let class = self.classes.get(key.class);
-            let why = match class.unmet(&worker.about.offer) {
+            let why = match terms.unmet(class) {
                 Some(unmet) => unmet.to_string(),
                 None => match self.short_for(worker, key.class) {
                     Some(short) => {

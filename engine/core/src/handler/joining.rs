@@ -406,19 +406,17 @@ impl Scheduler {
     }
 
     /// The answer to whoever is no operator.
-    fn refuse_others(&self, link: LinkId, field: &str) -> Option<Reply> {
+    pub(crate) fn refuse_others(&self, link: LinkId, field: &str) -> Option<Reply> {
         let client = self.links.client(link).expect("routed by role");
         (!client.operator).then(|| conflict(field, "only an operator may see or change it".to_owned()))
     }
 
     /// A worker that waits gets work, one that was revoked may join again.
     pub(crate) fn approve_worker(&mut self, link: LinkId, id: WorkerId, effects: &mut Effects) -> Reply {
-        if let Some(problem) = self.refuse_others(link, &id.to_string()) {
-            return problem;
+        if let Some(refusal) = self.refusal(link, id) {
+            return refusal;
         }
-        let Some(worker) = self.workers.get(id) else {
-            return Reply::NotFound { what: id.to_string() };
-        };
+        let worker = self.workers.get(id).expect("looked up above");
         if worker.about.standing.approval == Approval::Approved {
             return Reply::Changed(0);
         }
@@ -441,12 +439,10 @@ impl Scheduler {
 
     /// The worker is out, with its certificate and its leases, until it is approved again.
     pub(crate) fn revoke_worker(&mut self, link: LinkId, id: WorkerId, effects: &mut Effects) -> Reply {
-        if let Some(problem) = self.refuse_others(link, &id.to_string()) {
-            return problem;
+        if let Some(refusal) = self.refusal(link, id) {
+            return refusal;
         }
-        let Some(worker) = self.workers.get(id) else {
-            return Reply::NotFound { what: id.to_string() };
-        };
+        let worker = self.workers.get(id).expect("looked up above");
         if worker.about.standing.approval == Approval::Revoked {
             return Reply::Changed(0);
         }
@@ -486,7 +482,7 @@ pub(crate) fn waits_for_approval(id: WorkerId) -> Reply {
     )
 }
 
-fn conflict(field: &str, problem: String) -> Reply {
+pub(crate) fn conflict(field: &str, problem: String) -> Reply {
     Reply::Conflict(Invalid {
         field: field.to_owned(),
         problem,

@@ -10,7 +10,8 @@
 //! looked at: where it is now, and who was asked for its output. What differs is put right, be it a first attempt, another
 //! one, a worker that came back, or the end. That may be late by as much, and little is missed by it: a worker begins with
 //! what the attempt has printed until then, and the output of a work that is done stands in its result. An attempt that
-//! begins and fails between two looks, and is followed by another, is not heard.
+//! begins and fails between two looks, and is followed by another, is not heard. And of two who only want what there is, and
+//! ask at about the same time, the later one's answer ends with the first one's.
 //!
 //! A piece of output is an [`crate::Effect::Spare`]: it is sent if there is room, and dropped otherwise. It is in no
 //! record, and no frame waits for it.

@@ -5,7 +5,7 @@
 //! the same places; its profile follows when the worker is next looked at ([`Scheduler::sync_profile`]).
 //!
 //! Small works could keep a large one waiting for ever: whenever one of them ends, the next takes its place. So a work that
-//! has been the first of its class for [`HOLD_AFTER`] without fitting anywhere gets a worker that holds its room: what ends
+//! has been the first of its class for [`RESERVE_AFTER`] without fitting anywhere gets a worker that holds its room: what ends
 //! there is not replaced by works that take of the same, until the work fits. One worker for each class, the one with the
 //! fewest works, and among classes the oldest work first; none while works of a higher priority wait for that worker.
 
@@ -25,7 +25,7 @@ use crate::timers::Timer;
 
 /// How long the first work of a class finds no room before a worker holds some for it. Works of seconds are not worth a
 /// worker that stands idle in part; after half a minute somebody looks why nothing happens.
-pub(crate) const HOLD_AFTER: Millis = Millis::from_secs(30);
+pub(crate) const RESERVE_AFTER: Millis = Millis::from_secs(30);
 
 /// How often it is looked at who waits.
 const LOOK_EVERY: Millis = Millis::from_secs(1);
@@ -35,14 +35,14 @@ const CLASSES_PER_LOOK_MAX: usize = 16;
 
 /// Works that wait for room.
 #[derive(Default)]
-pub(crate) struct Holding {
+pub(crate) struct Reserving {
     /// Connected workers that count more than slots; without any, nothing here costs anything.
     pub(crate) workers: u32,
     armed: bool,
     /// The first work of each class that waits, and since when it is that.
     firsts: BTreeMap<ClassId, (WorkId, Instant)>,
     /// Who holds room for a class.
-    holders: BTreeMap<ClassId, WorkerId>,
+    reservers: BTreeMap<ClassId, WorkerId>,
     /// Classes for which nobody was found since all were last looked at: the others have their turn before these.
     vain: BTreeSet<ClassId>,
 }
@@ -100,58 +100,58 @@ impl Scheduler {
     }
 
     /// Sees to it that somebody looks after works of the class that are left waiting.
-    pub(crate) fn arm_holding(&mut self, class: Option<ClassId>) {
-        if self.holding.workers > 0 && !self.holding.armed && self.ready.waits(class) {
-            self.holding.armed = true;
-            self.timers.at(self.now + LOOK_EVERY, Timer::Hold);
+    pub(crate) fn arm_reserving(&mut self, class: Option<ClassId>) {
+        if self.reserving.workers > 0 && !self.reserving.armed && self.ready.waits(class) {
+            self.reserving.armed = true;
+            self.timers.at(self.now + LOOK_EVERY, Timer::Reserve);
         }
     }
 
     /// Works that have waited long for room get a worker that holds it for them; those that do not wait any more lose it.
     pub(crate) fn look_who_waits(&mut self, effects: &mut Effects) {
-        self.holding.armed = false;
-        let waiting = if self.holding.workers > 0 {
+        self.reserving.armed = false;
+        let waiting = if self.reserving.workers > 0 {
             self.ready.firsts(&self.works)
         } else {
             BTreeMap::new()
         };
-        self.end_holding(&waiting, effects);
+        self.end_reserving(&waiting, effects);
         let now = self.now;
-        let before = std::mem::take(&mut self.holding.firsts);
-        self.holding.firsts = waiting
+        let before = std::mem::take(&mut self.reserving.firsts);
+        self.reserving.firsts = waiting
             .iter()
             .map(|(class, (_, work))| {
                 let known = before.get(class).filter(|(first, _)| first == work);
                 (*class, known.copied().unwrap_or((*work, now)))
             })
             .collect();
-        let long = |class: &ClassId| now.since(self.holding.firsts[class].1) >= HOLD_AFTER;
-        let without = |class: &ClassId| !self.holding.holders.contains_key(class);
+        let long = |class: &ClassId| now.since(self.reserving.firsts[class].1) >= RESERVE_AFTER;
+        let without = |class: &ClassId| !self.reserving.reservers.contains_key(class);
         let mut classes: Vec<ClassId> = waiting
             .keys()
             .copied()
             .filter(|class| long(class) && without(class))
             .collect();
-        if classes.iter().all(|class| self.holding.vain.contains(class)) {
-            self.holding.vain.clear();
+        if classes.iter().all(|class| self.reserving.vain.contains(class)) {
+            self.reserving.vain.clear();
         }
-        classes.retain(|class| !self.holding.vain.contains(class));
+        classes.retain(|class| !self.reserving.vain.contains(class));
         classes.sort_by_key(|class| (Reverse(waiting[class].0), waiting[class].1));
         for class in classes.into_iter().take(CLASSES_PER_LOOK_MAX) {
-            if let Some(id) = self.holder_for(class, &waiting) {
-                self.holding.holders.insert(class, id);
+            if let Some(id) = self.reserver_for(class, &waiting) {
+                self.reserving.reservers.insert(class, id);
                 self.reserve(id, Some(class));
             } else {
-                self.holding.vain.insert(class);
+                self.reserving.vain.insert(class);
             }
         }
-        self.arm_holding(None);
+        self.arm_reserving(None);
     }
 
     /// Workers hold room no longer for what does not wait any more, or what others go before.
-    fn end_holding(&mut self, waiting: &BTreeMap<ClassId, (Priority, WorkId)>, effects: &mut Effects) {
-        let holders = std::mem::take(&mut self.holding.holders);
-        for (class, id) in holders {
+    fn end_reserving(&mut self, waiting: &BTreeMap<ClassId, (Priority, WorkId)>, effects: &mut Effects) {
+        let reservers = std::mem::take(&mut self.reserving.reservers);
+        for (class, id) in reservers {
             let Some(worker) = self.workers.get(id) else {
                 continue;
             };
@@ -159,7 +159,7 @@ impl Scheduler {
                 continue;
             }
             if worker.takes_work() && self.goes_first(class, worker, waiting) {
-                self.holding.holders.insert(class, id);
+                self.reserving.reservers.insert(class, id);
             } else {
                 self.reserve(id, None);
                 self.fill(id, effects);
@@ -189,17 +189,26 @@ impl Scheduler {
 
     /// The worker that is to hold room for works of the class. `None`: one of those who could run them has room, and they
     /// only wait for a slot there; or there is nobody.
-    fn holder_for(
+    fn reserver_for(
         &self,
         class: ClassId,
         waiting: &BTreeMap<ClassId, (Priority, WorkId)>,
     ) -> Option<WorkerId> {
         let mut best: Option<&Worker> = None;
+        // The same for all workers that offer the same, and it looks at all classes.
+        let mut first_there = BTreeMap::new();
         for worker in self.eligible(class).filter(|worker| worker.takes_work()) {
             // Whoever has room needs to hold none.
             self.short_for(worker, class)?;
             let fewer = best.is_none_or(|best| worker.held_len() < best.held_len());
-            if fewer && worker.about.reserved.is_none() && self.goes_first(class, worker, waiting) {
+            if !fewer || worker.about.reserved.is_some() {
+                continue;
+            }
+            let terms = self.classes.profile(worker.profile).terms;
+            let goes_first = first_there
+                .entry(terms)
+                .or_insert_with(|| self.goes_first(class, worker, waiting));
+            if *goes_first {
                 best = Some(worker);
             }
         }
@@ -217,7 +226,7 @@ impl Scheduler {
     }
 
     /// Since when the first work of the class waits for room, as far as anybody has looked.
-    pub(crate) fn held_for_since(&self, class: ClassId) -> Option<Instant> {
-        self.holding.firsts.get(&class).map(|(_, since)| *since)
+    pub(crate) fn short_since(&self, class: ClassId) -> Option<Instant> {
+        self.reserving.firsts.get(&class).map(|(_, since)| *since)
     }
 }

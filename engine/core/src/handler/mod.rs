@@ -19,4 +19,4 @@ mod time;
 mod warm;
 mod worker;
 
-pub(crate) use metering::Holding;
+pub(crate) use metering::Reserving;

@@ -22,7 +22,7 @@ impl Scheduler {
                 Timer::ForgetWorker(worker) => self.forget_worker(worker, effects),
                 Timer::ForgetBag(bag) => self.forget_bag(bag, effects),
                 Timer::Rebalance => self.rebalance(effects),
-                Timer::Hold => self.look_who_waits(effects),
+                Timer::Reserve => self.look_who_waits(effects),
                 Timer::Rejoin => self.end_rejoin(effects),
                 Timer::Pulse => self.pulse(),
                 Timer::DrainOver(worker) => self.end_drain(worker, effects),

@@ -95,7 +95,7 @@ impl Scheduler {
         };
         worker.state = next_worker_state(worker.state, event).expect("any worker may join");
         self.counters.workers_connected += 1;
-        self.holding.workers += u32::from(metered);
+        self.reserving.workers += u32::from(metered);
         self.add_warm(id, &join.warm);
         self.counters.slots += u64::from(join.offer.slots);
         self.links.insert(link, Peer::Worker(id));
@@ -124,7 +124,7 @@ impl Scheduler {
         self.note_done_bags();
         self.fill(id, effects);
         // Works may have waited before anybody counted anything.
-        self.arm_holding(None);
+        self.arm_reserving(None);
     }
 
     /// Makes the worker known with this offer, or known by it; also in replay.
@@ -294,7 +294,7 @@ impl Scheduler {
         (worker.holding, worker.about.problem) = (false, None);
         worker.about.ask_again_at = self.now;
         self.counters.workers_connected -= 1;
-        self.holding.workers -= u32::from(worker.metered);
+        self.reserving.workers -= u32::from(worker.metered);
         worker.about.reserved = None;
         self.counters.slots -= u64::from(worker.slots);
         self.change_worker(id, WorkerEvent::LinkClosed, Reason::WorkerLost, effects);

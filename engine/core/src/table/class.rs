@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::ids::WorkerId;
 use wire_protocol::resources::{Demand, Meter, Room};
-use wire_protocol::template::{Offer, Requirements, Unmet, WorkTemplate};
+use wire_protocol::template::{Offer, Requirements, WorkTemplate};
 
 use super::profile::{Profile, ProfileId, Terms, TermsId};
 use super::worker::WorkerSet;
@@ -98,12 +98,6 @@ impl Class {
             requirements,
             demand: Demand::of(template),
         }
-    }
-
-    /// Why a worker with this offer can never run a work of the class, not even with nothing else to do. `None`: it can.
-    pub(crate) fn unmet(&self, offer: &Offer) -> Option<Unmet> {
-        let required = self.requirements.unmet(&self.executor, offer);
-        required.or_else(|| self.demand.unmet(offer))
     }
 
     /// In words, cut where they are too many to read.
@@ -274,7 +268,7 @@ impl Classes {
         };
         let id = ClassId(u32::try_from(index).expect("classes are bounded"));
         for terms in &mut self.terms {
-            match class.unmet(&terms.offer) {
+            match terms.unmet(&class) {
                 None => terms.able.insert(id),
                 Some(_) => terms.able.remove(id),
             }
@@ -339,18 +333,17 @@ impl Classes {
         if let Some(id) = self.by_offer.get(&bytes) {
             return *id;
         }
-        let mut able = ClassSet::default();
-        for (index, entry) in self.classes.iter().enumerate() {
-            if entry.class.unmet(&offer).is_none() {
-                able.insert(ClassId(index as u32));
-            }
-        }
-        let terms = Terms {
+        let mut terms = Terms {
             meter: Meter::of(&offer),
             offer,
-            able,
+            able: ClassSet::default(),
             profiles: 0,
         };
+        for (index, entry) in self.classes.iter().enumerate() {
+            if terms.unmet(&entry.class).is_none() {
+                terms.able.insert(ClassId(index as u32));
+            }
+        }
         let id = place(&mut self.terms, self.free_terms.pop().map(|id| id.0), terms);
         self.by_offer.insert(bytes, TermsId(id));
         TermsId(id)

@@ -87,6 +87,21 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// One that nobody has used.
+    pub(crate) fn new(created: TokenCreated) -> Self {
+        Self {
+            id: created.token,
+            digest: created.digest,
+            created: created.at,
+            expires: created.expires,
+            uses: created.uses,
+            used: 0,
+            revoked: false,
+            label: created.label,
+            groups: created.groups,
+        }
+    }
+
     pub(crate) fn state(&self, now: Instant) -> TokenState {
         if self.revoked {
             TokenState::Revoked
@@ -161,18 +176,8 @@ impl Tokens {
     /// Forgets those that expired long ago and adds this one; also in replay.
     pub(crate) fn create(&mut self, created: TokenCreated) {
         self.forget_before(created.at);
-        self.insert(Token {
-            id: created.token,
-            digest: created.digest,
-            created: created.at,
-            expires: created.expires,
-            uses: created.uses,
-            used: 0,
-            revoked: false,
-            label: created.label,
-            groups: created.groups,
-        });
         self.given = self.given.max(created.token);
+        self.insert(Token::new(created));
     }
 
     pub(crate) fn insert(&mut self, token: Token) {

@@ -14,9 +14,9 @@
 
 use wire_protocol::ids::WorkerId;
 use wire_protocol::resources::{Meter, Room};
-use wire_protocol::template::Offer;
+use wire_protocol::template::{Offer, Unmet};
 
-use super::class::{ClassId, ClassSet};
+use super::class::{Class, ClassId, ClassSet};
 use super::worker::WorkerSet;
 
 /// Number of a profile.
@@ -39,10 +39,18 @@ pub(crate) struct Terms {
     pub(super) profiles: u32,
 }
 
+impl Terms {
+    /// Why these workers can never run a work of the class, not even with nothing else to do. `None`: they can.
+    pub(crate) fn unmet(&self, class: &Class) -> Option<Unmet> {
+        let required = class.requirements.unmet(&class.executor, &self.offer);
+        required.or_else(|| self.meter.as_ref()?.unmet(&class.demand))
+    }
+}
+
 /// Workers that offer the same and have the same left of it.
 #[derive(Debug)]
 pub(crate) struct Profile {
-    pub(super) terms: TermsId,
+    pub(crate) terms: TermsId,
     /// What they have left; empty where nothing is counted.
     pub(crate) room: Room,
     /// The class whose works their room is held for.

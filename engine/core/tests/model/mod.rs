@@ -91,7 +91,7 @@ pub(crate) struct Model {
 const LEASE: Millis = Millis::from_secs(10);
 
 /// A work that has found no room for so long may have a worker that holds it, and a moment longer than it waits.
-const HOLD_AFTER: Millis = Millis::from_secs(30);
+const RESERVE_AFTER: Millis = Millis::from_secs(30);
 const HOLD_ENDS: Millis = Millis(1_001);
 
 impl Model {
@@ -275,7 +275,7 @@ impl Model {
     }
 
     fn waited_long(&self, state: State) -> bool {
-        matches!(state, State::Waiting { earliest, .. } if earliest + HOLD_AFTER <= self.now)
+        matches!(state, State::Waiting { earliest, .. } if earliest + RESERVE_AFTER <= self.now)
     }
 
     /// Who may hold room, because a work that it could run has found none for long.
