@@ -13,8 +13,9 @@ mod links;
 #[path = "../../../engine/core/benches/pool/mod.rs"]
 mod pool;
 
-use pool::{Pool, grid};
+use pool::{Grid, Pool, grid};
 use std::process::ExitCode;
+use wire_protocol::resources::Packing;
 
 /// Something that every work, record or item passes.
 struct HotPath {
@@ -34,6 +35,18 @@ const PATHS: &[HotPath] = &[
         name: "scheduler: a work, 1000 workers × 4",
         count: 64 * 1_024,
         run: |works| Pool::new(&grid(1_000, 4, 8, 1, 100_000)).run(works),
+    },
+    HotPath {
+        name: "scheduler: a work, 8 workers × 64 that pack",
+        count: 64 * 1_024,
+        run: |works| {
+            let packing = Packing::Resources;
+            let size = Grid {
+                packing,
+                ..grid(8, 64, 128, 1, 100_000)
+            };
+            Pool::new(&size).run(works);
+        },
     },
     HotPath {
         name: "codec: a work's assignment, both ways",

@@ -53,6 +53,7 @@ fn cycle(criterion: &mut Criterion) {
             prefill,
             classes,
             backlog,
+            packing: _,
         } = size;
         let name = format!("{workers} workers × {slots}+{prefill}, {classes} classes, {backlog} queued");
         // A pool is made when it is measured, so that a filter skips the making too.

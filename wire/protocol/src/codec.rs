@@ -54,18 +54,21 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
+    #[inline]
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// Nothing is left.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// What is left.
+    #[inline]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -136,6 +139,19 @@ impl<'a> Reader<'a> {
     /// Truncated input, or a number that is longer than it needs to be or than 28 bits.
     #[inline]
     pub fn varint(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        // Most lengths are short.
+        match self.rest.split_first() {
+            Some((byte, rest)) if byte & 0x80 == 0 => {
+                self.rest = rest;
+                Ok(u32::from(*byte))
+            }
+            _ => self.long_varint(field),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn long_varint(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         let mut value = 0_u32;
         for shift in [0, 7, 14, 21] {
             let byte = self.u8(field)?;
@@ -196,6 +212,15 @@ impl<'a> Reader<'a> {
 /// If `value` does not fit 28 bits: a writer bounds what it sends.
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: usize) {
+    match value {
+        0..0x80 => out.push(value as u8),
+        _ => put_long_varint(out, value),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn put_long_varint(out: &mut Vec<u8>, value: usize) {
     assert!(value < 1 << 28, "{value} does not fit a wire length");
     let mut value = value;
     while value >= 0x80 {

@@ -130,6 +130,7 @@ impl LeaseToken {
     pub const ENCODED_BYTES: usize = 16;
 
     /// The wire form.
+    #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::ENCODED_BYTES] {
         let mut bytes = [0; Self::ENCODED_BYTES];
@@ -141,6 +142,7 @@ impl LeaseToken {
     }
 
     /// Reads the wire form; any 16 bytes are some token.
+    #[inline]
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::ENCODED_BYTES]) -> Self {
         let [w0, w1, w2, w3, w4, w5, w6, w7, e0, e1, e2, e3, a0, a1, s0, s1] = *bytes;

@@ -405,6 +405,7 @@ impl<'a> Assignments<'a> {
         Ok(Self { template, items })
     }
 
+    #[inline]
     fn next(reader: &mut Reader<'a>) -> Result<Assignment<'a>, DecodeError> {
         let token = LeaseToken::from_bytes(reader.array("token")?);
         Ok(Assignment {

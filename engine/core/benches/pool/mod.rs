@@ -15,6 +15,7 @@ use engine_core::{Config, Effect, Effects, Event, Proof, Scheduler};
 use wire_protocol::client_link::{self, FromClient, RowsChunk, ToClient};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
+use wire_protocol::resources::Packing;
 use wire_protocol::template::Rows;
 use wire_protocol::units::{Instant, Millis};
 use wire_protocol::worker_link::{FromWorker, ToWorker, kind};
@@ -61,6 +62,7 @@ impl Pool {
             prefill,
             classes,
             backlog,
+            packing,
         } = *grid;
         let mut config = Config {
             retention: Millis(1),
@@ -101,9 +103,14 @@ impl Pool {
             pool.accept();
         }
         for worker in 0..workers {
+            let mut join = peers::join(worker, classes, slots, prefill);
+            if packing == Packing::Resources {
+                join.offer.cores = slots + prefill;
+                join.offer.packing = packing;
+            }
             pool.handle(Event::WorkerJoined {
                 link: Pool::link(worker),
-                join: &peers::join(worker, classes, slots, prefill),
+                join: &join,
                 proof: Proof::Password,
             });
         }
@@ -254,6 +261,8 @@ pub(crate) struct Grid {
     pub(crate) classes: u32,
     /// Works that wait.
     pub(crate) backlog: u32,
+    /// What limits a worker: its slots, or cores, of which it has as many as it may hold works.
+    pub(crate) packing: Packing,
 }
 
 /// A size, in the order of its fields.
@@ -264,5 +273,6 @@ pub(crate) const fn grid(workers: usize, slots: u32, prefill: u32, classes: u32,
         prefill,
         classes,
         backlog,
+        packing: Packing::Slots,
     }
 }
