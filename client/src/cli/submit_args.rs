@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ring::digest::{SHA256, digest};
 use wire_protocol::client_link::IdempotencyKey;
+use wire_protocol::joining::Address;
 use wire_protocol::limits::ROW_BYTES_MAX;
 use wire_protocol::template::{
     Input, InputFile, Limits, Outputs, Priority, Requirements, Retry, WorkTemplate,
@@ -130,6 +131,9 @@ pub(crate) struct Submit {
     /// Another resource that workers count, of which a work takes this much while it runs; may be given several times
     #[arg(long, value_name = "NAME=N", value_parser = resource, help_heading = "Workers that may run it")]
     pub(crate) custom: Vec<(String, u64)>,
+    /// The worker that has proved to hold this Ethereum wallet, and no other (0x…)
+    #[arg(long, value_name = "ADDRESS", help_heading = "Workers that may run it")]
+    pub(crate) wallet: Option<Address>,
 
     /// 0 (last) to 9 (first)
     #[arg(long, value_name = "0-9", default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=9), help_heading = "Service")]
@@ -228,6 +232,7 @@ impl Submit {
                 tags: self.tag.clone(),
                 group: self.group.clone(),
                 custom: self.custom.clone(),
+                wallet: self.wallet,
             },
             priority: Priority(self.priority),
             limits: Limits {
@@ -344,6 +349,8 @@ mod tests {
             "g",
             "--custom",
             "fpga=2",
+            "--wallet",
+            "0x00000000000000000000000000000000000000A7",
             "--priority",
             "7",
             "--category",

@@ -103,6 +103,20 @@ impl Scheduler {
     fn check_room(&self, worker: &Worker) {
         let terms = self.classes.terms(worker.profile);
         assert_eq!(worker.metered, terms.meter.is_some(), "{} is counted", worker.id);
+        let profile = self.classes.profile(worker.profile);
+        let wallet = worker.about.standing.wallet;
+        assert_eq!(
+            profile.condition.wallet,
+            wallet.filter(|wallet| self.classes.wants(*wallet)),
+            "the profile of {} says whether its wallet is asked for",
+            worker.id
+        );
+        let listed = |wallet| {
+            self.wallets
+                .get(&wallet)
+                .is_some_and(|of| of.contains(&worker.id))
+        };
+        assert!(wallet.is_none_or(listed), "{} is found by its wallet", worker.id);
         let Some(meter) = &terms.meter else { return };
         let mut room = meter.all();
         for work in worker.held.iter() {
@@ -115,9 +129,8 @@ impl Scheduler {
         if !worker.is_connected() {
             return;
         }
-        let profile = self.classes.profile(worker.profile);
         assert!(
-            profile.room == room && profile.reserved == about.reserved,
+            profile.condition.room == room && profile.condition.reserved == about.reserved,
             "the profile of {} says what it has left",
             worker.id
         );

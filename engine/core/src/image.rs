@@ -22,7 +22,7 @@ use crate::state::Phase;
 use crate::table::work::Work;
 
 /// Rises with each change of the layout, also of what is laid out elsewhere: a template, an offer.
-pub(crate) const FORMAT: u16 = 4;
+pub(crate) const FORMAT: u16 = 5;
 
 /// Bytes of works that are alike in a snapshot: how many, and what each is.
 pub(crate) const WORKS_BYTES: usize = 4 + 8 + 4 + 4 + 2 + 2 + 1 + 1 + 1;

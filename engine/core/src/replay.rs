@@ -198,7 +198,7 @@ impl Scheduler {
                 let worker = self.workers.get_mut(said.worker);
                 let worker = worker.ok_or_else(|| format!("{} is unknown", said.worker))?;
                 worker.about.standing.approve(said.approval);
-                worker.about.standing.wallet = said.wallet;
+                self.hold_wallet(said.worker, said.wallet);
             }
             Record::BagSealed(sealed) => {
                 self.saw_instant(sealed.at);

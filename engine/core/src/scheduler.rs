@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, LinkId, Lsn, WorkId, WorkerId};
+use wire_protocol::joining::Address;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::resources::Meter;
 use wire_protocol::units::{Instant, Millis};
@@ -65,6 +66,8 @@ pub struct Scheduler {
     pub(crate) reserving: Reserving,
     /// Workers by the keys of what they have of images and files.
     pub(crate) warm: BTreeMap<u64, WorkerSet>,
+    /// Workers by the wallets that they have proved to hold.
+    pub(crate) wallets: BTreeMap<Address, WorkerSet>,
     pub(crate) pulse_armed: bool,
     /// No lease is older than this, whatever its worker's last sign of life: the scheduler itself was stalled
     /// before.
@@ -163,6 +166,7 @@ impl Scheduler {
             rebalance_armed: false,
             reserving: Reserving::default(),
             warm: BTreeMap::new(),
+            wallets: BTreeMap::new(),
             pulse_armed: false,
             lease_floor: Instant(0),
             pressure: Pressure::None,

@@ -241,9 +241,10 @@ impl Scheduler {
         worker.about.standing = Standing {
             approval: standing.approval,
             certificate: standing.certificate.map(certificate),
-            wallet: standing.wallet,
+            wallet: None,
             groups: standing.groups,
         };
+        self.hold_wallet(id, standing.wallet);
         Ok(())
     }
 

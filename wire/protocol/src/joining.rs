@@ -5,7 +5,10 @@
 //! SHA-256 of a token and never the token; a certificate's key never leaves its worker.
 
 use core::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::codec::DecodeError;
 use crate::ids::TokenId;
@@ -72,6 +75,32 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("0x")?;
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What is no address.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("`{0}` is no Ethereum address: 0x and 40 hexadecimal digits")]
+pub struct NoAddress(pub String);
+
+impl FromStr for Address {
+    type Err = NoAddress;
+
+    /// Reads `0x` and 40 hexadecimal digits of either case; a checksum in their case is not looked at.
+    fn from_str(text: &str) -> Result<Self, NoAddress> {
+        let read = || {
+            let digits = text.strip_prefix("0x")?.as_bytes();
+            let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+            let mut address = [0; 20];
+            if digits.len() != 2 * address.len() {
+                return None;
+            }
+            for (byte, pair) in address.iter_mut().zip(digits.chunks_exact(2)) {
+                *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            }
+            Some(Self(address))
+        };
+        read().ok_or_else(|| NoAddress(text.to_owned()))
     }
 }
 

@@ -4,6 +4,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{SOURCE_BYTES_MAX, Source};
+use crate::joining::Address;
 use crate::limits::{FILES_PER_WORK_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
 use crate::placeholders;
 use crate::resources::Packing;
@@ -129,6 +130,8 @@ pub struct Requirements {
     pub group: Option<String>,
     /// Further countable resources by name, each at most once.
     pub custom: Vec<(String, u64)>,
+    /// The worker that has proved to hold this wallet, and no other.
+    pub wallet: Option<Address>,
 }
 
 /// What a worker has.
@@ -184,7 +187,7 @@ impl fmt::Display for Unmet {
 }
 
 impl Requirements {
-    /// Why a worker with this offer cannot run a work of this executor with these requirements.
+    /// Why a worker with this offer cannot run a work of this executor with these requirements, whatever its wallet.
     /// `None`: it can. Dispatch and explanations both ask here, so they never disagree.
     #[must_use]
     pub fn unmet(&self, executor: &str, offer: &Offer) -> Option<Unmet> {
@@ -240,6 +243,17 @@ impl Requirements {
             }
         }
         None
+    }
+
+    /// The same for what it asks of a worker's wallet.
+    #[must_use]
+    pub fn unmet_by_wallet(&self, wallet: Option<Address>) -> Option<Unmet> {
+        let asked = self.wallet.filter(|asked| Some(*asked) != wallet)?;
+        Some(Unmet {
+            what: "wallet".to_owned(),
+            asked: asked.to_string(),
+            offered: wallet.map_or_else(|| "none".to_owned(), |wallet| wallet.to_string()),
+        })
     }
 }
 

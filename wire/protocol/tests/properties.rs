@@ -197,6 +197,7 @@ fn everything_of(offer: &Offer) -> Requirements {
         tags: offer.tags.clone(),
         group: offer.groups.first().cloned(),
         custom,
+        wallet: None,
     }
 }
 

@@ -266,5 +266,6 @@ fn needs(template: &WorkTemplate) -> String {
             .iter()
             .map(|(name, amount)| format!("{amount} {name}")),
     );
+    needs.extend(asks.wallet.iter().map(|wallet| format!("wallet {wallet}")));
     needs.join(", ")
 }

@@ -2,6 +2,7 @@
 
 use wire_protocol::ids::{BagId, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
+use wire_protocol::template::Unmet;
 use wire_protocol::units::Millis;
 use wire_protocol::view::{Explanation, WorkerState};
 use wire_protocol::worker_link::IdleCause;
@@ -24,7 +25,15 @@ impl Scheduler {
     pub(crate) fn eligible(&self, class: ClassId) -> impl Iterator<Item = &Worker> {
         self.workers
             .iter()
-            .filter(move |worker| self.classes.terms(worker.profile).able.contains(class))
+            .filter(move |worker| self.classes.suits(worker.profile, class))
+    }
+
+    /// Why the worker can never run works of the class. `None`: it can.
+    fn unmet(&self, worker: &Worker, class: ClassId) -> Option<Unmet> {
+        let class = self.classes.get(class);
+        let unmet = self.classes.terms(worker.profile).unmet(class);
+        let wallet = worker.about.standing.wallet;
+        unmet.or_else(|| class.requirements.unmet_by_wallet(wallet))
     }
 
     pub(crate) fn explain_work(&self, id: WorkId, work: &Work, bag: BagId) -> Explanation {
@@ -102,13 +111,12 @@ impl Scheduler {
         if connected.is_empty() {
             return "no worker is connected".to_owned();
         }
-        let class = self.classes.get(bag.class);
         let (able, unable): (Vec<&Worker>, Vec<&Worker>) = connected
             .into_iter()
-            .partition(|worker| self.classes.terms(worker.profile).able.contains(bag.class));
+            .partition(|worker| self.classes.suits(worker.profile, bag.class));
         for worker in unable.iter().take(EXAMPLES_MAX) {
-            let terms = self.classes.terms(worker.profile);
-            let unmet = terms.unmet(class).expect("who is not eligible misses something");
+            let unmet = self.unmet(worker, bag.class);
+            let unmet = unmet.expect("who is not eligible misses something");
             facts.push(format!("{} cannot run it: {unmet}", worker.about.name));
         }
         if able.is_empty() {
@@ -248,12 +256,11 @@ impl Scheduler {
                 }
             };
         }
-        let terms = self.classes.terms(worker.profile);
         let mut short_of_room = false;
         let mut examples = Vec::new();
         for (key, queued) in self.ready.queues().take(QUEUES_SCANNED_MAX) {
             let class = self.classes.get(key.class);
-            let why = match terms.unmet(class) {
+            let why = match self.unmet(worker, key.class) {
                 Some(unmet) => unmet.to_string(),
                 None => match self.short_for(worker, key.class) {
                     Some(short) => {

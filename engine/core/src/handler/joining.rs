@@ -207,9 +207,9 @@ impl Scheduler {
         wallet: Option<wire_protocol::joining::Address>,
         effects: &mut Effects,
     ) {
-        let standing = &mut self.workers.get_mut(id).expect("a known worker").about.standing;
-        standing.approve(approval);
-        standing.wallet = wallet;
+        let worker = self.workers.get_mut(id).expect("a known worker");
+        worker.about.standing.approve(approval);
+        self.hold_wallet(id, wallet);
         let said = WorkerStanding {
             worker: id,
             approval,

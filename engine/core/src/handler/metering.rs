@@ -20,6 +20,7 @@ use wire_protocol::units::{Instant, Millis};
 use crate::effect::Effects;
 use crate::scheduler::Scheduler;
 use crate::table::class::ClassId;
+use crate::table::profile::Condition;
 use crate::table::worker::Worker;
 use crate::timers::Timer;
 
@@ -81,19 +82,25 @@ impl Scheduler {
         );
     }
 
-    /// Makes the worker one of the profile that says what fits into what it has left.
+    /// Makes the worker one of the profile that says what it may run now, with what it has left.
     pub(crate) fn sync_profile(&mut self, id: WorkerId) {
         let worker = self.workers.get_mut(id).expect("a known worker");
-        let profile = self.classes.profile(worker.profile);
+        let before = &self.classes.profile(worker.profile).condition;
         let about = &worker.about;
-        if profile.room == about.room && profile.reserved == about.reserved {
+        let wallet = about.standing.wallet.filter(|wallet| self.classes.wants(*wallet));
+        if before.room == about.room && before.reserved == about.reserved && before.wallet == wallet {
             return;
         }
+        let condition = Condition {
+            room: about.room.clone(),
+            reserved: about.reserved,
+            wallet,
+        };
         let (old, listed) = (worker.profile, worker.listed);
         if listed != (false, false) {
             self.classes.list(old, id, (false, false));
         }
-        worker.profile = self.classes.change_profile(old, &about.room, about.reserved);
+        worker.profile = self.classes.change_profile(old, condition);
         if listed != (false, false) {
             self.classes.list(worker.profile, id, listed);
         }
@@ -180,10 +187,10 @@ impl Scheduler {
         worker: &Worker,
         waiting: &BTreeMap<ClassId, (Priority, WorkId)>,
     ) -> bool {
-        let able = &self.classes.terms(worker.profile).able;
+        let suits = |class| self.classes.suits(worker.profile, class);
         waiting.get(&class).is_some_and(|(priority, _)| {
-            let mut others = waiting.iter().filter(|(other, _)| able.contains(**other));
-            able.contains(class) && others.all(|(_, (other, _))| other <= priority)
+            let mut others = waiting.iter().filter(|(other, _)| suits(**other));
+            suits(class) && others.all(|(_, (other, _))| other <= priority)
         })
     }
 
@@ -195,7 +202,7 @@ impl Scheduler {
         waiting: &BTreeMap<ClassId, (Priority, WorkId)>,
     ) -> Option<WorkerId> {
         let mut best: Option<&Worker> = None;
-        // The same for all workers that offer the same, and it looks at all classes.
+        // The same for all workers that offer the same and have no wallet that is asked for; and it looks at all classes.
         let mut first_there = BTreeMap::new();
         for worker in self.eligible(class).filter(|worker| worker.takes_work()) {
             // Whoever has room needs to hold none.
@@ -204,9 +211,9 @@ impl Scheduler {
             if !fewer || worker.about.reserved.is_some() {
                 continue;
             }
-            let terms = self.classes.profile(worker.profile).terms;
+            let profile = self.classes.profile(worker.profile);
             let goes_first = first_there
-                .entry(terms)
+                .entry((profile.terms, profile.condition.wallet))
                 .or_insert_with(|| self.goes_first(class, worker, waiting));
             if *goes_first {
                 best = Some(worker);

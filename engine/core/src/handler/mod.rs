@@ -16,6 +16,7 @@ mod query;
 mod report;
 mod submit;
 mod time;
+mod wallet;
 mod warm;
 mod worker;
 

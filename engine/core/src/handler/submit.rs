@@ -95,6 +95,7 @@ impl Scheduler {
         let class = self
             .classes
             .intern(Class::of(&opened.template), self.config.limits.classes_max);
+        self.sync_wallet(class);
         let priority = opened.template.priority;
         let expires = opened.template.time_to_live.map(|ttl| opened.at + ttl);
         let keys = wire_protocol::warm::keys(&opened.template, Some(opened.tenant)).into_boxed_slice();

@@ -124,6 +124,7 @@ impl Scheduler {
         self.works.forget(bag.first, bag.rows_total);
         self.templates.release(bag.template);
         self.classes.release(bag.class);
+        self.sync_wallet(bag.class);
         self.counters.rows_bytes -= bag.rows.total_bytes();
         self.counters.works_done -= u64::from(bag.tally.done());
         for follower in &bag.followers {

@@ -141,7 +141,8 @@ impl Scheduler {
                 self.classes.list(old, joined.worker, (false, false));
             }
             self.classes.leave_profile(old);
-            return self.count_room(joined.worker);
+            self.count_room(joined.worker);
+            return self.sync_profile(joined.worker);
         }
         self.workers.insert(Worker {
             id: joined.worker,
@@ -440,6 +441,7 @@ impl Scheduler {
 
     /// Also in replay.
     pub(crate) fn remove_worker(&mut self, id: WorkerId) {
+        self.hold_wallet(id, None);
         if let Some(worker) = self.workers.remove(id) {
             self.forget_warm(id, &worker.about.warm);
             self.classes.leave_profile(worker.profile);

@@ -9,10 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::ids::WorkerId;
-use wire_protocol::resources::{Demand, Meter, Room};
+use wire_protocol::joining::Address;
+use wire_protocol::resources::{Demand, Meter};
 use wire_protocol::template::{Offer, Requirements, WorkTemplate};
 
-use super::profile::{Profile, ProfileId, Terms, TermsId};
+use super::profile::{Condition, Profile, ProfileId, Terms, TermsId};
 use super::worker::WorkerSet;
 
 /// Bytes of the description of a class: a thousand of them fit an answer.
@@ -112,6 +113,7 @@ impl Class {
             tags,
             group,
             custom,
+            wallet,
         } = &self.requirements;
 
         let mut words = vec![self.executor.clone()];
@@ -133,6 +135,7 @@ impl Class {
         words.extend(tags.iter().map(|tag| format!("tag:{tag}")));
         words.extend(group.iter().map(|group| format!("group:{group}")));
         words.extend(custom.iter().map(|(name, n)| format!("{name}≥{n}")));
+        words.extend(wallet.iter().map(|wallet| format!("wallet:{wallet}")));
         let limits = [
             ("memory", self.demand.memory, memory),
             ("disk", self.demand.disk, disk),
@@ -156,11 +159,13 @@ pub(crate) struct Classes {
     profiles: Vec<Profile>,
     free_profiles: Vec<ProfileId>,
     /// Profiles that some worker has.
-    by_state: BTreeMap<(TermsId, Room, Option<ClassId>), ProfileId>,
+    by_condition: BTreeMap<(TermsId, Condition), ProfileId>,
     terms: Vec<Terms>,
     free_terms: Vec<TermsId>,
     /// Terms that some profile has, by their offers as they are written down.
     by_offer: BTreeMap<Vec<u8>, TermsId>,
+    /// Wallets that classes in use ask for, with the number of such classes.
+    wanted: BTreeMap<Address, u32>,
     /// Profiles with starving workers, and with roomy ones.
     starving: BTreeSet<ProfileId>,
     roomy: BTreeSet<ProfileId>,
@@ -243,9 +248,14 @@ impl Classes {
     /// The class's number; one more bag has it. Numbers that no bag has are given again.
     pub(crate) fn intern(&mut self, class: Class, classes_max: usize) -> ClassId {
         if let Some(id) = self.by_class.get(&class) {
-            self.classes[id.0 as usize].bags += 1;
-            return *id;
+            let (id, entry) = (*id, &mut self.classes[id.0 as usize]);
+            entry.bags += 1;
+            if entry.bags == 1 {
+                self.want(class.requirements.wallet);
+            }
+            return id;
         }
+        self.want(class.requirements.wallet);
         let unused = if self.classes.len() < classes_max {
             None
         } else {
@@ -286,19 +296,53 @@ impl Classes {
 
     /// One bag less has it.
     pub(crate) fn release(&mut self, class: ClassId) {
-        self.classes[class.0 as usize].bags -= 1;
+        let entry = &mut self.classes[class.0 as usize];
+        entry.bags -= 1;
+        if entry.bags > 0 {
+            return;
+        }
+        if let Some(wallet) = entry.class.requirements.wallet {
+            let wanted = self.wanted.get_mut(&wallet).expect("the class was in use");
+            *wanted -= 1;
+            if *wanted == 0 {
+                self.wanted.remove(&wallet);
+            }
+        }
+    }
+
+    fn want(&mut self, wallet: Option<Address>) {
+        if let Some(wallet) = wallet {
+            *self.wanted.entry(wallet).or_default() += 1;
+        }
+    }
+
+    /// Some class in use asks for this wallet.
+    pub(crate) fn wants(&self, wallet: Address) -> bool {
+        self.wanted.contains_key(&wallet)
+    }
+
+    /// Workers of the profile can run works of the class when they have nothing else to do.
+    pub(crate) fn suits(&self, profile: ProfileId, class: ClassId) -> bool {
+        self.is_suited(self.profile(profile), class)
+    }
+
+    fn is_suited(&self, profile: &Profile, class: ClassId) -> bool {
+        let wallet = self.get(class).requirements.wallet;
+        self.terms[profile.terms.0 as usize].able.contains(class)
+            && (wallet.is_none() || wallet == profile.condition.wallet)
     }
 
     /// Workers of the profile may run works of the class now.
     fn is_eligible(&self, profile: &Profile, class: ClassId) -> bool {
-        let terms = &self.terms[profile.terms.0 as usize];
         let demand = |class: ClassId| &self.get(class).demand;
-        terms.able.contains(class)
-            && terms.meter.as_ref().is_none_or(|meter| {
-                let held_for_others = profile.reserved.is_some_and(|reserved| {
+        let Condition { room, reserved, .. } = &profile.condition;
+        let meter = self.terms[profile.terms.0 as usize].meter.as_ref();
+        self.is_suited(profile, class)
+            && meter.is_none_or(|meter| {
+                let held_for_others = reserved.is_some_and(|reserved| {
                     reserved != class && meter.compete(demand(reserved), demand(class))
                 });
-                !held_for_others && meter.fits(&profile.room, demand(class))
+                !held_for_others && meter.fits(room, demand(class))
             })
     }
 
@@ -311,18 +355,16 @@ impl Classes {
         };
         let terms = self.terms_of(offer);
         let meter = self.terms[terms.0 as usize].meter.as_ref();
-        let room = meter.map_or_else(Room::default, Meter::all);
-        self.enter(terms, room, None)
+        let condition = Condition {
+            room: meter.map(Meter::all).unwrap_or_default(),
+            ..Condition::default()
+        };
+        self.enter(terms, condition)
     }
 
-    /// The profile of a worker of this one that has so much left, held for this class; the worker has it instead.
-    pub(crate) fn change_profile(
-        &mut self,
-        profile: ProfileId,
-        room: &Room,
-        reserved: Option<ClassId>,
-    ) -> ProfileId {
-        let entered = self.enter(self.profile(profile).terms, room.clone(), reserved);
+    /// The profile of a worker of this one that is in this condition now; the worker has it instead.
+    pub(crate) fn change_profile(&mut self, profile: ProfileId, condition: Condition) -> ProfileId {
+        let entered = self.enter(self.profile(profile).terms, condition);
         self.leave_profile(profile);
         entered
     }
@@ -349,16 +391,15 @@ impl Classes {
         TermsId(id)
     }
 
-    fn enter(&mut self, terms: TermsId, room: Room, reserved: Option<ClassId>) -> ProfileId {
-        let state = (terms, room, reserved);
-        if let Some(id) = self.by_state.get(&state) {
+    fn enter(&mut self, terms: TermsId, condition: Condition) -> ProfileId {
+        let state = (terms, condition);
+        if let Some(id) = self.by_condition.get(&state) {
             self.profiles[id.0 as usize].workers += 1;
             return *id;
         }
         let mut profile = Profile {
             terms,
-            room: state.1.clone(),
-            reserved,
+            condition: state.1.clone(),
             eligible: ClassSet::default(),
             starving: WorkerSet::default(),
             roomy: WorkerSet::default(),
@@ -373,7 +414,7 @@ impl Classes {
         self.terms[terms.0 as usize].profiles += 1;
         let free = self.free_profiles.pop().map(|id| id.0);
         let id = ProfileId(place(&mut self.profiles, free, profile));
-        self.by_state.insert(state, id);
+        self.by_condition.insert(state, id);
         id
     }
 
@@ -385,8 +426,8 @@ impl Classes {
             return;
         }
         let terms = profile.terms;
-        let state = (terms, std::mem::take(&mut profile.room), profile.reserved);
-        self.by_state.remove(&state);
+        let state = (terms, std::mem::take(&mut profile.condition));
+        self.by_condition.remove(&state);
         self.free_profiles.push(id);
         let entry = &mut self.terms[terms.0 as usize];
         entry.profiles -= 1;

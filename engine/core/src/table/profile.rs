@@ -10,9 +10,10 @@
 //!
 //! Workers that count nothing but slots have one profile for each offer, and keep it. Of workers that count more there are as
 //! many profiles as there are different remainders among them, at most one a worker; queues, lists and bits need not know
-//! that anything is counted.
+//! that anything is counted. A worker whose wallet works ask for has a profile of its own as long as there are such works.
 
 use wire_protocol::ids::WorkerId;
+use wire_protocol::joining::Address;
 use wire_protocol::resources::{Meter, Room};
 use wire_protocol::template::{Offer, Unmet};
 
@@ -47,14 +48,11 @@ impl Terms {
     }
 }
 
-/// Workers that offer the same and have the same left of it.
+/// Workers that offer the same and are in the same condition.
 #[derive(Debug)]
 pub(crate) struct Profile {
     pub(crate) terms: TermsId,
-    /// What they have left; empty where nothing is counted.
-    pub(crate) room: Room,
-    /// The class whose works their room is held for.
-    pub(crate) reserved: Option<ClassId>,
+    pub(crate) condition: Condition,
     /// Classes whose works they may run now.
     pub(crate) eligible: ClassSet,
     /// Those with a free slot.
@@ -62,6 +60,17 @@ pub(crate) struct Profile {
     /// Those with room beyond their slots, or a free slot.
     pub(crate) roomy: WorkerSet,
     pub(super) workers: u32,
+}
+
+/// What workers of the same terms may differ in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(crate) struct Condition {
+    /// What they have left; empty where nothing is counted.
+    pub(crate) room: Room,
+    /// The class whose works their room is held for.
+    pub(crate) reserved: Option<ClassId>,
+    /// Their wallet, if works ask for it.
+    pub(crate) wallet: Option<Address>,
 }
 
 impl Profile {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, TenantId, WorkId, WorkerId};
+use wire_protocol::joining::Address;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, Priority, WorkTemplate};
@@ -57,6 +58,7 @@ pub(crate) struct Bag {
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     pub(crate) offer: Offer,
+    pub(crate) wallet: Option<Address>,
     /// It is connected, and neither cordoned nor leaving.
     pub(crate) takes: bool,
     /// It said that it takes no work, on this connection.
@@ -296,7 +298,10 @@ impl Model {
         let template = &bag.template;
         let unmet = template.requirements.unmet(template.executor(), &worker.offer);
         let packs = worker.offer.packing == Packing::Resources;
-        unmet.is_none() && (!packs || memory_of(template) <= worker.offer.memory.0)
+        let wallet = template.requirements.wallet;
+        unmet.is_none()
+            && (wallet.is_none() || wallet == worker.wallet)
+            && (!packs || memory_of(template) <= worker.offer.memory.0)
     }
 
     /// All that the worker has and one more of the bag do not take more than it offers.
@@ -386,7 +391,7 @@ impl Model {
     pub(crate) fn joined(
         &mut self,
         id: WorkerId,
-        offer: Offer,
+        (offer, wallet): (Offer, Option<Address>),
         presented: &[LeaseToken],
         takes: bool,
     ) -> Vec<LeaseToken> {
@@ -395,6 +400,7 @@ impl Model {
             id,
             Worker {
                 offer,
+                wallet,
                 takes,
                 holding: false,
                 connected: true,
@@ -427,6 +433,7 @@ impl Model {
                 holding: false,
                 last_seen: now,
                 offer: worker.offer.clone(),
+                wallet: worker.wallet,
                 holds_until: Instant(0),
             };
         }

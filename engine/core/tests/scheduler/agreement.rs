@@ -381,11 +381,12 @@ impl Both {
         let hands = &mut self.hands;
         self.pool.now = self.pool.now + Millis(1);
         self.model.before(self.pool.now);
+        let wallet = join.wallet.map(|proof| proof.address);
         let link = self.pool.join(join.clone());
         let (welcomed, adopted) = self.pool.welcome(link);
         assert_eq!(welcomed, id, "workers are known by their uid");
         assert_eq!(
-            self.model.joined(id, join.offer, &held, takes),
+            self.model.joined(id, (join.offer, wallet), &held, takes),
             adopted,
             "what both know goes on"
         );

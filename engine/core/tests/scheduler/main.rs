@@ -28,4 +28,5 @@ mod replaying;
 mod report;
 mod retry;
 mod submit;
+mod wallet;
 mod warm;

@@ -6,7 +6,7 @@ use engine_core::{Config, Event, Pressure, Proof, Scheduler};
 use proptest::prelude::*;
 use wire_protocol::client_link::{Command, Selector};
 use wire_protocol::ids::{BagId, LeaseToken, LinkId, Lsn, TokenId, WorkId, WorkerId};
-use wire_protocol::joining::NewToken;
+use wire_protocol::joining::{Address, NewToken, WalletProof};
 use wire_protocol::outcome::Reason;
 use wire_protocol::resources::Packing;
 use wire_protocol::template::{Priority, WorkTemplate};
@@ -184,6 +184,7 @@ pub(crate) fn template(which: usize) -> WorkTemplate {
     template.priority = Priority([4, 7][which / 4 % 2]);
     template.requirements.gpus = u32::from(which % 3 == 2);
     match which {
+        1 => template.requirements.wallet = Some(Address([3; 20])),
         3 => template.requirements.custom = vec![("licence".to_owned(), 1)],
         4 => template.requirements.cores = 3,
         6 => {
@@ -212,6 +213,12 @@ pub(crate) fn offer_of(worker: usize) -> Join {
         join.offer.packing = Packing::Resources;
         join.offer.slots *= 2;
     }
+    join.wallet = (worker % 2 == 1).then_some(WalletProof {
+        address: Address([worker as u8; 20]),
+        r: [1; 32],
+        s: [1; 32],
+        parity: 0,
+    });
     join
 }
 

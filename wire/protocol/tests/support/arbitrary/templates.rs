@@ -1,5 +1,6 @@
 //! What works ask for, and what workers offer.
 
+use super::enrolment::address;
 use super::*;
 
 pub(super) fn amounts() -> impl Strategy<Value = Vec<(String, u64)>> {
@@ -25,10 +26,10 @@ prop_compose! {
     pub(crate) fn requirements()(
         os in option::of(text()), arch in option::of(text()), group in option::of(text()),
         tags in texts(), custom in amounts(),
-        (cores, gpus, memory, disk) in any::<(u32, u32, u64, u64)>(),
+        (cores, gpus, memory, disk) in any::<(u32, u32, u64, u64)>(), wallet in option::of(address()),
     ) -> Requirements {
         let (memory, disk) = (Bytes(memory), Bytes(disk));
-        Requirements { os, arch, cores, memory, disk, gpus, tags, group, custom }
+        Requirements { os, arch, cores, memory, disk, gpus, tags, group, custom, wallet }
     }
 }
 

@@ -115,6 +115,7 @@ fn template() -> WorkTemplate {
             tags: vec![text("fast-disk")],
             group: Some(text("lab")),
             custom: vec![(text("licence"), 1)],
+            wallet: Some(ADDRESS),
         },
         priority: Priority(7),
         limits: Limits {
