@@ -6,6 +6,7 @@ use wire_protocol::category::Category;
 use wire_protocol::client_link::{Command, CommandRequest, Query, QueryRequest, Selector, kind};
 use wire_protocol::ids::{BagId, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{NewToken, TokenView};
+use wire_protocol::note::{Note, WriteNotes};
 use wire_protocol::template::Priority;
 use wire_protocol::units::Millis;
 use wire_protocol::view::{
@@ -167,6 +168,46 @@ impl Client {
         match self.ask_for("create token", Command::CreateToken(new)).await? {
             Reply::Token(view) => Ok(view),
             other => Err(self.broken(format!("it made a token and answered {}", name_of(&other)))),
+        }
+    }
+
+    /// Takes the notebook of this name: the number under which to write into it. Whoever has taken it before is refused
+    /// from now on.
+    pub async fn take_notebook(&self, notebook: &str) -> Result<u64, ClientError> {
+        let take = Command::TakeNotebook(notebook.to_owned());
+        match self.ask_for("take notebook", take).await? {
+            Reply::Notebook { holder } => Ok(holder),
+            other => Err(self.broken(format!("it gave a notebook and answered {}", name_of(&other)))),
+        }
+    }
+
+    /// Writes notes, all or none; they are durable.
+    ///
+    /// # Errors
+    /// [`ClientError::Conflict`]: another process has taken the notebook, or a note is too long.
+    pub async fn write_notes(&self, notes: WriteNotes) -> Result<(), ClientError> {
+        self.command("write notes", Command::WriteNotes(notes))
+            .await
+            .map(drop)
+    }
+
+    /// All notes of a notebook, in order of their keys.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`]: nobody has taken it yet.
+    pub async fn notes(&self, notebook: &str) -> Result<Vec<Note>, ClientError> {
+        let mut all: Vec<Note> = Vec::new();
+        loop {
+            let query = Query::Notes {
+                notebook: notebook.to_owned(),
+                after: all.last().map_or_else(String::new, |note| note.key.clone()),
+            };
+            let (notes, more) =
+                answered!(self, "notes", query, Reply::Notes { notes, more } => (notes, more))?;
+            all.extend(notes);
+            if !more {
+                return Ok(all);
+            }
         }
     }
 

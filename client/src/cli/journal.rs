@@ -207,6 +207,16 @@ fn json_of(record: &Record<'_>) -> Value {
         Record::TokenRevoked(revoked) => with("token-revoked", revoked),
         Record::WorkerEnrolled(enrolled) => with("worker-enrolled", enrolled),
         Record::WorkerStanding(standing) => with("worker-standing", standing),
+        Record::NotebookTaken(taken) => with("notebook-taken", taken),
+        Record::NotesWritten(written) => {
+            let changes = written.written.changes.iter();
+            let notes: Vec<Value> = changes
+                .map(|change| json!({ "key": change.key, "bytes": change.value.as_ref().map(Vec::len) }))
+                .collect();
+            let (at, holder) = (written.at, written.written.holder);
+            let notebook = &written.written.notebook;
+            json!({ "kind": "notes-written", "at": at, "notebook": notebook, "holder": holder, "notes": notes })
+        }
     }
 }
 

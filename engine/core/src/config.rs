@@ -83,6 +83,8 @@ pub struct Limits {
     pub tenants_max: usize,
     /// Enrolment tokens remembered; they are forgotten a week after they expire. Default 10 000.
     pub tokens_max: usize,
+    /// Bytes of notes of sidecars. Default 256 MiB.
+    pub notes_bytes_max: Bytes,
     /// Submissions that one link may have under way. Default 1 024.
     pub submissions_per_link_max: usize,
     /// Requests for what works print that are served at once. Default 256.
@@ -100,6 +102,7 @@ impl Default for Limits {
             workers_max: 200_000,
             tenants_max: 100_000,
             tokens_max: 10_000,
+            notes_bytes_max: Bytes::from_mib(256),
             submissions_per_link_max: 1_024,
             log_followers_max: 256,
         }

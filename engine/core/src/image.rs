@@ -1,7 +1,7 @@
 //! What a snapshot says: its format, read without becoming a scheduler.
 //!
 //! A header, tenants, workers, then each bag with its rows and its works, then enrolment tokens and what is known of workers
-//! beside what they offer. Lists have their length before them; structures are `postcard`, rows and works are laid out by
+//! beside what they offer, then the notebooks of sidecars. Lists have their length before them; structures are `postcard`, rows and works are laid out by
 //! hand. Rows whose works have all succeeded are named by their record, works that are alike are written once with their
 //! number: works that one worker reported together are. Whoever stores a snapshot adds a checksum.
 
@@ -12,6 +12,7 @@ use wire_protocol::client_link::IdempotencyKey;
 use wire_protocol::codec::{DecodeError, Reader, put_control, read_control};
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{Address, Approval, Digest};
+use wire_protocol::note::Note;
 use wire_protocol::outcome::Reason;
 use wire_protocol::record::{BagOpened, TokenCreated};
 use wire_protocol::template::{Offer, Priority, Rows, WorkTemplate};
@@ -80,6 +81,8 @@ pub struct Image<'a> {
     pub tokens: Vec<TokenImage>,
     /// Of workers of which more is known than what they offer, in the order of their numbers.
     pub standings: Vec<StandingImage>,
+    /// Notebooks of sidecars.
+    pub notebooks: Vec<NotebookImage>,
 }
 
 /// A bag that is remembered, with its works.
@@ -200,6 +203,25 @@ pub struct StandingImage {
     pub certificate: Option<(u64, Digest, Instant, TokenId)>,
 }
 
+/// What precedes the notes of a notebook.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct NotebookPart {
+    pub(crate) name: String,
+    pub(crate) holder: u64,
+    pub(crate) notes: u32,
+}
+
+/// A sidecar's notebook.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotebookImage {
+    /// Its name.
+    pub name: String,
+    /// Who may write into it.
+    pub holder: u64,
+    /// Its notes, in order of their keys.
+    pub notes: Vec<Note>,
+}
+
 impl<'a> Image<'a> {
     /// Reads a snapshot.
     ///
@@ -228,6 +250,7 @@ impl<'a> Image<'a> {
             },
             tokens: Vec::new(),
             standings: Vec::new(),
+            notebooks: Vec::new(),
         };
         for _ in 0..len(&mut reader, "tenants")? {
             image.tenants.push(part(&mut reader, "tenant")?);
@@ -251,6 +274,18 @@ impl<'a> Image<'a> {
         }
         for _ in 0..len(&mut reader, "standings")? {
             image.standings.push(part(&mut reader, "standing")?);
+        }
+        for _ in 0..len(&mut reader, "notebooks")? {
+            let notebook: NotebookPart = part(&mut reader, "notebook")?;
+            let mut notes = Vec::new();
+            for _ in 0..notebook.notes {
+                notes.push(part(&mut reader, "note")?);
+            }
+            image.notebooks.push(NotebookImage {
+                name: notebook.name,
+                holder: notebook.holder,
+                notes,
+            });
         }
         reader.finish()?;
         Ok(image)

@@ -200,6 +200,14 @@ impl Scheduler {
                 worker.about.standing.approve(said.approval);
                 self.hold_wallet(said.worker, said.wallet);
             }
+            Record::NotebookTaken(taken) => {
+                self.saw_instant(taken.at);
+                self.notebooks.take(taken);
+            }
+            Record::NotesWritten(written) => {
+                self.saw_instant(written.at);
+                self.notebooks.write(*written)?;
+            }
             Record::BagSealed(sealed) => {
                 self.saw_instant(sealed.at);
                 let bag = self.bags.get_mut(sealed.bag);

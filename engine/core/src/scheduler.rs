@@ -20,6 +20,7 @@ use crate::table::class::Classes;
 use crate::table::joining::Tokens;
 use crate::table::link::Links;
 use crate::table::log::Logs;
+use crate::table::note::Notebooks;
 use crate::table::tenant::Tenants;
 use crate::table::work::{Work, Works};
 use crate::table::worker::{WorkerSet, Workers};
@@ -42,6 +43,7 @@ pub struct Scheduler {
     pub(crate) tenants: Tenants,
     pub(crate) workers: Workers,
     pub(crate) tokens: Tokens,
+    pub(crate) notebooks: Notebooks,
     pub(crate) links: Links,
     pub(crate) logs: Logs,
     pub(crate) ready: Ready,
@@ -151,6 +153,7 @@ impl Scheduler {
             tenants: Tenants::default(),
             workers: Workers::default(),
             tokens: Tokens::default(),
+            notebooks: Notebooks::default(),
             links: Links::default(),
             logs: Logs::default(),
             ready: Ready::default(),

@@ -9,13 +9,14 @@ use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
 
 use crate::image::{
-    BagImage, BagPart, FORMAT, GONE, Header, Image, JoiningPart, RestoreError, StandingImage, TenantImage,
-    TokenImage, WORKS_BYTES, WorkImage, WorkerImage, put_part,
+    BagImage, BagPart, FORMAT, GONE, Header, Image, JoiningPart, NotebookImage, NotebookPart, RestoreError,
+    StandingImage, TenantImage, TokenImage, WORKS_BYTES, WorkImage, WorkerImage, put_part,
 };
 use crate::scheduler::Scheduler;
 use crate::state::Phase;
 use crate::table::bag::Bag;
 use crate::table::joining::{Certificate, Standing, Token};
+use crate::table::note::Notebook;
 use crate::table::rows::Row;
 use crate::table::work::Work;
 use crate::table::worker::Worker;
@@ -67,6 +68,22 @@ impl Scheduler {
             self.put_bag(out, bag);
         }
         self.put_joining(out);
+        self.put_notebooks(out);
+    }
+
+    fn put_notebooks(&self, out: &mut Vec<u8>) {
+        put_len(out, self.notebooks.len());
+        for (name, notebook) in self.notebooks.iter() {
+            let part = NotebookPart {
+                name: name.clone(),
+                holder: notebook.holder,
+                notes: u32::try_from(notebook.notes.len()).expect("their bytes are bounded"),
+            };
+            put_part(out, &part);
+            for (key, value) in &notebook.notes {
+                put_part(out, &(key, value));
+            }
+        }
     }
 
     fn put_joining(&self, out: &mut Vec<u8>) {
@@ -102,6 +119,7 @@ impl Scheduler {
             + self.bags.len() as u64 * BAG_BYTES
             + self.workers.len() as u64 * WORKER_BYTES
             + self.tokens.len() as u64 * TOKEN_BYTES
+            + self.notebooks.bytes() * 2
     }
 
     fn put_bag(&self, out: &mut Vec<u8>, bag: &Bag) {
@@ -206,6 +224,11 @@ impl Scheduler {
         }
         for standing in image.standings {
             self.restore_standing(standing)?;
+        }
+        for notebook in image.notebooks {
+            let NotebookImage { name, holder, notes } = notebook;
+            let notes = notes.into_iter().map(|note| (note.key, note.value)).collect();
+            self.notebooks.insert(name, Notebook { holder, notes });
         }
         self.epoch = image.epoch;
         self.last_lsn = image.lsn;

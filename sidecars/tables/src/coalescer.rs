@@ -180,7 +180,11 @@ impl Coalescer {
             Record::WorkerEnrolled(enrolled) => self.bookkeeping.push(Bookkeeping::WorkerEnrolled(enrolled)),
             Record::WorkerStanding(said) => self.bookkeeping.push(Bookkeeping::WorkerStanding(said)),
             // By whom workers may be enrolled is the engine's alone to know.
-            Record::TokenCreated(_) | Record::TokenRevoked(_) => {}
+            // What sidecars note is theirs to put into tables.
+            Record::TokenCreated(_)
+            | Record::TokenRevoked(_)
+            | Record::NotebookTaken(_)
+            | Record::NotesWritten(_) => {}
             Record::Revived(revived) => self.on_run(RunChange {
                 lsn,
                 at: revived.at,

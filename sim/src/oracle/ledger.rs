@@ -169,7 +169,9 @@ impl Ledger {
             Record::TokenCreated(_)
             | Record::TokenRevoked(_)
             | Record::WorkerEnrolled(_)
-            | Record::WorkerStanding(_) => {}
+            | Record::WorkerStanding(_)
+            | Record::NotebookTaken(_)
+            | Record::NotesWritten(_) => {}
             Record::BagForgotten(id) => {
                 let bag = self.bags.get_mut(id).expect("accepted looks before");
                 bag.forgotten = true;

@@ -1,6 +1,6 @@
-//! The unix sockets between the engine and its sidecars on the same machine.
+//! The unix socket between the engine and its sidecars on the same machine.
 //!
-//! **Feed**: durable journal records go out. The engine has a thread that turns a [`FeedServer`] over its
+//! Durable journal records go out. The engine has a thread that turns a [`FeedServer`] over its
 //! journal (a [`RecordSource`]); a sidecar opens a [`Subscription`], names itself and the record behind which it
 //! wants to go on, and acknowledges what it has made its own. The messages are `wire_protocol::feed`.
 //!
@@ -18,10 +18,6 @@
 //! - The engine keeps every record behind the lowest acknowledgement of the subscribers it knows
 //!   ([`FeedServer::floor`]), also while they are away. Their positions are the owner's to persist.
 //! - Whoever does not keep to the protocol is told why and closed; the others notice nothing.
-//!
-//! **Intake**: commands of sidecars come in. It speaks the client link's frames over a unix socket, so it needs
-//! no protocol of its own: a [`FrameBuffer`] turns the socket's bytes into frames,
-//! [`wire_protocol::client_link::FromClient`] reads them, and the engine treats them as it treats a client's.
 //!
 //! This crate does not know the engine and decides nothing about works.
 

@@ -14,6 +14,7 @@ use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, TokenId, WorkId, WorkerId};
 use crate::joining::NewToken;
 use crate::limits::{RESULT_BYTES_MAX, ROWS_BYTES_MAX};
 use crate::log::{ClientLog, FollowLogs, LogEnd, StopLogs};
+use crate::note::WriteNotes;
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Priority, Rows, WorkTemplate};
 use crate::units::Millis;
@@ -177,6 +178,10 @@ pub enum Command {
     /// As [`Command::Drain`]; after this time it stops what still runs and gives that back, too. A later one changes the
     /// deadline.
     DrainWithin(WorkerId, Millis),
+    /// Takes a notebook, for this client to write into; nobody who has taken it before writes any more.
+    TakeNotebook(String),
+    /// Writes notes.
+    WriteNotes(WriteNotes),
 }
 
 /// A command with its number and key.
@@ -244,6 +249,13 @@ pub enum Query {
     },
     /// The categories that works may name.
     Categories,
+    /// Notes of a notebook behind this key, in order of their keys, as many as fit a frame.
+    Notes {
+        /// The notebook.
+        notebook: String,
+        /// Start behind this one; empty: from the first.
+        after: String,
+    },
 }
 
 /// A query with its number.

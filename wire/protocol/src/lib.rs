@@ -14,6 +14,7 @@ pub mod ids;
 pub mod joining;
 pub mod limits;
 pub mod log;
+pub mod note;
 pub mod outcome;
 pub mod placeholders;
 pub mod record;

@@ -30,6 +30,12 @@ pub const LIST_LEN_MAX: usize = 256;
 /// Files that a work finds in its folder. Their names fit the header of a grant.
 pub const FILES_PER_WORK_MAX: usize = 64;
 
+/// Bytes of one note of a sidecar.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of notes that are written at once, so that they fit a record, and of a page of them.
+pub const NOTES_WRITTEN_BYTES_MAX: usize = RECORD_BYTES_MAX - 1024;
+
 /// Leases that a worker may hold and present at once.
 pub const LEASES_PER_WORKER_MAX: usize = 8_192;
 

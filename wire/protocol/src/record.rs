@@ -12,6 +12,7 @@ use crate::codec::{self, DecodeError, Reader};
 use crate::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TenantId, TokenId, WorkId, WorkerId};
 use crate::joining::{Address, Approval, Digest};
 use crate::limits::RESULT_BYTES_MAX;
+use crate::note::{NotebookTaken, NotesWritten};
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Offer, Priority, Rows, WorkTemplate};
 use crate::units::Instant;
@@ -40,6 +41,8 @@ pub mod kind {
     pub const TOKEN_REVOKED: u8 = 18;
     pub const WORKER_ENROLLED: u8 = 19;
     pub const WORKER_STANDING: u8 = 20;
+    pub const NOTEBOOK_TAKEN: u8 = 21;
+    pub const NOTES_WRITTEN: u8 = 22;
 }
 
 /// An engine took up the shard.
@@ -432,6 +435,10 @@ pub enum Record<'a> {
     WorkerEnrolled(WorkerEnrolled),
     /// A worker was approved or revoked, waits for approval, or has another wallet.
     WorkerStanding(WorkerStanding),
+    /// A sidecar took a notebook.
+    NotebookTaken(NotebookTaken),
+    /// It wrote into it.
+    NotesWritten(Box<NotesWritten>),
 }
 
 /// Why a record cannot follow those before it. Nothing behind it can.
@@ -511,6 +518,10 @@ impl<'a> Record<'a> {
             kind::TOKEN_REVOKED => Self::TokenRevoked(codec::read_control("token revoked", payload)?),
             kind::WORKER_ENROLLED => Self::WorkerEnrolled(codec::read_control("worker enrolled", payload)?),
             kind::WORKER_STANDING => Self::WorkerStanding(codec::read_control("worker standing", payload)?),
+            kind::NOTEBOOK_TAKEN => Self::NotebookTaken(codec::read_control("notebook taken", payload)?),
+            kind::NOTES_WRITTEN => {
+                Self::NotesWritten(Box::new(codec::read_control("notes written", payload)?))
+            }
             _ => return Err(DecodeError::UnknownKind { kind }),
         })
     }

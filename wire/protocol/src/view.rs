@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::category::Category;
 use crate::ids::{Attempt, BagId, Epoch, Lsn, Shard, WorkId, WorkerId};
 use crate::joining::{Address, Approval, CertificateView, TokenView};
+use crate::note::Note;
 use crate::outcome::{Outcome, Reason};
 use crate::template::{Invalid, Offer, Priority, WorkTemplate};
 use crate::units::{Bytes, Instant, Millis};
@@ -336,4 +337,16 @@ pub enum Reply {
     Tokens(Vec<TokenView>),
     /// All categories, in the order in which the engine's operator has them.
     Categories(Vec<Category>),
+    /// A notebook was taken, durably; write under this number.
+    Notebook {
+        /// The number.
+        holder: u64,
+    },
+    /// A page of notes.
+    Notes {
+        /// The notes.
+        notes: Vec<Note>,
+        /// There are more behind the last one.
+        more: bool,
+    },
 }

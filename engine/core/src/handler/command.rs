@@ -35,6 +35,13 @@ impl Scheduler {
             Command::RevokeToken(token) => self.revoke_token(link, token, effects),
             Command::Approve(worker) => self.approve_worker(link, worker, effects),
             Command::Revoke(worker) => self.revoke_worker(link, worker, effects),
+            Command::TakeNotebook(notebook) => self.take_notebook(link, notebook, effects),
+            Command::WriteNotes(written) => {
+                let Some(reply) = self.write_notes(link, request.request, written, effects) else {
+                    return;
+                };
+                reply
+            }
         };
         self.reply(link, request.request, reply, effects);
         self.note_done_bags();

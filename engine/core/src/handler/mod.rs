@@ -12,6 +12,7 @@ mod journal;
 mod links;
 mod log;
 mod metering;
+mod note;
 mod query;
 mod report;
 mod submit;

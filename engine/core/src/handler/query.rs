@@ -106,6 +106,7 @@ impl Scheduler {
                 |(_, explanation)| Reply::Explanation(explanation),
             ),
             Query::Tokens { after, limit } => self.list_tokens(link, after, limit),
+            Query::Notes { notebook, after } => self.list_notes(link, &notebook, &after),
         };
         self.reply(link, id, reply, effects);
     }

@@ -6,6 +6,7 @@ pub(crate) mod class;
 pub(crate) mod joining;
 pub(crate) mod link;
 pub(crate) mod log;
+pub(crate) mod note;
 pub(crate) mod profile;
 pub(crate) mod rows;
 pub(crate) mod tenant;

@@ -22,6 +22,7 @@ mod joining;
 mod leases;
 mod logs;
 mod metering;
+mod notes;
 mod queries;
 mod random;
 mod replaying;

@@ -115,6 +115,8 @@ impl History {
             | Record::TokenRevoked(_)
             | Record::WorkerEnrolled(_)
             | Record::WorkerStanding(_)
+            | Record::NotebookTaken(_)
+            | Record::NotesWritten(_)
             | Record::WorkerJoined(_)
             | Record::WorkerChanged(_)
             | Record::WorkerForgotten(_) => {}

@@ -173,6 +173,8 @@ impl Message {
             Record::Ended(it) => Self::Ended(it),
             Record::Revived(it) => Self::Revived(it),
             Record::BagSealed(it) => Self::BagSealed(it),
+            Record::NotebookTaken(it) => Self::NotebookTaken(it),
+            Record::NotesWritten(it) => Self::NotesWritten(it),
             Record::TokenCreated(it) => Self::TokenCreated(it),
             Record::TokenRevoked(it) => Self::TokenRevoked(it),
             Record::WorkerEnrolled(it) => Self::WorkerEnrolled(it),

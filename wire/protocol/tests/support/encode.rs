@@ -147,6 +147,8 @@ impl Message {
             Self::Ended(it) => push_control(out, recorded::ENDED, it),
             Self::Revived(it) => push_control(out, recorded::REVIVED, it),
             Self::BagSealed(it) => push_control(out, recorded::BAG_SEALED, it),
+            Self::NotebookTaken(it) => push_control(out, recorded::NOTEBOOK_TAKEN, it),
+            Self::NotesWritten(it) => push_control(out, recorded::NOTES_WRITTEN, it),
             Self::TokenCreated(it) => push_control(out, recorded::TOKEN_CREATED, it),
             Self::TokenRevoked(it) => push_control(out, recorded::TOKEN_REVOKED, it),
             Self::WorkerEnrolled(it) => push_control(out, recorded::WORKER_ENROLLED, it),

@@ -16,6 +16,7 @@ use wire_protocol::frame;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, WorkId, WorkerId};
 use wire_protocol::joining;
 use wire_protocol::log;
+use wire_protocol::note;
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{self, Record};
 use wire_protocol::template::Rows;
@@ -223,6 +224,8 @@ pub(crate) enum Message {
     Ended(record::Ended),
     Revived(record::Revived),
     BagSealed(record::BagSealed),
+    NotebookTaken(note::NotebookTaken),
+    NotesWritten(Box<note::NotesWritten>),
     TokenCreated(Box<record::TokenCreated>),
     TokenRevoked(record::TokenRevoked),
     WorkerEnrolled(record::WorkerEnrolled),

@@ -28,7 +28,21 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         worker().prop_map(Command::Approve),
         worker().prop_map(Command::Revoke),
         (worker(), any::<u64>()).prop_map(|(worker, ms)| Command::DrainWithin(worker, Millis(ms))),
+        text().prop_map(Command::TakeNotebook),
+        notes().prop_map(Command::WriteNotes),
     ]
+}
+
+pub(super) fn notes() -> impl Strategy<Value = WriteNotes> {
+    let change = (text(), option::of(blob())).prop_map(|(key, value)| NoteChange {
+        key,
+        value: value.map(|it| it.0),
+    });
+    (text(), any::<u64>(), vec(change, 0..3)).prop_map(|(notebook, holder, changes)| WriteNotes {
+        notebook,
+        holder,
+        changes,
+    })
 }
 
 pub(super) fn states() -> impl Strategy<Value = Vec<WorkState>> {
@@ -154,6 +168,14 @@ pub(super) fn reply() -> impl Strategy<Value = Reply> {
         invalid().prop_map(Reply::Conflict),
         token_view().prop_map(Reply::Token),
         vec(token_view(), 0..3).prop_map(Reply::Tokens),
+        any::<u64>().prop_map(|holder| Reply::Notebook { holder }),
+        (vec((text(), blob()), 0..3), any::<bool>()).prop_map(|(notes, more)| {
+            let notes = notes.into_iter().map(|(key, value)| Note { key, value: value.0 });
+            Reply::Notes {
+                notes: notes.collect(),
+                more,
+            }
+        }),
         vec(worker_view(), 0..3).prop_map(Reply::Workers),
     ]
 }

@@ -18,6 +18,7 @@ use wire_protocol::ids::{
 };
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView, WalletProof};
 use wire_protocol::log;
+use wire_protocol::note::{Note, NoteChange, NotebookTaken, NotesWritten, WriteNotes};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::resources::Packing;

@@ -150,6 +150,14 @@ pub(super) fn record() -> BoxedStrategy<Message> {
         (bag(), at())
             .prop_map(|(bag, at)| Message::BagSealed(record::BagSealed { bag, at }))
             .boxed(),
+        (text(), any::<u64>(), at())
+            .prop_map(|(notebook, holder, at)| {
+                Message::NotebookTaken(NotebookTaken { notebook, holder, at })
+            })
+            .boxed(),
+        (at(), clients::notes())
+            .prop_map(|(at, written)| Message::NotesWritten(Box::new(NotesWritten { at, written })))
+            .boxed(),
         (a_token(), any::<([u8; 32], u32)>(), at(), at(), text(), texts())
             .prop_map(|(token, (digest, uses), expires, at, label, groups)| {
                 Message::TokenCreated(Box::new(record::TokenCreated {

@@ -93,6 +93,11 @@ pub(super) fn client_to_engine() -> Vec<(&'static str, Message)> {
             "command.drain-within",
             command(Command::DrainWithin(WorkerId(7), Millis::from_secs(600))),
         ),
+        (
+            "command.take-notebook",
+            command(Command::TakeNotebook(text("chain"))),
+        ),
+        ("command.write-notes", command(Command::WriteNotes(notes()))),
         ("query.status", query(Query::Status)),
         ("query.work", query(Query::Work(WorkId(300)))),
         ("query.works", query(works)),
@@ -123,6 +128,13 @@ pub(super) fn client_to_engine() -> Vec<(&'static str, Message)> {
         ("query.explain-work", query(Query::ExplainWork(WorkId(300)))),
         ("query.explain-worker", query(Query::ExplainWorker(WorkerId(7)))),
         ("query.categories", query(Query::Categories)),
+        (
+            "query.notes",
+            query(Query::Notes {
+                notebook: text("chain"),
+                after: text("order/3"),
+            }),
+        ),
         (
             "query.tokens",
             query(Query::Tokens {
@@ -370,6 +382,17 @@ pub(super) fn engine_to_client() -> Vec<(&'static str, Message)> {
         ("reply.conflict", reply(Reply::Conflict(invalid()))),
         ("reply.token", reply(Reply::Token(token_view()))),
         ("reply.tokens", reply(Reply::Tokens(vec![token_view()]))),
+        ("reply.notebook", reply(Reply::Notebook { holder: 3 })),
+        (
+            "reply.notes",
+            reply(Reply::Notes {
+                notes: vec![Note {
+                    key: text("order/4"),
+                    value: b"waits".to_vec(),
+                }],
+                more: true,
+            }),
+        ),
         ("reply.categories", reply(Reply::Categories(Category::defaults()))),
         (
             "lagging",

@@ -10,6 +10,7 @@ use wire_protocol::feed;
 use wire_protocol::ids::{Attempt, BagId, Epoch, LeaseToken, Lsn, Shard, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::{self, Address, Approval, CertificateView, TokenState, TokenView};
 use wire_protocol::log::{FollowLog, FollowLogs, LogEnd, LogStream, LogWish, StopLogs};
+use wire_protocol::note::{Note, NoteChange, WriteNotes};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::resources::Packing;
@@ -61,6 +62,19 @@ fn token(work: u64, attempt: u16) -> LeaseToken {
 
 fn tokens() -> Vec<LeaseToken> {
     vec![token(0x0102_0304_0506_0708, 1), token(300, 2)]
+}
+
+/// One note is there from now on, another goes.
+fn notes() -> WriteNotes {
+    let change = |key: &str, value: Option<&[u8]>| NoteChange {
+        key: text(key),
+        value: value.map(<[u8]>::to_vec),
+    };
+    WriteNotes {
+        notebook: text("chain"),
+        holder: 3,
+        changes: vec![change("order/4", Some(b"waits")), change("order/3", None)],
+    }
 }
 
 fn offer() -> Offer {

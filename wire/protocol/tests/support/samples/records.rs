@@ -2,12 +2,13 @@
 
 use wire_protocol::ids::{BagId, Epoch, Shard, TenantId, TokenId, WorkId, WorkerId};
 use wire_protocol::joining::Approval;
+use wire_protocol::note::{NotebookTaken, NotesWritten};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record;
 use wire_protocol::template::Priority;
 use wire_protocol::view::WorkerState;
 
-use super::{ADDRESS, AT, KEY, blob, offer, outcomes, template, text, tokens};
+use super::{ADDRESS, AT, KEY, blob, notes, offer, outcomes, template, text, tokens};
 use crate::support::{Message, SomeAttempts};
 
 pub(super) fn records() -> Vec<(&'static str, Message)> {
@@ -132,6 +133,21 @@ pub(super) fn records() -> Vec<(&'static str, Message)> {
         ("ended.one", Message::Ended(ended_one)),
         ("revived", Message::Revived(revived)),
         ("worker-forgotten", Message::WorkerForgotten(WorkerId(7))),
+        (
+            "notebook-taken",
+            Message::NotebookTaken(NotebookTaken {
+                notebook: text("chain"),
+                holder: 3,
+                at: AT,
+            }),
+        ),
+        (
+            "notes-written",
+            Message::NotesWritten(Box::new(NotesWritten {
+                at: AT,
+                written: notes(),
+            })),
+        ),
         (
             "token-created",
             Message::TokenCreated(Box::new(record::TokenCreated {
