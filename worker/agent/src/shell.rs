@@ -377,7 +377,9 @@ impl Shell {
         }
     }
 
-    fn unfollow(&self, token: LeaseToken) {
+    fn unfollow(&mut self, token: LeaseToken) {
+        // Asked for in the same turn, and not begun yet.
+        self.followed.retain(|followed| *followed != token);
         if let Some(started) = self.ids.get(&token).and_then(|id| self.running.get(id)) {
             started.printed.unfollow();
         }
