@@ -210,12 +210,13 @@ impl Wire {
         }
     }
 
-    /// Closes at once; what is queued is lost.
+    /// Closes at once; what is queued is lost. One that is still being made is given up.
     pub(crate) fn close(&mut self, reason: &str) {
-        if let Self::Made(mut made) = std::mem::replace(self, Self::Closed) {
+        if let Self::Made(mut made) = std::mem::replace(self, Self::Closed)
+            && made.open
+        {
             made.outgoing
                 .change(|queue| queue.end = Some(End::Now(reason.to_owned())));
-            // It closes by itself, unless it is still connecting: then nobody waits for what comes of it.
             made.arrived.close();
         }
     }
@@ -237,6 +238,7 @@ impl Wire {
 }
 
 impl Drop for Made {
+    /// Whatever was not told to end by itself ends here.
     fn drop(&mut self) {
         if self.outgoing.queue().end.is_none() {
             self.task.abort();
