@@ -62,6 +62,11 @@ pub(crate) struct Shell {
 /// Pieces of output, of 16 KiB at most for commands, that wait for the shell; more are dropped.
 const PIECES_MAX: usize = 64;
 
+/// Bytes that may wait for the link before output is left out: behind more of it, on a slow line, reports and signs of life
+/// would wait for longer than they may. What the link itself has taken counts no more; that is a window of the engine's at
+/// most.
+const BACKLOG_BYTES_MAX: usize = 256 << 10;
+
 /// An attempt that an executor runs.
 struct Started {
     token: LeaseToken,
@@ -359,7 +364,11 @@ impl Shell {
         }
     }
 
+    /// How long a stream is, in a piece without bytes, goes out whatever waits: by it the reader sees what was left out.
     fn on_piece(&mut self, piece: &Piece) {
+        if !piece.chunk().bytes.is_empty() && self.wire.backlog() > BACKLOG_BYTES_MAX {
+            return;
+        }
         self.handle(Event::Log {
             token: piece.token,
             chunk: piece.chunk(),

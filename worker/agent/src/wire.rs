@@ -196,6 +196,14 @@ impl Wire {
         }
     }
 
+    /// Bytes that are queued and that the link has not taken yet: it takes as many as the engine has a window for.
+    pub(crate) fn backlog(&self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Made(made) => made.outgoing.queue().backlog(),
+        }
+    }
+
     /// From now on something is said at least this often, also while the shell is busy.
     pub(crate) fn beat(&mut self, every: Duration) {
         if let Self::Made(made) = self {
@@ -258,6 +266,8 @@ struct Outgoing {
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
+    /// Bytes that the links' thread has taken out and not sent yet.
+    sending: usize,
     beat: Option<Duration>,
     end: Option<End>,
 }
@@ -266,6 +276,20 @@ struct Queue {
 enum End {
     Now(String),
     Finish,
+}
+
+impl Queue {
+    fn backlog(&self) -> usize {
+        self.bytes.len() + self.sending
+    }
+
+    /// Takes out all that is queued, in exchange for a buffer whose bytes were sent.
+    fn exchange(&mut self, sent: &mut Vec<u8>) {
+        sent.clear();
+        sent.shrink_to(KEPT_BYTES_MAX);
+        std::mem::swap(&mut self.bytes, sent);
+        self.sending = sent.len();
+    }
 }
 
 impl Outgoing {

@@ -47,6 +47,8 @@ pub(crate) enum Said {
 
 enum Order {
     Send(Vec<u8>),
+    /// Read and answer nothing for so long.
+    Pause(Duration),
     Stop,
 }
 
@@ -89,6 +91,7 @@ impl Engine {
                             let link = player.link.expect("a worker has connected");
                             let _ = server.links_mut().send(link, &bytes);
                         }
+                        Order::Pause(time) => std::thread::sleep(time),
                         Order::Stop => return,
                     }
                 }
@@ -192,6 +195,11 @@ impl Engine {
     pub(crate) fn follow_log(&self, work: u64, wish: LogWish) {
         let token = token(work);
         self.send(|out| push_control(out, kind::FOLLOW_LOG, &FollowLog { token, wish }));
+    }
+
+    /// Reads and answers nothing for so long.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.order(Order::Pause(time));
     }
 
     pub(crate) fn recorded(&self, upto: u64) {

@@ -437,6 +437,43 @@ fn whoever_follows_a_flood_gets_a_share_of_it_and_sees_what_is_missing() {
 }
 
 #[test]
+fn a_report_waits_behind_little_of_a_flood_for_an_engine_that_is_slow() {
+    const PAUSE: Duration = Duration::from_secs(4);
+    let pool = Pool::new();
+    let worker = Worker::start(pool.config(5, 0));
+    pool.engine.join();
+    pool.engine.welcome(&[]);
+    let mut flood = waits_for(&pool.flag());
+    flood.command[2] = format!("yes & {}", flood.command[2]);
+    pool.engine.define(1, flood);
+    pool.engine.define(2, app("sleep:3000"));
+    pool.engine.assign(1, &[1, 2, 3, 4]);
+    pool.engine.assign(2, &[9]);
+    for work in 1..=4 {
+        pool.engine.follow_log(work, LogWish::Follow);
+    }
+    // Once all of it is under way.
+    pool.engine
+        .wait(|said| matches!(said, Said::Log(4, ..)).then_some(()));
+    pool.engine.pause(PAUSE);
+    let mut bytes = 0;
+    loop {
+        match pool.engine.next() {
+            Said::Log(_, _, _, piece) => bytes += piece.len(),
+            Said::Finished(_, reports) => {
+                assert_eq!(reports, [(9, Reason::None, vec![])]);
+                break;
+            }
+            _ => {}
+        }
+    }
+    // Of what four floods may say in a second at once, what a link has room for, and what may wait for that; without a
+    // bound they say as much again in each second.
+    assert!(bytes < 2_300_000, "{bytes} bytes come before the report");
+    drop(worker);
+}
+
+#[test]
 fn settings_that_no_engine_accepts_are_an_error_at_once() {
     let pool = Pool::new();
     let mut config = pool.config(1, 1);
