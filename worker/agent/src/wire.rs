@@ -9,8 +9,8 @@
 //!
 //! QUIC lives on a thread of its own ([`Connector`]): what keeps the shell's thread from its loop (an archive, a slow
 //! disk, a flood of output) delays neither acknowledgements nor signs of life. So the engine, which counts both, does not
-//! take a busy worker for a dead one. The signs end when the shell has stood still for [`STUCK_AFTER`]: a worker that
-//! will never report anything should not keep its leases.
+//! take a busy worker for a dead one. When the shell has stood still for [`STUCK_AFTER`] the link is closed: a worker that
+//! will never report anything should not keep its leases, and QUIC would keep a link alive on which nobody says anything.
 
 use std::error::Error;
 use std::future::pending;
@@ -37,11 +37,11 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// no more to say than the worker has credit for.
 const ARRIVED_MAX: usize = 32;
 
-/// A shell that has not come around for this long gives no more signs of life. Two minutes: a machine that swaps may
-/// stand still for one.
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+/// A shell that has not come around for this long loses its link. Two minutes: a machine that swaps may stand still for
+/// one. Tests have less time.
+const STUCK_AFTER: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 120 });
 
-/// The code with which a worker closes a link because of what the engine said or did not say.
+/// The code with which a worker closes a link because of what one of the two said, or did not say.
 pub(crate) const BROKEN_RULE: u32 = code::OWNER_FIRST;
 
 /// What makes links to an engine, and the thread on which they live. Agents of one process may share one.
@@ -377,7 +377,7 @@ async fn write(mut sender: Sender, control: &Control, outgoing: &Outgoing) -> St
     loop {
         let (beat, end) = {
             let mut queue = outgoing.queue();
-            std::mem::swap(&mut queue.bytes, &mut bytes);
+            queue.exchange(&mut bytes);
             (queue.beat, queue.end.clone())
         };
         if let Some(End::Now(reason)) = end {
@@ -395,8 +395,6 @@ async fn write(mut sender: Sender, control: &Control, outgoing: &Outgoing) -> St
             if let Err(error) = sent {
                 return chain(&error);
             }
-            bytes.clear();
-            bytes.shrink_to(KEPT_BYTES_MAX);
             pulse.said = Instant::now();
             continue;
         }
@@ -409,9 +407,12 @@ async fn write(mut sender: Sender, control: &Control, outgoing: &Outgoing) -> St
             () = outgoing.changed.notified() => {}
             () = pulse.is_due(beat) => {
                 pulse.said = Instant::now();
-                if pulse.may_beat(outgoing.turns.load(Ordering::Relaxed), Instant::now()) {
-                    push_empty(&mut outgoing.queue().bytes, kind::PING);
+                if !pulse.may_beat(outgoing.turns.load(Ordering::Relaxed), Instant::now()) {
+                    let reason = "the worker stands still";
+                    control.close(BROKEN_RULE, reason);
+                    return reason.to_owned();
                 }
+                push_empty(&mut outgoing.queue().bytes, kind::PING);
             }
         }
     }
@@ -466,7 +467,49 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+    use std::sync::mpsc as std_mpsc;
+
+    use wire_link::{
+        ClientConfig, Close, Handler, Links, ListenerId, Peer, Server, ServerConfig, ServerIdentity, Trust,
+        default_names,
+    };
+    use wire_protocol::ids::LinkId;
+    use wire_protocol::worker_link::ALPN;
+
     use super::*;
+
+    /// Takes everything, and says why links end.
+    struct Listener(std_mpsc::Sender<String>);
+
+    impl Handler for Listener {
+        fn on_open(&mut self, links: &mut Links, link: LinkId, _peer: Peer) {
+            links.authenticated(link);
+        }
+
+        fn on_frame(
+            &mut self,
+            _links: &mut Links,
+            _link: LinkId,
+            _listener: ListenerId,
+            _kind: u8,
+            _payload: &[u8],
+        ) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn on_close(&mut self, _links: &mut Links, _link: LinkId, reason: &str) {
+            let _ = self.0.send(reason.to_owned());
+        }
+    }
+
+    fn connector(folder: &std::path::Path) -> (Connector, ServerConfig) {
+        let identity = ServerIdentity::load_or_create(folder, &default_names()).expect("a new CA");
+        let ca = identity.ca_file().expect("it was made here").to_owned();
+        let links = wire_link::Connector::new(ClientConfig::new(Trust::Ca(ca), ALPN));
+        let connector = Connector::new(links.expect("a CA")).expect("a thread");
+        (connector, ServerConfig::new(identity))
+    }
 
     #[test]
     fn a_shell_that_stands_still_for_long_gives_no_more_signs_of_life() {
@@ -476,5 +519,69 @@ mod tests {
         assert!(pulse.may_beat(1, at + STUCK_AFTER / 2), "it is busy");
         assert!(!pulse.may_beat(1, at + STUCK_AFTER), "it is stuck");
         assert!(pulse.may_beat(2, at + STUCK_AFTER), "it goes on");
+    }
+
+    #[tokio::test]
+    async fn the_link_of_a_shell_that_stands_still_is_closed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (connector, mut config) = connector(folder.path());
+        config.listen(ListenerId(0), ([127, 0, 0, 1], 0).into(), &[ALPN]);
+        let mut server = Server::bind(config).expect("loopback is there");
+        let engine = server.local_addr(ListenerId(0)).to_string();
+        let (say, said) = std_mpsc::channel();
+        std::thread::spawn(move || {
+            let mut listener = Listener(say);
+            // Until the test has ended, and with it this process.
+            while server.turn(None, &mut listener).is_ok() {}
+        });
+        let mut wire = Wire::connect(&connector, engine, "localhost".to_owned());
+        let connected = wire.turn(|_, _| {}).await;
+        assert!(matches!(connected, Turn::Connected { .. }));
+        wire.beat(Duration::from_millis(20));
+        let Turn::Lost(reason) = wire.turn(|_, _| {}).await else {
+            panic!("the engine says nothing");
+        };
+        assert_eq!(reason, "the worker stands still");
+        let heard = said.recv_timeout(Duration::from_secs(20));
+        let heard = heard.expect("the engine sees that it is closed");
+        assert!(heard.contains(&reason), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_while_it_connects_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (connector, _) = connector(folder.path());
+        let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
+        let engine = silent.local_addr().expect("it is bound").to_string();
+        let mut wire = Wire::connect(&connector, engine, "localhost".to_owned());
+        let Wire::Made(made) = &wire else {
+            unreachable!("just begun");
+        };
+        let attempt = made.task.abort_handle();
+        wire.close("the test wants it");
+        let ended = async {
+            while !attempt.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // An attempt takes ten seconds before it fails by itself.
+        timeout(Duration::from_secs(5), ended)
+            .await
+            .expect("it ends at once");
+    }
+
+    #[test]
+    fn what_waits_counts_until_the_link_has_taken_it() {
+        let mut queue = Queue::default();
+        let mut buffer = Vec::new();
+        queue.bytes.extend_from_slice(&[0; 300]);
+        assert_eq!(queue.backlog(), 300);
+        queue.exchange(&mut buffer);
+        queue.bytes.extend_from_slice(&[0; 20]);
+        assert_eq!((queue.backlog(), buffer.len()), (320, 300));
+        queue.exchange(&mut buffer);
+        assert_eq!((queue.backlog(), buffer.len()), (20, 20));
+        queue.exchange(&mut buffer);
+        assert_eq!(queue.backlog(), 0);
     }
 }
