@@ -223,8 +223,9 @@ pub(super) struct Cli {
     )]
     pub(super) folder: PathBuf,
 
-    /// Folder below which works run, as `TMPDIR` if that is set; one that is in memory makes short works faster [default:
-    /// in the worker's folder]
+    /// Folder below which works run, as `TMPDIR` if that is set; one that is in memory makes short works faster. It
+    /// may be shared with other accounts: works run in a folder there that is this account's alone [default: in the
+    /// worker's folder]
     #[arg(long, value_name = "FOLDER", env = "POOL_WORKS_FOLDER", value_parser = path())]
     pub(super) works: Option<PathBuf>,
 

@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,6 +62,14 @@ pub enum FolderError {
         /// What it said.
         source: io::Error,
     },
+    /// Whoever else may write below a shared folder could reach into works.
+    #[error("{path}, where works are to run, {problem}: remove it, or give another folder with --works")]
+    NotOwn {
+        /// What is there.
+        path: PathBuf,
+        /// What is wrong with it, as the rest of a sentence.
+        problem: &'static str,
+    },
 }
 
 /// An attempt's folder, and where its process group is recorded.
@@ -85,6 +93,9 @@ impl Folder {
     /// The same with the folders of attempts elsewhere: in a folder of this worker's own below `scratch`. A file system in
     /// memory makes and removes folders several times as fast as one on a disk.
     ///
+    /// `scratch` may be shared, as `/dev/shm` and `/tmp` are, and the name below it can be guessed. So the folder is made
+    /// there, or it is this account's alone already.
+    ///
     /// # Errors
     /// See [`FolderError`].
     pub fn open_with(path: &Path, scratch: Option<&Path>) -> Result<Self, FolderError> {
@@ -101,7 +112,7 @@ impl Folder {
         let path = make(path)?;
         let works = match scratch {
             None => make(&path.join("works"))?,
-            Some(scratch) => make(&scratch.join(name_of(&path)))?,
+            Some(scratch) => own(make(scratch)?.join(name_of(&path)))?,
         };
         let deadline = Instant::now() + LOCKED_FOR;
         let lock = loop {
@@ -296,6 +307,25 @@ fn name_of(folder: &Path) -> String {
     )
 }
 
+/// A folder that nobody else can reach into: made here, one that is there already is looked at.
+fn own(path: PathBuf) -> Result<PathBuf, FolderError> {
+    let problem = match private().create(&path) {
+        Ok(()) => None,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(&path) {
+            Ok(there) if !there.is_dir() => Some("is a link or a file"),
+            Ok(there) if there.uid() != rustix::process::geteuid().as_raw() => Some("is another account's"),
+            Ok(there) if there.mode() & 0o022 != 0 => Some("can be written to by other accounts"),
+            Ok(_) => None,
+            Err(source) => return Err(FolderError::Io { path, source }),
+        },
+        Err(source) => return Err(FolderError::Io { path, source }),
+    };
+    match problem {
+        None => Ok(path),
+        Some(problem) => Err(FolderError::NotOwn { path, problem }),
+    }
+}
+
 /// A worker runs in this folder.
 pub(crate) fn is_locked(path: &Path) -> bool {
     let Ok(lock) = File::open(path.join(LOCK)) else {
@@ -378,6 +408,38 @@ mod tests {
         drop(first);
         assert!(!is_locked(temporary.path()));
         Folder::open(temporary.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn works_run_below_a_shared_folder_only_in_one_that_is_the_workers_own() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let (path, scratch) = (temporary.path().join("worker"), temporary.path().join("shared"));
+        let open = || Folder::open_with(&path, Some(&scratch));
+        let works = open().expect("nothing is there").works().to_owned();
+        let mode = fs::metadata(&works).expect("it was made").mode();
+        assert_eq!((works.parent(), mode & 0o777), (Some(&*scratch), 0o700));
+        open().expect("it is its own");
+
+        let refused = |says: &str| match open() {
+            Err(error @ FolderError::NotOwn { .. }) => {
+                let text = error.to_string();
+                let cure = "give another folder with --works";
+                assert!(text.contains(says) && text.contains(cure), "{text}");
+                assert!(text.starts_with(&*works.to_string_lossy()), "{text}");
+            }
+            other => panic!("{other:?}"),
+        };
+        for mode in [0o777, 0o720, 0o702] {
+            fs::set_permissions(&works, Permissions::from_mode(mode)).expect("own folder");
+            refused("can be written to by other accounts");
+        }
+        let elsewhere = temporary.path().join("elsewhere");
+        fs::create_dir(&elsewhere).expect("new folder");
+        fs::write(elsewhere.join("precious"), "").expect("new file");
+        fs::remove_dir(&works).expect("it is empty");
+        std::os::unix::fs::symlink(&elsewhere, &works).expect("new link");
+        refused("is a link or a file");
+        assert!(elsewhere.join("precious").exists(), "nothing was cleared there");
     }
 
     #[test]
