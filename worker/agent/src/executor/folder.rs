@@ -32,9 +32,10 @@ use super::leftovers::{self, Group};
 /// The file that is locked.
 const LOCK: &str = "lock";
 
-/// How long a folder may be locked before it counts as another worker's. The guardian of a worker that was killed has it
+/// How long a folder may be locked before it counts as another worker's: the guardian of a worker that was killed has it
 /// for as long as killing takes.
-const LOCKED_FOR: Duration = Duration::from_secs(2);
+const GUARDED_FOR: Duration = Duration::from_secs(3);
+const _: () = assert!(GUARDED_FOR.as_millis() > leftovers::GONE_WITHIN.as_millis());
 
 /// What the name of a container's note ends with.
 const NOTE: &str = "container";
@@ -114,7 +115,7 @@ impl Folder {
             None => make(&path.join("works"))?,
             Some(scratch) => own(make(scratch)?.join(name_of(&path)))?,
         };
-        let deadline = Instant::now() + LOCKED_FOR;
+        let deadline = Instant::now() + GUARDED_FOR;
         let lock = loop {
             let lock = lock(&path, FlockOperation::NonBlockingLockExclusive);
             match lock.map_err(|error| at(&path.join(LOCK), error))? {
@@ -275,8 +276,17 @@ fn lock(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     }
 }
 
-/// Kills what is left of all attempts whose folders are in `works`, and says so. The folders stay.
+/// Kills what is left of all attempts whose folders are in `works`, says so, and waits for [`leftovers::GONE_WITHIN`] at most
+/// until it is gone. The folders stay.
 pub(super) fn kill_all(works: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + leftovers::GONE_WITHIN;
+    let say = |processes: usize, place: &Path| {
+        if processes > 0 {
+            tracing::warn!(processes, place = %place.display(), "killed what an earlier worker left running");
+        }
+    };
+    // The most of it, also of commands that began a moment before the worker was killed, which came to record nothing.
+    say(leftovers::kill_at_home_below(works, deadline)?, works);
     for entry in fs::read_dir(works)? {
         let path = entry?.path();
         // A record that was cut by a crash names nothing.
@@ -284,16 +294,8 @@ pub(super) fn kill_all(works: &Path) -> io::Result<()> {
             && let Ok(group) = fs::read_to_string(&path).unwrap_or_default().parse::<Group>()
         {
             let folder = path.with_extension("");
-            let processes = group.kill_leftovers(&folder)?;
-            if processes > 0 {
-                tracing::warn!(processes, folder = %folder.display(), "killed what an earlier worker left running");
-            }
+            say(group.kill_leftovers(&folder, deadline)?, &folder);
         }
-    }
-    // A command may have begun a moment before the worker was killed, which came to record nothing.
-    let processes = leftovers::kill_at_home_below(works)?;
-    if processes > 0 {
-        tracing::warn!(processes, works = %works.display(), "killed what an earlier worker left running");
     }
     Ok(())
 }

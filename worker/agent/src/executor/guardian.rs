@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 
-/// How long the folder may stay locked before it counts as that of a worker that has started again.
-const LOCKED_FOR: Duration = Duration::from_secs(5);
+/// How long the folder may stay locked before it counts as that of a worker that lives, or has started again.
+const DYING_FOR: Duration = Duration::from_secs(5);
 
 /// First argument of a guardian.
 const NAME: &str = "exec-guardian";
@@ -104,7 +104,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitC
     let mut nothing = [0; 64];
     while io::stdin().read(&mut nothing).is_ok_and(|bytes| bytes > 0) {}
     // A process that dies may close this pipe before it lets go of the lock.
-    let deadline = Instant::now() + LOCKED_FOR;
+    let deadline = Instant::now() + DYING_FOR;
     loop {
         match folder::guard(Path::new(&worker)) {
             Ok(Some(_lock)) => {

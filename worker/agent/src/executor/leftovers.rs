@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-/// Longest wait for killed processes to be gone, before their folder is removed.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for all killed processes to be gone, before their folders are removed.
+pub(super) const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A process group by what cannot repeat.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,9 +109,9 @@ impl Group {
         })
     }
 
-    /// Kills what is left of it, and waits until it is gone. `folder` is the work's own folder. Gives the number
-    /// of processes found.
-    pub(super) fn kill_leftovers(&self, folder: &Path) -> io::Result<usize> {
+    /// Kills what is left of it, and waits until it is gone or the deadline over. `folder` is the work's own folder. Gives
+    /// the number of processes found.
+    pub(super) fn kill_leftovers(&self, folder: &Path, deadline: Instant) -> io::Result<usize> {
         if self.boot != boot()? {
             return Ok(0);
         }
@@ -129,7 +129,6 @@ impl Group {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        let deadline = Instant::now() + GONE_WITHIN;
         while !self.members()?.is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }
@@ -144,10 +143,10 @@ impl Group {
     }
 }
 
-/// Kills all processes whose `HOME` is a folder below this one, until there are none; how many there were.
-pub(super) fn kill_at_home_below(works: &Path) -> io::Result<usize> {
+/// Kills all processes whose `HOME` is a folder below this one, until there are none or the deadline is over; how many there
+/// were.
+pub(super) fn kill_at_home_below(works: &Path, deadline: Instant) -> io::Result<usize> {
     let mut killed = 0;
-    let deadline = Instant::now() + GONE_WITHIN;
     loop {
         let mut found = 0;
         for process in all()? {
@@ -202,6 +201,10 @@ mod tests {
         child
     }
 
+    fn soon() -> Instant {
+        Instant::now() + GONE_WITHIN
+    }
+
     fn group_of(child: &Child) -> Group {
         let pid = i32::try_from(child.id()).expect("pids are small");
         Group {
@@ -235,14 +238,18 @@ mod tests {
     fn a_group_that_is_still_ours_is_killed() {
         let home = Path::new("/nonexistent/one");
         let mut child = sleeper(home);
-        let found = group_of(&child).kill_leftovers(Path::new("/elsewhere"));
+        let found = group_of(&child).kill_leftovers(Path::new("/elsewhere"), soon());
         assert_eq!(found.ok(), Some(1), "the leader's start time is proof enough");
         assert_eq!(child.wait().ok().and_then(|status| status.signal()), Some(9));
 
         let mut child = sleeper(home);
         let mut group = group_of(&child);
         group.started -= 1;
-        assert_eq!(group.kill_leftovers(home).ok(), Some(1), "so is the folder");
+        assert_eq!(
+            group.kill_leftovers(home, soon()).ok(),
+            Some(1),
+            "so is the folder"
+        );
         assert_eq!(child.wait().ok().and_then(|status| status.signal()), Some(9));
     }
 
@@ -264,7 +271,11 @@ mod tests {
             ..group
         };
         for foreign in [earlier, later, other_boot] {
-            assert_eq!(foreign.kill_leftovers(other_folder).ok(), Some(0), "{foreign}");
+            assert_eq!(
+                foreign.kill_leftovers(other_folder, soon()).ok(),
+                Some(0),
+                "{foreign}"
+            );
         }
         assert!(matches!(child.try_wait(), Ok(None)), "it still runs");
         child.kill().and_then(|()| child.wait()).expect("our own child");
