@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  pool-worker ──spawn──► pool-worker exec-guardian FOLDER WORKS      waits, for as long as its standard input is open
-//!       │ dies without a word
+//!       │ ends, with or without a word
 //!       └─ the pipe closes ─► takes the folder's lock ─► kills processes whose HOME is below WORKS, and recorded groups
 //! ```
 //!
@@ -27,7 +27,8 @@ const DYING_FOR: Duration = Duration::from_secs(5);
 /// First argument of a guardian.
 const NAME: &str = "exec-guardian";
 
-/// The worker's end.
+/// The worker's end. Dropped, it closes the pipe and no more: a worker that ends in haste may leave something, too, and the
+/// guardian ends once it has looked. To whoever lives on, as tests do, it is a dead child.
 #[derive(Debug)]
 pub(super) struct Guardian {
     program: PathBuf,
@@ -79,17 +80,6 @@ impl Guardian {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-    }
-}
-
-impl Drop for Guardian {
-    fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(child) = child {
-            // Nothing is left to be looked after: the executor that owns this has ended its works.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 

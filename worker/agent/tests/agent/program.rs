@@ -362,7 +362,14 @@ fn sigterm_drains_and_a_second_one_stops_at_once() {
     let child = worker(&engine, folder.path()).spawn().expect("it starts");
     engine.join();
     engine.welcome(&[]);
-    engine.define(1, waits_for(&flag));
+    let pid = folder.path().join("pid");
+    let mut template = waits_for(&flag);
+    template.command[2] = format!(
+        "setsid sleep 600 & echo $! > {0}.new; mv {0}.new {0}; {1}",
+        pid.display(),
+        template.command[2]
+    );
+    engine.define(1, template);
     engine.assign(1, &[1]);
     assert_eq!(
         engine.wait(|said| matches!(said, Said::Started(_)).then_some(said)),
@@ -370,9 +377,11 @@ fn sigterm_drains_and_a_second_one_stops_at_once() {
     );
     signal(&child, Signal::TERM);
     engine.wait(|said| (said == Said::Draining(None)).then_some(()));
+    until_exists(&pid);
     signal(&child, Signal::INT);
-    let (code, log) = end(child);
-    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(end_without_log(child), Some(1));
+    // Also what has left its group and session: the guardian looks once more.
+    assert_dies(&fs::read_to_string(&pid).expect("it wrote it"));
 }
 
 #[test]
@@ -393,11 +402,7 @@ fn works_run_where_the_operator_wants_them_and_die_with_their_worker() {
         );
         engine.define(1, shell(&script));
         engine.assign(1, &[1]);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !note.exists() {
-            assert!(Instant::now() < deadline, "the command does not begin");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until_exists(&note);
         let text = fs::read_to_string(&note).expect("own folder");
         let words: Vec<&str> = text.split_whitespace().collect();
         assert!(Path::new(words[2]).starts_with(&scratch), "{text}");
@@ -445,11 +450,7 @@ fn a_killed_worker_leaves_no_work_running() {
     engine.define(1, template);
     engine.assign(1, &[1]);
     assert_eq!(engine.next(), Said::Started(vec![1]));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !pids.exists() {
-        assert!(std::time::Instant::now() < deadline, "the command does not start");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until_exists(&pids);
     let text = fs::read_to_string(&pids).expect("it wrote them");
     let (leader, descendant) = text.trim().split_once(' ').expect("two of them");
     signal(&child, Signal::KILL);
@@ -471,6 +472,14 @@ fn a_killed_worker_leaves_no_work_running() {
 }
 
 /// What it started may hold its log open.
-fn end_without_log(mut child: Child) {
-    child.wait().expect("our own child");
+fn end_without_log(mut child: Child) -> Option<i32> {
+    child.wait().expect("our own child").code()
+}
+
+fn until_exists(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "{} does not appear", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
