@@ -222,6 +222,8 @@ pub fn main() -> ExitCode {
     if let Some(code) = shim::run(arguments()).or_else(|| guardian::run(arguments())) {
         return code;
     }
+    // No core dump of it, with its secrets, nor of what it starts. To lower one's own limit is never refused.
+    let _ = executor::forbid_core_dumps();
     // Works run as the same user: without this they could read the password in /proc, or attach a debugger.
     let hidden = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let start = match config::from_environment() {

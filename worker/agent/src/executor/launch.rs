@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!  a thread for this one command                                     the command
-//!   · lowers its priority          ─── posix_spawn: the child ───►   has all of it from its first instruction
+//!   · lowers its priority          ─── posix_spawn: the child ───►   has both from its first instruction
 //!   · enters the sandbox               inherits from the thread
+//!   · limits the length of files   ─── prlimit ──────────────────►   and this a moment later
 //!   · ends
 //! ```
 //!
 //! Priority and Landlock are a thread's own in Linux, and what a child inherits is the thread's that made it. So nothing has
-//! to run between `fork` and `exec`, where only `unsafe` code could, and no program but the command is loaded. Limits of
-//! memory and of processes are a process's, not a thread's: works that have some go through the [`super::shim`], which takes
-//! twice the time.
+//! to run between `fork` and `exec`, where only `unsafe` code could, and no program but the command is loaded. Limits are a
+//! process's, not a thread's. That of files guards against mistakes, which a command hardly makes in its first moment; core
+//! dumps the worker forbids itself, and with it whatever it starts. Limits of memory and of processes have to hold from the
+//! beginning: works that have some go through the [`super::shim`], which takes longer.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -122,11 +124,11 @@ fn in_thread(runtime: &Handle, command: std::process::Command, dress: &Dress) ->
     let spawned = Command::from(command).spawn();
     let launched = Launched::from(spawned.map_err(|error| cannot_start(&dress.program, &error))?);
     let pid = launched.group.leader;
-    record_group(pid, record).map_err(|error| not_ready(&error))?;
     for (resource, value) in [(Resource::Core, 0), (Resource::Fsize, FILE_BYTES_MAX)] {
         // Who has ended already needs none.
         let _ = limit(Some(pid), resource, value);
     }
+    record_group(pid, record).map_err(|error| not_ready(&error))?;
     Ok(launched)
 }
 

@@ -53,6 +53,11 @@ pub const WORK_NICE: i32 = 10;
 /// that say nothing, have 1024.
 pub const WORK_CPU_SHARES: i64 = 128;
 
+/// No core dumps of this process, nor of what it starts from now on.
+pub(crate) fn forbid_core_dumps() -> Result<(), rustix::io::Errno> {
+    launch::limit(None, rustix::process::Resource::Core, 0)
+}
+
 /// One try at one work.
 #[derive(Clone, Debug)]
 pub struct Attempt {
