@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire_protocol::ids::LeaseToken;
 use wire_protocol::log::{LogChunk, LogStream};
 use wire_protocol::outcome::Output;
 
 /// Bytes that are read at once, per stream.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Pieces of one attempt that wait for the shell: of all that may wait, one that prints without end leaves room to others.
+const WAITING_MAX: usize = 8;
 
 /// What an attempt has printed so far: its executor writes it down here, and the worker looks in when somebody follows.
 /// Both live on one thread; a lock that nobody waits for is what that costs.
@@ -31,6 +34,8 @@ pub(crate) struct Piece {
     stream: LogStream,
     offset: u64,
     bytes: Vec<u8>,
+    /// Its attempt's, until it has been taken; `None`: it was asked for, and waits nowhere.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Piece {
@@ -50,7 +55,13 @@ struct Streams {
     stdout: Stream,
     stderr: Stream,
     /// Whoever follows hears what comes; where there is no room it is dropped.
-    follower: Option<(LeaseToken, mpsc::Sender<Piece>)>,
+    follower: Option<Follower>,
+}
+
+struct Follower {
+    token: LeaseToken,
+    tell: mpsc::Sender<Piece>,
+    places: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -71,17 +82,19 @@ impl Streams {
         into.kept.extend_from_slice(&bytes[..keep]);
         into.cut |= keep < bytes.len();
         self.left -= keep;
-        if let Some((token, tell)) = &self.follower
+        // Where there is no room nothing is copied, and whoever follows sees by the next offset that something is missing.
+        if let Some(follower) = &self.follower
             && !bytes.is_empty()
+            && let Ok(place) = Arc::clone(&follower.places).try_acquire_owned()
+            && let Ok(room) = follower.tell.try_reserve()
         {
-            let piece = Piece {
-                token: *token,
+            room.send(Piece {
+                token: follower.token,
                 stream,
                 offset: into.seen,
                 bytes: bytes.to_vec(),
-            };
-            // Full: whoever follows sees by the next offset that something is missing.
-            let _ = tell.try_send(piece);
+                _place: Some(place),
+            });
         }
         into.seen += bytes.len() as u64;
     }
@@ -98,12 +111,17 @@ impl Printed {
     /// From here on what is printed goes to `tell`. Gives what was kept of what was printed before.
     pub(crate) fn follow(&self, token: LeaseToken, tell: mpsc::Sender<Piece>) -> Vec<Piece> {
         let mut streams = self.lock();
-        streams.follower = Some((token, tell));
+        streams.follower = Some(Follower {
+            token,
+            tell,
+            places: Arc::new(Semaphore::new(WAITING_MAX)),
+        });
         let kept = streams.each().map(|(stream, printed)| Piece {
             token,
             stream,
             offset: 0,
             bytes: printed.kept.clone(),
+            _place: None,
         });
         kept.into_iter().filter(|piece| !piece.bytes.is_empty()).collect()
     }
@@ -115,7 +133,7 @@ impl Printed {
     /// Says how long both streams have become; nothing, if nobody follows.
     pub(crate) fn ends(&self) -> Vec<Piece> {
         let streams = self.lock();
-        let Some((token, _)) = streams.follower else {
+        let Some(Follower { token, .. }) = streams.follower else {
             return Vec::new();
         };
         let end = |(stream, printed): (LogStream, &Stream)| Piece {
@@ -123,6 +141,7 @@ impl Printed {
             stream,
             offset: printed.seen,
             bytes: Vec::new(),
+            _place: None,
         };
         streams.each().map(end).into()
     }
@@ -199,6 +218,31 @@ mod tests {
     use wire_protocol::ids::{Attempt, Epoch, Shard, WorkId};
 
     use super::*;
+
+    #[test]
+    fn one_that_prints_without_end_leaves_room_to_others() {
+        let (tell, mut told) = mpsc::channel(2 * WAITING_MAX);
+        let token = |work| LeaseToken {
+            work: WorkId(work),
+            epoch: Epoch(1),
+            attempt: Attempt(1),
+            shard: Shard(0),
+        };
+        let [(mut flood, _), (mut other, _)] = [1, 2].map(|work| {
+            let printed = Printed::default();
+            let capture = Capture::new(8, &printed);
+            printed.follow(token(work), tell.clone());
+            (capture, printed)
+        });
+        for _ in 0..3 * WAITING_MAX {
+            flood.take_stdout(b"x");
+        }
+        other.take_stdout(b"y");
+        assert_eq!(told.len(), WAITING_MAX + 1);
+        drop(told.try_recv().expect("one waits"));
+        flood.take_stdout(b"x");
+        assert_eq!(told.len(), WAITING_MAX + 1, "one that was taken makes room");
+    }
 
     #[test]
     fn a_follower_gets_what_is_kept_then_what_comes_and_at_last_the_lengths() {
