@@ -143,6 +143,19 @@ fn given(text: Option<&str>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// A secret and the file that it may be in instead. clap would take two empty variables for a contradiction.
+fn secret<'a>(
+    option: &str,
+    text: Option<&str>,
+    file: Option<&'a Path>,
+) -> anyhow::Result<(Option<String>, Option<&'a Path>)> {
+    let (text, file) = (given(text), file.filter(|file| !file.as_os_str().is_empty()));
+    if text.is_some() && file.is_some() {
+        bail!("{option} and {option}-file, or their variables, are both given: leave one of them out");
+    }
+    Ok((text, file))
+}
+
 impl Cli {
     /// Address of the engine, and the name in its certificate.
     fn engine(&self, seeds: &Seeds) -> anyhow::Result<(String, String)> {
@@ -163,9 +176,13 @@ impl Cli {
     }
 
     fn password(&self, seeds: &Seeds) -> anyhow::Result<String> {
-        let seeded = seeds.password.as_ref().filter(|_| self.password_file.is_none());
-        let password = given(self.password.as_deref()).or(seeded.map(|seeded| seeded.0.clone()));
-        password_of(password, self.password_file.as_deref())
+        let (password, file) = secret(
+            "--password",
+            self.password.as_deref(),
+            self.password_file.as_deref(),
+        )?;
+        let seeded = seeds.password.as_ref().filter(|_| file.is_none());
+        password_of(password.or(seeded.map(|seeded| seeded.0.clone())), file)
     }
 
     /// The wallet in the keystore, if one is given.
@@ -173,10 +190,12 @@ impl Cli {
         let Some(path) = self.wallet.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(None);
         };
-        let file = self.wallet_password_file.as_deref();
-        let file = file.filter(|file| !file.as_os_str().is_empty());
+        let (password, file) = (
+            self.wallet_password.as_deref(),
+            self.wallet_password_file.as_deref(),
+        );
         // An empty password is one, if it is in a file.
-        let password = match (given(self.wallet_password.as_deref()), file) {
+        let password = match secret("--wallet-password", password, file)? {
             (None, None) => {
                 bail!("WALLETPATH is given and its password is not: WALLETPASSWORD_FILE, or WALLETPASSWORD")
             }
@@ -188,11 +207,9 @@ impl Cli {
     }
 
     fn enrol_token(&self) -> anyhow::Result<Option<String>> {
-        let file = self.enrol_token_file.as_deref();
-        token_of(
-            given(self.enrol_token.as_deref()),
-            file.filter(|file| !file.as_os_str().is_empty()),
-        )
+        let (token, file) = (self.enrol_token.as_deref(), self.enrol_token_file.as_deref());
+        let (token, file) = secret("--enrol-token", token, file)?;
+        token_of(token, file)
     }
 
     /// The key and certificate in the folder. One that has ended is no hindrance to a worker that has a password.

@@ -82,27 +82,16 @@ pub(super) struct Cli {
     pub(super) login: Option<String>,
 
     /// Its password; a file is safer, because other users see arguments
-    #[arg(
-        long,
-        env = "WORKERPASSWORD",
-        hide_env_values = true,
-        conflicts_with = "password_file"
-    )]
+    #[arg(long, env = "WORKERPASSWORD", hide_env_values = true)]
     pub(super) password: Option<String>,
 
     /// File with the password, without its last line feed
-    #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE")]
+    #[arg(long, value_name = "FILE", env = "WORKERPASSWORD_FILE", value_parser = path())]
     pub(super) password_file: Option<PathBuf>,
 
     /// Token of the pool's operator for which this worker gets a certificate, and then needs neither it nor a password;
     /// a file is safer, because other users see arguments
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "POOL_ENROL_TOKEN",
-        hide_env_values = true,
-        conflicts_with = "enrol_token_file"
-    )]
+    #[arg(long, value_name = "TOKEN", env = "POOL_ENROL_TOKEN", hide_env_values = true)]
     pub(super) enrol_token: Option<String>,
 
     /// File with the token; it may be removed once the worker has its certificate
@@ -114,13 +103,7 @@ pub(super) struct Cli {
     pub(super) wallet: Option<PathBuf>,
 
     /// Password of the keystore; a file is safer, because other users see arguments
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        env = "WALLETPASSWORD",
-        hide_env_values = true,
-        conflicts_with = "wallet_password_file"
-    )]
+    #[arg(long, value_name = "PASSWORD", env = "WALLETPASSWORD", hide_env_values = true)]
     pub(super) wallet_password: Option<String>,
 
     /// File with the password of the keystore, without its last line feed

@@ -97,6 +97,27 @@ fn a_configuration_that_cannot_be_used_says_what_is_missing() {
     let password = ("WORKERPASSWORD", "hunter2");
     for (variables, text) in [
         (&[][..], "no password is given"),
+        (
+            &[password, ("WORKERPASSWORD_FILE", "secret")],
+            "--password and --password-file, or their variables, are both given",
+        ),
+        (
+            &[
+                password,
+                ("POOL_ENROL_TOKEN", "hunter2"),
+                ("POOL_ENROL_TOKEN_FILE", "token"),
+            ],
+            "--enrol-token and --enrol-token-file",
+        ),
+        (
+            &[
+                password,
+                ("WALLETPATH", "wallet.json"),
+                ("WALLETPASSWORD", "hunter2"),
+                ("WALLETPASSWORD_FILE", "secret"),
+            ],
+            "--wallet-password and --wallet-password-file",
+        ),
         (&[password], "--fingerprint"),
         (&[password, ("POOL_CA", "none.pem")], "none.pem"),
         (
@@ -170,6 +191,13 @@ fn the_variables_of_the_predecessors_worker_start_one() {
         // What compose passes for a variable that is not set.
         .env("WORKERLOGIN", "")
         .env("POOL_ENGINE", "")
+        .env("WORKERPASSWORD", "")
+        .env("WORKERPASSWORD_FILE", "")
+        .env("POOL_ENROL_TOKEN", "")
+        .env("POOL_ENROL_TOKEN_FILE", "")
+        .env("WALLETPATH", "")
+        .env("WALLETPASSWORD", "")
+        .env("WALLETPASSWORD_FILE", "")
         .env("POOL_DOCKER_SOCKET", docker.socket())
         .env("POOL_CA", &engine.ca)
         .env("POOL_WORKER_FOLDER", folder.path().join("worker"));
