@@ -109,7 +109,7 @@ impl Logs {
     ///
     /// # Errors
     /// [`ClientError::NotFound`]; [`ClientError::Busy`] where the engine has as many followers as it may;
-    /// [`ClientError::Away`] when there is no link for longer than its patience.
+    /// [`ClientError::Away`] when there is no link for longer than its patience. Called again, it asks again.
     pub async fn next(&mut self) -> Result<Option<LogEvent>, ClientError> {
         while !self.ended {
             let (connection, entry, queue) = match self.on.take() {
@@ -117,19 +117,17 @@ impl Logs {
                 None => self.ask().await?,
             };
             let heard = queue.pop();
+            // After what ends a request nothing comes on it.
+            if heard.as_ref().is_none_or(Heard::goes_on) {
+                self.on = Some((connection, entry, Arc::clone(&queue)));
+            }
             match heard {
-                Some(Heard::Lost) => {}
-                heard => {
-                    self.on = Some((connection, entry, Arc::clone(&queue)));
-                    match heard {
-                        Some(heard) => {
-                            if let Some(event) = self.hear(heard)? {
-                                return Ok(Some(event));
-                            }
-                        }
-                        None => queue.arrived.notified().await,
+                Some(heard) => {
+                    if let Some(event) = self.hear(heard)? {
+                        return Ok(Some(event));
                     }
                 }
+                None => queue.arrived.notified().await,
             }
         }
         Ok(None)
@@ -183,7 +181,6 @@ impl Logs {
             }) => Ok(Some(LogEvent::AttemptEnded { attempt })),
             Heard::End(LogEnd { attempt, state, .. }) => {
                 self.ended = true;
-                self.on = None;
                 Ok(Some(LogEvent::Ended { attempt, state }))
             }
             Heard::Answer(reply) => Err(match *reply {
@@ -265,6 +262,13 @@ enum Heard {
     Answer(Box<Reply>),
     SetBack(Setback),
     Lost,
+}
+
+impl Heard {
+    /// More comes behind it.
+    fn goes_on(&self) -> bool {
+        matches!(self, Self::Piece(_) | Self::End(LogEnd { goes_on: true, .. }))
+    }
 }
 
 /// What was heard of one request and waits for its reader. Output beyond the bound is dropped, an end never.
