@@ -19,7 +19,7 @@ use crate::error::ClientError;
 use crate::follow::name_of;
 use crate::routes::{Entry, Route, Setback};
 
-/// Bytes of output that wait for whoever reads them; what comes beyond that is left out, and seen to be missing.
+/// Bytes that output takes which waits for whoever reads it; what comes beyond that is left out, and seen to be missing.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// What to hear of a work.
@@ -281,10 +281,11 @@ pub(crate) struct LogQueue {
 impl LogQueue {
     pub(crate) fn log(&self, log: &ClientLog<'_>) {
         let mut heard = self.lock();
-        if heard.1 + log.chunk.bytes.len() > WAITING_BYTES_MAX {
+        let bytes = taken(log.chunk.bytes.len());
+        if heard.1 + bytes > WAITING_BYTES_MAX {
             return;
         }
-        heard.1 += log.chunk.bytes.len();
+        heard.1 += bytes;
         let piece = Piece {
             attempt: log.attempt,
             worker: log.worker,
@@ -321,12 +322,46 @@ impl LogQueue {
         let mut heard = self.lock();
         let next = heard.0.pop_front()?;
         if let Heard::Piece(piece) = &next {
-            heard.1 -= piece.bytes.len();
+            heard.1 -= taken(piece.bytes.len());
         }
         Some(next)
     }
 
     fn lock(&self) -> MutexGuard<'_, (VecDeque<Heard>, usize)> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a piece of so many bytes takes: of very short ones the place in the queue is the most.
+fn taken(bytes: usize) -> usize {
+    size_of::<Heard>() + bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use wire_protocol::log::LogChunk;
+
+    use super::*;
+
+    #[test]
+    fn pieces_of_nothing_do_not_wait_without_a_bound() {
+        let queue = LogQueue::default();
+        let log = |offset| ClientLog {
+            request: 0,
+            attempt: Attempt(1),
+            worker: WorkerId(1),
+            chunk: LogChunk {
+                stream: LogStream::Stdout,
+                offset,
+                bytes: b"",
+            },
+        };
+        for offset in 0..2 * WAITING_BYTES_MAX / size_of::<Heard>() {
+            queue.log(&log(offset as u64));
+        }
+        let waiting = queue.lock().0.len();
+        assert_eq!(waiting, WAITING_BYTES_MAX / size_of::<Heard>());
+        while queue.pop().is_some() {}
+        assert_eq!(queue.lock().1, 0);
     }
 }
