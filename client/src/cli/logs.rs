@@ -19,10 +19,12 @@ pub(crate) async fn run(context: &Context, args: LogArgs) -> Result<Exit, Failur
     let work = args.work.resolve(&client).await?;
     let options = args.options();
     let mut printer = Printer {
+        out: io::stdout(),
         json: context.output.format != Format::Table,
         work,
         both: options.stdout && options.stderr,
-        pending: Default::default(),
+        worker: None,
+        torn: Default::default(),
     };
     let mut logs = client.logs(work, options);
     while let Some(event) = logs.next().await? {
@@ -54,13 +56,16 @@ pub(crate) async fn run(context: &Context, args: LogArgs) -> Result<Exit, Failur
 }
 
 /// Prints bytes as they are, or lines of JSON.
-struct Printer {
+struct Printer<W> {
+    out: W,
     json: bool,
     work: WorkId,
     /// Both streams are printed, each to its own; one alone goes to standard output.
     both: bool,
+    /// Who printed what came last.
+    worker: Option<WorkerId>,
     /// The beginning of a letter whose rest has not come, of each stream; for JSON, which is text.
-    pending: [Vec<u8>; 2],
+    torn: [Vec<u8>; 2],
 }
 
 #[derive(Serialize)]
@@ -83,7 +88,7 @@ struct EndJson {
     state: Option<String>,
 }
 
-impl Printer {
+impl<W: Write> Printer<W> {
     fn output(
         &mut self,
         attempt: Attempt,
@@ -100,7 +105,7 @@ impl Printer {
         }
         match stream {
             LogStream::Stderr if self.both => write_all(io::stderr().lock(), bytes),
-            _ => write_all(io::stdout().lock(), bytes),
+            _ => write_all(&mut self.out, bytes),
         }
     }
 
@@ -112,23 +117,46 @@ impl Printer {
         missing: u64,
         bytes: &[u8],
     ) -> io::Result<()> {
-        let pending = &mut self.pending[usize::from(stream == LogStream::Stderr)];
-        let mut text = std::mem::take(pending);
-        text.extend_from_slice(bytes);
-        if !bytes.is_empty() {
-            *pending = text.split_off(whole_letters(&text));
+        self.worker = worker;
+        if missing > 0 {
+            self.flush(attempt, stream)?;
         }
+        let torn = &mut self.torn[usize::from(stream == LogStream::Stderr)];
+        let mut text = std::mem::take(torn);
+        text.extend_from_slice(bytes);
+        *torn = text.split_off(whole_letters(&text));
+        if text.is_empty() && missing == 0 {
+            return Ok(());
+        }
+        self.json_line(attempt, stream, missing, &text)
+    }
+
+    /// What waits for the rest of a letter that does not come any more.
+    fn flush(&mut self, attempt: Attempt, stream: LogStream) -> io::Result<()> {
+        let torn = std::mem::take(&mut self.torn[usize::from(stream == LogStream::Stderr)]);
+        if torn.is_empty() {
+            return Ok(());
+        }
+        self.json_line(attempt, stream, 0, &torn)
+    }
+
+    fn json_line(
+        &mut self,
+        attempt: Attempt,
+        stream: LogStream,
+        missing: u64,
+        text: &[u8],
+    ) -> io::Result<()> {
         let json = OutputJson {
             work: self.work,
             attempt: attempt.0,
-            worker,
+            worker: self.worker,
             stream,
             missing,
-            text: &String::from_utf8_lossy(&text),
+            text: &String::from_utf8_lossy(text),
         };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", json_line("log", json))?;
-        out.flush()
+        writeln!(self.out, "{}", json_line("log", json))?;
+        self.out.flush()
     }
 
     fn attempt_ended(&mut self, attempt: Attempt) -> io::Result<()> {
@@ -151,14 +179,16 @@ impl Printer {
     }
 
     fn end(&mut self, attempt: Attempt, state: Option<WorkState>) -> io::Result<()> {
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            self.flush(attempt, stream)?;
+        }
         let end = EndJson {
             work: self.work,
             attempt: attempt.0,
             state: state.map(|state| state.to_string()),
         };
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", json_line("log-end", end))?;
-        out.flush()
+        writeln!(self.out, "{}", json_line("log-end", end))?;
+        self.out.flush()
     }
 
     /// What stands in the result of a work that is done, and was not heard while it ran.
@@ -225,5 +255,52 @@ mod tests {
         assert_eq!(whole_letters(&"süß".as_bytes()[..4]), 3);
         assert_eq!(whole_letters(b"a\xffb\xc3"), 3, "wrong bytes are whole");
         assert_eq!(whole_letters(b""), 0);
+    }
+    #[test]
+    fn the_beginning_of_a_letter_is_told_when_its_rest_does_not_come() {
+        let mut printer = Printer {
+            out: Vec::new(),
+            json: true,
+            work: WorkId(1),
+            both: true,
+            worker: None,
+            torn: Default::default(),
+        };
+        let (attempt, worker) = (Attempt(1), Some(WorkerId(7)));
+        let mut stdout = |missing, bytes: &[u8]| {
+            let told = printer.output(attempt, worker, LogStream::Stdout, missing, bytes);
+            told.expect("memory takes it");
+        };
+        stdout(0, b"s\xc3");
+        stdout(0, b"\xbc\xc3");
+        stdout(40, b"\xc3");
+        stdout(0, b"\x9f\xc3");
+        printer.attempt_ended(attempt).expect("memory takes it");
+        let lines: Vec<serde_json::Value> = printer
+            .out
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect();
+        let told: Vec<_> = lines[..lines.len() - 1]
+            .iter()
+            .map(|line| {
+                let text = line["text"].as_str().expect("text").to_owned();
+                (line["missing"].as_u64().expect("a number"), text)
+            })
+            .collect();
+        let line = |missing, text: &str| (missing, text.to_owned());
+        assert_eq!(
+            told,
+            [
+                line(0, "s"),
+                line(0, "ü"),
+                line(0, "\u{fffd}"),
+                line(40, ""),
+                line(0, "ß"),
+                line(0, "\u{fffd}"),
+            ]
+        );
+        assert_eq!(lines[lines.len() - 1]["attempt"], 1);
     }
 }
