@@ -10,14 +10,12 @@ use super::views::{Changed, Explained};
 
 pub(crate) async fn run(context: &Context, command: Worker) -> Result<Exit, Failure> {
     let client = context.connect().await?;
+    let command = match command {
+        Worker::Token(command) => return super::token::run(context, &client, command).await,
+        command => command,
+    };
     let (action, name) = match &command {
-        Worker::List => return list(context, &client).await,
-        Worker::Token(_) => {
-            let Worker::Token(command) = command else {
-                unreachable!("just matched")
-            };
-            return super::token::run(context, &client, command).await;
-        }
+        Worker::List | Worker::Token(_) => return list(context, &client).await,
         Worker::Get(arg) => ("get", arg),
         Worker::Explain(arg) => ("explain", arg),
         Worker::Cordon(arg) => ("cordon", arg),
