@@ -27,6 +27,10 @@ use crate::version::Version;
 /// A token is good for a year at most: one that lies around for ever is a password.
 const TOKEN_LIFE_MAX: Millis = Millis::from_secs(365 * 86_400);
 
+/// Between two certificates that one connection asks for; what it asks meanwhile is not answered. A signature is the
+/// dearest thing that a worker may ask for.
+const RENEWED_EVERY: Millis = Millis::from_secs(1);
+
 /// A second: what times in certificates are counted in.
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -245,17 +249,20 @@ impl Scheduler {
             return effects.close(link, "a worker joins before it says anything else");
         };
         self.saw(id);
-        let standing = &self
-            .workers
-            .get(id)
-            .expect("linked workers are known")
-            .about
-            .standing;
-        let Some(current) = standing.certificate.filter(|current| current.key == *key) else {
+        let now = self.now;
+        let about = &mut self.workers.get_mut(id).expect("linked workers are known").about;
+        let Some(current) = about.standing.certificate.filter(|current| current.key == *key) else {
             return self.close(link, "only the certificate that a worker has is renewed", effects);
         };
+        if about
+            .renewed_at
+            .is_some_and(|renewed| renewed + RENEWED_EVERY > now)
+        {
+            return;
+        }
+        about.renewed_at = Some(now);
         // One that was given just now may have been lost on its way: it is sent again.
-        let left = current.not_after.since(self.now);
+        let left = current.not_after.since(now);
         if left.0 <= self.config.certificate_lifetime.0 / 2 {
             self.enrol(id, None, *key, effects);
         }

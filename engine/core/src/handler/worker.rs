@@ -83,6 +83,7 @@ impl Scheduler {
         worker.about.template_turn = 0;
         (worker.holding, worker.about.problem) = (false, None);
         (worker.about.drain_by, worker.about.told_idle_at) = (None, None);
+        worker.about.renewed_at = None;
         worker.last_seen = self.now;
         worker.last_report = self.now;
         worker.about.reserved = None;
@@ -180,6 +181,7 @@ impl Scheduler {
                 drain_by: None,
                 drain_watch: None,
                 told_idle_at: None,
+                renewed_at: None,
             }),
         });
         self.count_room(joined.worker);

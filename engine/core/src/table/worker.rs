@@ -100,6 +100,8 @@ pub(crate) struct About {
     pub(crate) drain_watch: Option<Instant>,
     /// When it was last told why it has nothing to do, on this connection.
     pub(crate) told_idle_at: Option<Instant>,
+    /// When it was last given a certificate because it asked for another, on this connection.
+    pub(crate) renewed_at: Option<Instant>,
 }
 
 /// A template and the generation of its slot; no generation is 0.

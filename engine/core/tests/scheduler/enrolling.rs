@@ -402,6 +402,11 @@ fn a_certificate_is_renewed_under_its_key_and_the_old_one_is_good_until_it_ends(
         first.not_after,
         "it is new: the same once more"
     );
+    renew(&mut pool, link, 7);
+    assert_eq!(pool.worker_heard(link), [], "at most one a second");
+    pool.silence(Millis::from_secs(1));
+    renew(&mut pool, link, 7);
+    pool.certificate(link);
     pool.close(link);
     pool.silence(Millis(61 * DAY.0));
     let link = pool.prove(&join("ant", 1, 0), by_certificate("ant", 7, first.not_after));
