@@ -196,21 +196,14 @@ pub(crate) enum Approval {
 
 /// `90d`: from ten seconds to ten years.
 fn lifetime(text: &str) -> Result<Millis, String> {
-    let usage = || "give a number and d, h, m or s, as in 90d; from 10s to 3650d".to_owned();
-    let unit = text.chars().last().ok_or_else(usage)?;
-    let seconds = match unit {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        's' => 1,
-        _ => return Err(usage()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| usage())?;
-    let seconds = number.saturating_mul(seconds);
-    if !(10..=3_650 * 86_400).contains(&seconds) {
-        return Err(usage());
+    let lasts: Millis = text.parse()?;
+    if (Millis::from_secs(10)..=Millis::from_secs(3_650 * 86_400)).contains(&lasts) {
+        Ok(lasts)
+    } else {
+        Err(format!(
+            "`{text}` is out of range: a certificate lasts from 10s to 3650d"
+        ))
     }
-    Ok(Millis::from_secs(seconds))
 }
 
 /// What an acknowledgement waits for.
