@@ -159,6 +159,7 @@ impl Shell {
         push_control(&mut frame, kind, refused);
         Self::send(&mut self.full, links, link, &frame);
     }
+
     /// Signs a certificate, and sends it once what says so is durable.
     pub(super) fn certify(&mut self, links: &mut Links, certify: &Certify) {
         const SECOND_NS: u64 = 1_000_000_000;
