@@ -11,12 +11,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use wire_link::ClientIdentity;
 use wire_protocol::units::Instant;
 use worker_core::Identity as Settings;
+
+use crate::status::now_ms;
 
 const PEM: &str = "identity.pem";
 const TOKEN: &str = "identity.token";
@@ -147,8 +148,7 @@ fn digest(token: &str) -> String {
 }
 
 fn now_s() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
+    now_ms() / 1_000
 }
 
 #[cfg(test)]

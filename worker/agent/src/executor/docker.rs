@@ -144,7 +144,7 @@ impl Executor for Docker {
             let mut resumable: Vec<Resumable> = left
                 .iter()
                 .map(|left| Resumable {
-                    attempt: left.note.attempt(),
+                    attempt: left.attempt.clone(),
                     age: left.note.age(),
                 })
                 .collect();
@@ -190,6 +190,8 @@ impl Executor for Docker {
 /// A container that an earlier worker started.
 struct Left {
     note: Note,
+    /// As the note says; what it prints is written down in one place, whoever asks.
+    attempt: Attempt,
     workspace: Workspace,
     gpus: Taken,
 }
@@ -245,6 +247,7 @@ impl Docker {
                     containers.remove(&note.container);
                     let gpus = self.config.gpus.take_again(&note.gpus);
                     left.push(Left {
+                        attempt: note.attempt(),
                         note,
                         workspace,
                         gpus,
@@ -276,12 +279,12 @@ impl Docker {
     async fn take_up(&self, left: Left, mut kill: Kill) -> Ended {
         let Left {
             note,
+            attempt,
             workspace,
             gpus,
         } = left;
         let age = note.age();
         let guard = Guard::of(self.engine.clone(), note.container.clone());
-        let attempt = note.attempt();
         let created = Created {
             guard,
             workspace: workspace.clone(),

@@ -5,7 +5,7 @@
 //! read the end of its input too early, and would succeed with a wrong result.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use wire_protocol::ids::LeaseToken;
 use wire_protocol::template::WorkTemplate;
 
 use crate::executor::{Attempt, Printed};
+use crate::status::now_ms;
 
 /// The bounds that hold for a container are those of the worker that takes it up; its own limits are the template's.
 #[derive(Serialize, Deserialize, Debug)]
@@ -29,9 +30,6 @@ pub(super) struct Note {
     pub(super) has_input: bool,
     /// GPUs that it has.
     pub(super) gpus: Vec<String>,
-    /// Where the worker that takes it up writes down what it prints.
-    #[serde(skip)]
-    printed: Printed,
 }
 
 impl Note {
@@ -45,7 +43,6 @@ impl Note {
             started_ms: now_ms(),
             has_input,
             gpus,
-            printed: attempt.printed.clone(),
         }
     }
 
@@ -68,17 +65,13 @@ impl Note {
         Duration::from_millis(now_ms().saturating_sub(self.started_ms))
     }
 
+    /// Whose it is, with nothing printed yet.
     pub(super) fn attempt(&self) -> Attempt {
         Attempt {
             token: self.token,
             template: self.template.clone().into(),
             row: self.row.clone().into(),
-            printed: self.printed.clone(),
+            printed: Printed::default(),
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
