@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use client::protocol::ids::WorkerId;
 use client::protocol::joining::{Approval, NewToken, TokenState, TokenView};
-use client::protocol::units::Millis;
-use client::protocol::view::{WorkerState, WorkerView};
+use client::protocol::units::{Instant, Millis};
+use client::protocol::view::{WorkState, WorkerState, WorkerView};
 use client::protocol::worker_link::kind;
 use client::{Client, SubmitOptions};
 use ring::digest::{SHA256, digest};
@@ -39,6 +39,15 @@ async fn until_ready(client: &Client, count: usize) {
     let ready = |view: &WorkerView| view.state == WorkerState::Ready;
     until("the workers are there", async || {
         workers(client).await.iter().filter(|view| ready(view)).count() == count
+    })
+    .await;
+}
+
+/// Until a second after a certificate has ended.
+async fn until_after(not_after: Instant) {
+    until("the certificate has ended", async || {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        since_1970 > Duration::from_nanos(not_after.0) + Duration::from_secs(1)
     })
     .await;
 }
@@ -167,18 +176,25 @@ async fn a_revoked_worker_is_out_and_comes_back_only_approved_and_enrolled_anew(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_certificate_is_renewed_before_it_ends() {
-    let engine = Engine::start(&["--certificate-lifetime", "12s"]);
+async fn a_certificate_is_renewed_before_it_ends_and_the_same_worker_comes_back_with_the_new_one() {
+    let mut engine = Engine::start(&["--certificate-lifetime", "12s"]);
     let client = engine.client().await;
     token(&client, "pool-enrol-one", 1).await;
-    let _worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    let mut worker = Worker::without_password(&engine, "ant", Some("pool-enrol-one"));
+    until_ready(&client, 1).await;
+    let certificate = async |client: &Client| workers(client).await[0].certificate.expect("it has one");
+    let first = certificate(&client).await;
     until("it has another certificate", async || {
-        let views = workers(&client).await;
-        views
-            .iter()
-            .any(|view| view.certificate.is_some_and(|it| it.serial > 1))
+        certificate(&client).await.serial > first.serial
     })
     .await;
+    until_after(first.not_after).await;
+    engine.kill();
+    engine.start_again();
+    let client = engine.client().await;
+    until_ready(&client, 1).await;
+    assert!(certificate(&client).await.serial > first.serial);
+    assert_eq!(worker.has_ended(), None, "it is the same process");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -196,11 +212,7 @@ async fn a_worker_that_was_away_for_longer_than_its_certificate_lasts_enrols_ane
         "{found}"
     );
     worker.kill();
-    until("its certificate has ended", async || {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        since_1970 > Duration::from_nanos(certificate.not_after.0) + Duration::from_secs(1)
-    })
-    .await;
+    until_after(certificate.not_after).await;
     let found = Worker::doctor(&engine, "ant");
     assert!(found.contains("the certificate has expired"), "{found}");
     assert!(found.contains("pool worker token create"), "{found}");
@@ -278,8 +290,17 @@ async fn with_manual_approval_work_comes_after_the_approval() {
         (view.state, view.approval),
         (WorkerState::Cordoned, Approval::Waiting)
     );
+    let template = command(&["/bin/sh", "-c", "echo {x}"]);
+    let (upload, follow) = client
+        .submit_followed(template, 1, SubmitOptions::default())
+        .expect("a valid template");
+    let work = upload.send(["7"]).await.expect("accepted").first;
+    // A worker that may have it would have had it before it was accepted.
+    let state = client.work(work).await.expect("known").work.state;
+    assert_eq!(state, WorkState::Queued);
     assert_eq!(client.approve(view.worker).await.expect("an operator may"), 1);
-    until_ready(&client, 1).await;
+    let outcomes = all_outcomes(follow).await;
+    assert_eq!(outcomes[0].stdout(), "7\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
