@@ -1,7 +1,6 @@
 //! Workers that leave by a deadline, and workers that say why they idle.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use client::protocol::ids::WorkerId;
 use client::protocol::outcome::Outcome as Ended;
@@ -40,24 +39,17 @@ async fn an_operators_deadline_gives_back_what_runs_and_another_worker_does_it()
     let client = engine.client().await;
     let mut ant = Worker::start(&engine, "ant", 1, "/bin/sh");
     let outcomes = first_takes_for_ever(&engine, &client).await;
-    assert_eq!(
-        client
-            .drain_within(WorkerId(1), Millis::from_secs(3))
-            .await
-            .expect("drained"),
-        1
-    );
-    let told = why(&client, 1).await;
-    assert!(
-        told.starts_with("it is draining, 1 work left, deadline in "),
-        "{told}"
-    );
+    let drain = async |within| client.drain_within(WorkerId(1), within).await.expect("known");
+    assert_eq!(drain(Millis::from_secs(600)).await, 1);
+    let far = "it is draining, 1 work left, deadline in 9 min";
+    until("the worker has a deadline", async || why(&client, 1).await == far).await;
+    // Another, which has left for the worker when the answer is there.
+    drain(Millis::from_secs(3)).await;
+    until("the deadline is near", async || why(&client, 1).await != far).await;
     // The deadline is the worker's: a restart of the engine does not change it.
     engine.kill();
     engine.start_again();
-    let began = Instant::now();
-    assert_eq!(ant.wait().code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(ant.wait().code(), Some(0), "long before the first deadline");
     let _bee = Worker::start(&engine, "bee", 1, "/bin/sh");
     let outcomes = outcomes.await.expect("no panic");
     assert_eq!(
@@ -76,8 +68,9 @@ async fn a_worker_that_is_told_to_stop_keeps_its_own_deadline() {
     let mut ant = Worker::start_with(&engine, "ant", 1, "/bin/sh", &deadline);
     let outcomes = first_takes_for_ever(&engine, &client).await;
     ant.terminate();
+    // It says what it was told as long as the worker is there, which may be over before anybody asks.
     until("the engine knows", async || {
-        why(&client, 1).await.contains("deadline in ")
+        ant.has_ended().is_some() || why(&client, 1).await.contains("deadline in ")
     })
     .await;
     assert_eq!(ant.wait().code(), Some(0));
