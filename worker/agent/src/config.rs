@@ -19,10 +19,10 @@ use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 use wire_protocol::units::{Bytes, Millis};
 use worker_core::{Exit, Settings};
 
-use crate::doctor::Surroundings;
+use crate::doctor::{Enrolment, Surroundings};
 use crate::executor::{Allow, Executor, Folder, Gpus, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
 use crate::files::{Files, FilesConfig, desk};
-use crate::identity::{Identity, look, token_of};
+use crate::identity::{Identity, is_used, look, token_of};
 use crate::wire::chain;
 use crate::{AgentConfig, AgentError, Certified, Wallet, resources, wallet};
 use args::{Cli, Verb};
@@ -288,7 +288,12 @@ impl Cli {
             engine: self.engine(seeds),
             trust: self.trust(),
             password: self.password(seeds).map(drop),
-            token: self.enrol_token(),
+            token: self.enrol_token().map(|token| {
+                token.map(|token| match is_used(&self.folder, &token) {
+                    true => Enrolment::Used,
+                    false => Enrolment::New,
+                })
+            }),
             wallet: self.wallet().map(|wallet| wallet.map(|wallet| wallet.address())),
             certificate: look(&self.folder),
             runs,

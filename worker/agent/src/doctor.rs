@@ -30,7 +30,7 @@ pub(crate) struct Surroundings {
     pub(crate) engine: anyhow::Result<(String, String)>,
     pub(crate) trust: anyhow::Result<Trust>,
     pub(crate) password: anyhow::Result<()>,
-    pub(crate) token: anyhow::Result<Option<String>>,
+    pub(crate) token: anyhow::Result<Option<Enrolment>>,
     /// Address of the wallet, if one is given.
     pub(crate) wallet: anyhow::Result<Option<Address>>,
     /// How long the certificate is good, if there is one.
@@ -40,6 +40,15 @@ pub(crate) struct Surroundings {
     pub(crate) folder: PathBuf,
     /// Socket and runtime, if containers may run.
     pub(crate) docker: Option<(PathBuf, Option<String>)>,
+}
+
+/// A token by which the worker may enrol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Enrolment {
+    /// Not used in this folder: it enrols by it, whatever certificate it has.
+    New,
+    /// The certificate is for it: it enrols again when that has ended.
+    Used,
 }
 
 /// How bad it is.
@@ -160,6 +169,13 @@ fn login(around: &Surroundings) -> Finding {
     const DAY_S: u64 = 86_400;
     match (&around.certificate, &around.token) {
         (Err(error), _) | (_, Err(error)) => Finding::broken("login", format!("{error:#}"), None),
+        (Ok(certificate), Ok(Some(Enrolment::New))) => {
+            let says = match certificate {
+                None => "by an enrolment token, for which it gets a certificate",
+                Some(_) => "by an enrolment token that is new here, for which it gets another certificate",
+            };
+            Finding::fine("login", says)
+        }
         (Ok(Some(validity)), _) if validity.left_s > validity.lasts_s / 4 => {
             let days = validity.left_s / DAY_S;
             Finding::fine("login", format!("by a certificate, good for {days} more days"))
@@ -169,9 +185,12 @@ fn login(around: &Surroundings) -> Finding {
             format!("the certificate ends in {} hours", validity.left_s / 3_600),
             "let the worker run: it asks for another while it is connected",
         ),
-        (Ok(_), Ok(Some(_))) => {
-            Finding::fine("login", "by an enrolment token, for which it gets a certificate")
-        }
+        (Ok(_), Ok(Some(Enrolment::Used))) => Finding::warning(
+            "login",
+            "the certificate has expired, and by the enrolment token it was given for it gets another only if that has \
+             uses left",
+            ENROL_AGAIN,
+        ),
         (Ok(certificate), Ok(None)) => match (&around.password, certificate) {
             (Ok(()), _) => Finding::fine("login", "by the password of the pool's workers"),
             (Err(_), Some(_)) => Finding::broken("login", "the certificate has expired", Some(ENROL_AGAIN)),
@@ -342,6 +361,98 @@ fn is_new_enough(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_is_told_as_the_worker_would_do_it() {
+        let login = |left_s: Option<u64>, token, password: bool| {
+            let certificate = left_s.map(|left_s| Validity {
+                left_s,
+                lasts_s: 90 * 86_400,
+            });
+            let found = login(&Surroundings {
+                engine: Ok((String::new(), String::new())),
+                trust: Err(anyhow::anyhow!("of no interest")),
+                password: password
+                    .then_some(())
+                    .ok_or(anyhow::anyhow!("no password is given")),
+                token: Ok(token),
+                wallet: Ok(None),
+                certificate: Ok(certificate),
+                runs: Ok(String::new()),
+                folder: PathBuf::new(),
+                docker: None,
+            });
+            (found.verdict, found.says)
+        };
+        let long = Some(80 * 86_400);
+        for (certificate, token, password, verdict, says) in [
+            (None, None, true, Verdict::Fine, "by the password"),
+            (None, None, false, Verdict::Broken, "no password is given"),
+            (
+                None,
+                Some(Enrolment::New),
+                false,
+                Verdict::Fine,
+                "by an enrolment token, for",
+            ),
+            (
+                long,
+                None,
+                false,
+                Verdict::Fine,
+                "by a certificate, good for 80 more days",
+            ),
+            (
+                long,
+                Some(Enrolment::Used),
+                false,
+                Verdict::Fine,
+                "by a certificate",
+            ),
+            (
+                long,
+                Some(Enrolment::New),
+                false,
+                Verdict::Fine,
+                "by an enrolment token that is new here",
+            ),
+            (
+                Some(7_200),
+                Some(Enrolment::Used),
+                false,
+                Verdict::Warning,
+                "ends in 2 hours",
+            ),
+            (
+                Some(0),
+                Some(Enrolment::Used),
+                false,
+                Verdict::Warning,
+                "has expired, and by the",
+            ),
+            (
+                Some(0),
+                Some(Enrolment::New),
+                false,
+                Verdict::Fine,
+                "by an enrolment token that is new here",
+            ),
+            (
+                Some(0),
+                None,
+                false,
+                Verdict::Broken,
+                "the certificate has expired",
+            ),
+        ] {
+            let found = login(certificate, token, password);
+            let case = (certificate, token, password);
+            assert!(
+                found.0 == verdict && found.1.contains(says),
+                "{case:?}: {found:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_version_is_compared_by_its_numbers() {

@@ -58,7 +58,7 @@ impl Identity {
                 _ => Ok(None),
             };
         };
-        let is_used = fs::read_to_string(folder.join(TOKEN)).is_ok_and(|used| used.trim() == digest(&token));
+        let is_used = is_used(&folder, &token);
         if let Some(kept) = kept {
             let token = (!is_good || !is_used).then_some(token);
             return Ok(Some(Self { kept, folder, token }));
@@ -114,6 +114,11 @@ pub(crate) fn look(folder: &Path) -> anyhow::Result<Option<Validity>> {
         left_s: ends.saturating_sub(now_s()),
         lasts_s: ends.saturating_sub(begins),
     }))
+}
+
+/// The certificate in `folder` was given for this token.
+pub(crate) fn is_used(folder: &Path, token: &str) -> bool {
+    fs::read_to_string(folder.join(TOKEN)).is_ok_and(|used| used.trim() == digest(token))
 }
 
 /// How long a certificate is good.
