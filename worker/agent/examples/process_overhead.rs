@@ -16,7 +16,7 @@ use wire_protocol::ids::{Attempt as AttemptId, Epoch, LeaseToken, Shard, WorkId}
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use worker_agent::executor::{
-    Allow, Attempt, Executor, Folder, Gpus, Kill, Printed, Process, ProcessConfig, Sandbox,
+    Allow, Attempt, Executor, Folder, Gpus, Kill, Printed, Process, ProcessConfig, Sandbox, Seccomp,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -25,11 +25,13 @@ async fn main() {
     let mut number = |default| numbers.next().map_or(default, |number| number.expect("a number"));
     let (works, slots, rounds) = (number(4_000), number(8), number(3));
     let folder = tempfile::tempdir().expect("a folder");
+    let none = Allow::new([], "".as_ref()).expect("an empty list");
     let process = Arc::new(Process::new(ProcessConfig {
         folder: Arc::new(Folder::open(folder.path()).expect("it is ours")),
         allow: Allow::new(["true"], "/usr/bin:/bin".as_ref()).expect("a list"),
         shim: shim(),
         sandbox: Sandbox::is_supported().then(Sandbox::default),
+        seccomp: Seccomp::new(none).ok(),
         gpus: Gpus::new(Vec::new()),
         files: None,
     }));

@@ -20,7 +20,9 @@ use wire_protocol::units::{Bytes, Millis};
 use worker_core::{Exit, Settings};
 
 use crate::doctor::{Enrolment, Surroundings};
-use crate::executor::{Allow, Executor, Folder, Gpus, Process, ProcessConfig, Sandbox, SandboxMode, Sleep};
+use crate::executor::{
+    Allow, AllowError, Executor, Folder, Gpus, Process, ProcessConfig, Sandbox, SandboxMode, Seccomp, Sleep,
+};
 use crate::files::{Files, FilesConfig, desk};
 use crate::identity::{Identity, is_used, look, token_of};
 use crate::wire::chain;
@@ -30,6 +32,9 @@ use seeds::Seeds;
 
 /// Port of the engine for workers.
 const PORT: u16 = 4321;
+
+/// What is said before the reason.
+const NO_SECCOMP: &str = "no filter of system calls can be had (seccomp; Linux with CONFIG_SECCOMP_FILTER)";
 
 /// What is to be done.
 pub(crate) enum Start {
@@ -229,11 +234,25 @@ impl Cli {
     }
 
     fn allow(&self) -> anyhow::Result<Allow> {
-        Allow::new(
-            self.allow.iter().map(String::as_str),
-            &env::var_os("PATH").unwrap_or_default(),
-        )
-        .context("--allow (POOL_PROCESS_ALLOW)")
+        commands(&self.allow).context("--allow (POOL_PROCESS_ALLOW)")
+    }
+
+    /// What commands may call, and which have a network; `None`: everything, and all.
+    fn seccomp(&self) -> anyhow::Result<Option<Seccomp>> {
+        let network = commands(&self.process_network).context("--process-network (POOL_PROCESS_NETWORK)")?;
+        if self.process_sandbox == SandboxMode::Off {
+            return Ok(None);
+        }
+        match Seccomp::new(network) {
+            Ok(seccomp) => Ok(Some(seccomp)),
+            Err(error) if self.process_sandbox == SandboxMode::On => {
+                tracing::warn!(
+                    "{NO_SECCOMP}: {error}: commands may make all system calls, and all have a network"
+                );
+                Ok(None)
+            }
+            Err(error) => bail!("{NO_SECCOMP}: {error}, and POOL_PROCESS_SANDBOX is `need`"),
+        }
     }
 
     /// What commands may touch; `None`: what this account may.
@@ -277,10 +296,13 @@ impl Cli {
             };
             let commands = if commands.is_empty() {
                 "no commands"
-            } else if self.sandbox()?.is_some() {
-                "commands in a sandbox"
             } else {
-                "commands without a sandbox"
+                match (self.sandbox()?.is_some(), self.seccomp()?.is_some()) {
+                    (true, true) => "commands in a sandbox",
+                    (true, false) => "commands in a sandbox of files alone, not of system calls and network",
+                    (false, true) => "commands in a sandbox of system calls and network alone, not of files",
+                    (false, false) => "commands without a sandbox",
+                }
             };
             Ok(format!("{commands}, {containers}"))
         });
@@ -311,7 +333,11 @@ impl Cli {
         }
         let trust = self.trust()?;
         let allow = self.allow()?;
-        let mut sandbox = if allow.is_empty() { None } else { self.sandbox()? };
+        let (mut sandbox, seccomp) = if allow.is_empty() {
+            (None, None)
+        } else {
+            (self.sandbox()?, self.seccomp()?)
+        };
         let gpus = gpus(&self.gpus)?;
         let drain_within = given(self.drain_deadline.as_deref())
             .map(|text| text.parse::<Millis>().map_err(|problem| anyhow!(problem)))
@@ -372,6 +398,7 @@ impl Cli {
                 folder: Arc::clone(&folder),
                 allow,
                 sandbox,
+                seccomp,
                 gpus: Arc::clone(&gpus),
                 shim,
                 files: Some(Arc::clone(&files)),
@@ -415,6 +442,12 @@ impl Cli {
             disk,
         })
     }
+}
+
+/// Commands by their names, as PATH finds them now, or their paths.
+fn commands(list: &[String]) -> Result<Allow, AllowError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    Allow::new(list.iter().map(String::as_str), &path)
 }
 
 fn gpus(given: &[String]) -> anyhow::Result<Arc<Gpus>> {

@@ -173,7 +173,8 @@ pub(super) struct Cli {
     pub(super) allow: Vec<String>,
 
     /// Whether commands are kept from files that are none of their business, by Landlock: they read the
-    /// system's programs and settings and their program's own folder, and write to their work's folder
+    /// system's programs and settings and their program's own folder, and write to their work's folder; and from system
+    /// calls that attack a machine, and the network, by seccomp
     #[arg(long, value_name = "HOW", env = "POOL_PROCESS_SANDBOX", default_value = "on")]
     pub(super) process_sandbox: SandboxMode,
 
@@ -196,6 +197,15 @@ pub(super) struct Cli {
         value_parser = path()
     )]
     pub(super) process_write: Vec<PathBuf>,
+
+    /// Those of the allowed commands that have a network, with all that they start; the others have none. `*`: all
+    #[arg(
+        long,
+        value_name = "COMMAND,…",
+        env = "POOL_PROCESS_NETWORK",
+        value_delimiter = ','
+    )]
+    pub(super) process_network: Vec<String>,
 
     /// Folder for the worker's identity and its works' files; one worker per folder
     #[arg(

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  a thread for this one command                                     the command
-//!   · lowers its priority          ─── posix_spawn: the child ───►   has both from its first instruction
+//!   · lowers its priority          ─── posix_spawn: the child ───►   has all three from its first instruction
 //!   · enters the sandbox               inherits from the thread
+//!   · puts on its filter of calls
 //!   · limits the length of files   ─── prlimit ──────────────────►   and this a moment later
 //!   · ends
 //! ```
 //!
-//! Priority and Landlock are a thread's own in Linux, and what a child inherits is the thread's that made it. So nothing has
+//! Priority, Landlock and seccomp are a thread's own in Linux, and what a child inherits is the thread's that made it. So nothing has
 //! to run between `fork` and `exec`, where only `unsafe` code could, and no program but the command is loaded. Limits are a
 //! process's, not a thread's. That of files guards against mistakes, which a command hardly makes in its first moment; core
 //! dumps the worker forbids itself, and with it whatever it starts. Limits of memory and of processes have to hold from the
@@ -17,6 +18,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use rustix::io::Errno;
@@ -28,6 +30,7 @@ use wire_protocol::outcome::Reason;
 
 use super::leftovers::Group;
 use super::sandbox::Sandbox;
+use super::seccomp::Filter;
 use super::{FILE_BYTES_MAX, NotRun, WORK_NICE, world_reason};
 
 /// It prepares one command.
@@ -37,6 +40,8 @@ const STACK_BYTES: usize = 128 << 10;
 pub(super) struct Dress {
     /// What it may touch; `None`: what the worker may.
     pub(super) sandbox: Option<Sandbox>,
+    /// What it may call; `None`: everything.
+    pub(super) filter: Option<Arc<Filter>>,
     /// The file that is executed.
     pub(super) program: PathBuf,
     /// Its own.
@@ -120,6 +125,10 @@ fn in_thread(runtime: &Handle, command: std::process::Command, dress: &Dress) ->
         let entered = sandbox.enter(&dress.program, &dress.folder);
         entered.map_err(|text| NotRun(Reason::CannotStart, text))?;
     }
+    if let Some(filter) = &dress.filter {
+        let entered = filter.enter();
+        entered.map_err(|text| NotRun(Reason::CannotStart, text))?;
+    }
     let _runtime = runtime.enter();
     let spawned = Command::from(command).spawn();
     let launched = Launched::from(spawned.map_err(|error| cannot_start(&dress.program, &error))?);
@@ -185,6 +194,7 @@ mod tests {
             .process_group(0);
         let dress = Dress {
             sandbox: None,
+            filter: None,
             program: "sh".into(),
             folder: folder.path().to_owned(),
             record: folder.path().join("record"),

@@ -16,6 +16,7 @@ mod launch;
 pub(crate) mod leftovers;
 mod process;
 mod sandbox;
+mod seccomp;
 pub(crate) mod shim;
 mod sleep;
 
@@ -26,6 +27,7 @@ pub use folder::{Folder, FolderError};
 pub use gpu::Gpus;
 pub use process::{Process, ProcessConfig};
 pub use sandbox::{Sandbox, SandboxMode};
+pub use seccomp::{NoSeccomp, Seccomp};
 pub use sleep::Sleep;
 
 use std::future::Future;

@@ -13,9 +13,10 @@
 //! The exit is seen through a pidfd, and the command is reaped last: until then its number, which is the
 //! group's, cannot go to another process.
 //!
-//! A sandbox keeps a command from files that are none of its business, where the kernel can; see `sandbox`. Still it
-//! runs as the worker's user, sees the network, and if it leaves its process group it outlives its work. Containers are for
-//! code that is not trusted.
+//! A sandbox keeps a command from files that are none of its business, and a filter of system calls from what attacks a
+//! machine and, unless the operator says otherwise, from the network, where the kernel can; see `sandbox` and `seccomp`.
+//! Still it runs as the worker's user, reaches services of this machine by their unix sockets, and if it leaves its process
+//! group it outlives its work. Containers are for code that is not trusted.
 
 use std::fs::File;
 use std::io;
@@ -42,6 +43,7 @@ use super::gpu::{Gpus, Taken};
 use super::guardian::Guardian;
 use super::launch::{Dress, GroupGuard, Launched, launch};
 use super::sandbox::Sandbox;
+use super::seccomp::{Filter, Seccomp};
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
 use crate::files::{self, Files};
@@ -62,6 +64,8 @@ pub struct ProcessConfig {
     pub shim: PathBuf,
     /// What a command may touch; `None`: what this account may.
     pub sandbox: Option<Sandbox>,
+    /// What it may call, and whether it has a network; `None`: everything, and one.
+    pub seccomp: Option<Seccomp>,
     /// GPUs that works may have, shared with the other executors.
     pub gpus: Arc<Gpus>,
     /// How works have files; `None`: they have none.
@@ -110,6 +114,7 @@ impl Executor for Process {
 /// What a command is made of, once everything was checked.
 struct Prepared {
     program: PathBuf,
+    filter: Option<Arc<Filter>>,
     words: Words,
     gpus: Taken,
 }
@@ -154,8 +159,10 @@ impl Process {
             let text = format!("a work may not set `{}`", name.display());
             return Err(NotRun(Reason::NotAllowed, text));
         }
+        let seccomp = self.config.seccomp.as_ref();
         Ok(Prepared {
             program,
+            filter: seccomp.map(|seccomp| Arc::clone(seccomp.of(command))),
             words,
             gpus: self.config.gpus.take(template.requirements.gpus).await?,
         })
@@ -219,6 +226,7 @@ impl Process {
                 memory: limits.memory.0,
                 processes: limits.processes,
                 sandbox,
+                filter: prepared.filter.as_deref(),
                 command: &prepared.program,
                 arguments,
             };
@@ -254,6 +262,7 @@ impl Process {
         } else {
             let dress = Dress {
                 sandbox: sandbox.cloned(),
+                filter: prepared.filter,
                 program: prepared.program,
                 folder: workspace.folder.clone(),
                 record: workspace.record.clone(),

@@ -2,7 +2,8 @@
 //!
 //! It reads what every program needs (`/usr`, `/etc` and the like), its own folder beside its program and what the operator
 //! adds; it writes to the work's folder, to `/dev/null` and its like, and to what the operator adds. It signals nobody
-//! outside, and gains no rights by a set-user-id program. What it may reach over the network is not bounded here.
+//! outside, and gains no rights by a set-user-id program. What it may call, and reach over the network, is bounded by
+//! [`super::seccomp`].
 //!
 //! Older kernels enforce what they know: files from 5.13 on, signals from 6.12 on.
 
@@ -25,7 +26,7 @@ const SYSTEM: [&str; 12] = [
 /// Devices that are written to without a trace.
 const DEVICES: [&str; 3] = ["/dev/full", "/dev/null", "/dev/zero"];
 
-/// Whether commands are kept in one.
+/// Whether commands are kept in one, of files and of system calls.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SandboxMode {
     /// Not at all: a command may do what this account may.

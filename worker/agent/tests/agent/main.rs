@@ -5,3 +5,4 @@ mod engine;
 mod pool;
 mod process;
 mod program;
+mod seccomp;

@@ -38,6 +38,7 @@ impl Pool {
             allow: Allow::new(["sh"], &path).expect("every system has it"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox: None,
+            seccomp: None,
             files: None,
             gpus: worker_agent::executor::Gpus::new(Vec::new()),
         });

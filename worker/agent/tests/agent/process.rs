@@ -14,13 +14,13 @@ use wire_protocol::template::{Input, Limits, WorkTemplate};
 use wire_protocol::units::{Bytes, Millis};
 use worker_agent::executor::{
     Allow, Attempt, Ended, Executor, Folder, Gpus, Kill, Killer, Printed, Process, ProcessConfig, Running,
-    Sandbox, Sleep, WORK_NICE,
+    Sandbox, Seccomp, Sleep, WORK_NICE,
 };
 
 /// A command that would run until somebody stops it.
 const FOR_EVER: &str = "sleep 600";
 
-struct Rig {
+pub(crate) struct Rig {
     folder: tempfile::TempDir,
     executor: Arc<Process>,
 }
@@ -39,6 +39,18 @@ impl Rig {
     }
 
     fn with_gpus(commands: &[&str], sandbox: Option<Sandbox>, gpus: &[&str]) -> Self {
+        Self::set_up(commands, sandbox, gpus, None)
+    }
+
+    /// With a filter of system calls, and a network for these.
+    pub(crate) fn filtered(commands: &[&str], network: &[&str]) -> Self {
+        let path = std::env::var_os("PATH").expect("tests have a PATH");
+        let network = Allow::new(network.iter().copied(), &path).expect("every system has these");
+        let seccomp = Seccomp::new(network).expect("this kernel has seccomp");
+        Self::set_up(commands, None, &[], Some(seccomp))
+    }
+
+    fn set_up(commands: &[&str], sandbox: Option<Sandbox>, gpus: &[&str], seccomp: Option<Seccomp>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = std::env::var_os("PATH").expect("tests have a PATH");
         let executor = Process::new(ProcessConfig {
@@ -46,6 +58,7 @@ impl Rig {
             allow: Allow::new(commands.iter().copied(), &path).expect("every system has these"),
             shim: PathBuf::from(env!("CARGO_BIN_EXE_pool-worker")),
             sandbox,
+            seccomp,
             files: None,
             gpus: Gpus::new(gpus.iter().map(ToString::to_string).collect()),
         });
@@ -76,14 +89,14 @@ impl Rig {
     }
 
     /// Runs it to its end, and checks that nothing of it is left in the worker's folder.
-    fn run(&self, template: WorkTemplate, row: &[u8]) -> Ended {
+    pub(crate) fn run(&self, template: WorkTemplate, row: &[u8]) -> Ended {
         let (_killer, running) = self.start(template, row);
         let ended = block_on(running);
         assert_eq!(entries(&self.works()), 0, "its folder is removed");
         ended
     }
 
-    fn shell(&self, script: &str) -> Ended {
+    pub(crate) fn shell(&self, script: &str) -> Ended {
         self.run(shell(script), b"")
     }
 }
@@ -97,7 +110,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     })
 }
 
-fn command(words: &[&str]) -> WorkTemplate {
+pub(crate) fn command(words: &[&str]) -> WorkTemplate {
     WorkTemplate {
         command: words.iter().map(ToString::to_string).collect(),
         ..WorkTemplate::default()
@@ -116,11 +129,11 @@ fn output(ended: &Ended) -> Output<'_> {
     Output::parse(&ended.result).expect("an executor's result is an output")
 }
 
-fn stdout(ended: &Ended) -> &str {
+pub(crate) fn stdout(ended: &Ended) -> &str {
     str::from_utf8(output(ended).stdout).expect("text")
 }
 
-fn stderr(ended: &Ended) -> &str {
+pub(crate) fn stderr(ended: &Ended) -> &str {
     str::from_utf8(output(ended).stderr).expect("text")
 }
 

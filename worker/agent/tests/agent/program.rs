@@ -142,6 +142,15 @@ fn a_configuration_that_cannot_be_used_says_what_is_missing() {
             "/nowhere/at-all cannot be had",
         ),
         (
+            &[
+                password,
+                ("POOL_CA", "x"),
+                ("POOL_PROCESS_ALLOW", "sh"),
+                ("POOL_PROCESS_NETWORK", "no-such-command"),
+            ],
+            "--process-network (POOL_PROCESS_NETWORK): `no-such-command` may run",
+        ),
+        (
             &[password, ("POOL_CA", "x"), ("POOL_DOCKER_ALLOW", "Alpine!")],
             "`Alpine!` is no image",
         ),
