@@ -246,12 +246,16 @@ impl Cli {
         match Seccomp::new(network) {
             Ok(seccomp) => Ok(Some(seccomp)),
             Err(error) if self.process_sandbox == SandboxMode::On => {
+                let why = chain(&error);
                 tracing::warn!(
-                    "{NO_SECCOMP}: {error}: commands may make all system calls, and all have a network"
+                    "{NO_SECCOMP}: {why}: commands may make all system calls, and all have a network"
                 );
                 Ok(None)
             }
-            Err(error) => bail!("{NO_SECCOMP}: {error}, and POOL_PROCESS_SANDBOX is `need`"),
+            Err(error) => bail!(
+                "{NO_SECCOMP}: {}, and POOL_PROCESS_SANDBOX is `need`",
+                chain(&error)
+            ),
         }
     }
 

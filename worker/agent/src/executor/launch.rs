@@ -1,10 +1,11 @@
 //! How a command becomes a process: by a thread that has put on first what the command is to wear.
 //!
 //! ```text
+//!  a thread that is filtered, as long as the worker lives
+//!   └─ starts
 //!  a thread for this one command                                     the command
 //!   · lowers its priority          ─── posix_spawn: the child ───►   has all three from its first instruction
 //!   · enters the sandbox               inherits from the thread
-//!   · puts on its filter of calls
 //!   · limits the length of files   ─── prlimit ──────────────────►   and this a moment later
 //!   · ends
 //! ```
@@ -18,19 +19,18 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use wire_protocol::outcome::Reason;
 
 use super::leftovers::Group;
 use super::sandbox::Sandbox;
-use super::seccomp::Filter;
+use super::seccomp::Filtered;
 use super::{FILE_BYTES_MAX, NotRun, WORK_NICE, world_reason};
 
 /// It prepares one command.
@@ -40,8 +40,6 @@ const STACK_BYTES: usize = 128 << 10;
 pub(super) struct Dress {
     /// What it may touch; `None`: what the worker may.
     pub(super) sandbox: Option<Sandbox>,
-    /// What it may call; `None`: everything.
-    pub(super) filter: Option<Arc<Filter>>,
     /// The file that is executed.
     pub(super) program: PathBuf,
     /// Its own.
@@ -100,20 +98,57 @@ impl Drop for GroupGuard {
     }
 }
 
-/// Starts a command that is dressed like this and leads a process group.
-pub(super) async fn launch(command: std::process::Command, dress: Dress) -> Result<Launched, NotRun> {
+/// Starts a command that is dressed like this and leads a process group; `filtered` has on what is to filter its calls.
+pub(super) async fn launch(
+    command: std::process::Command,
+    dress: Dress,
+    filtered: Option<&Filtered>,
+) -> Result<Launched, NotRun> {
     let runtime = Handle::current();
-    let (say, started) = oneshot::channel();
-    let thread = thread::Builder::new()
-        .name("launch".to_owned())
-        .stack_size(STACK_BYTES);
-    let spawned = thread.spawn(move || {
+    let (say, started) = mpsc::channel(1);
+    let refuse = say.clone();
+    let prepare = move || {
         // Whoever waited for it may have been dropped; it is killed then, with all that it has started.
-        let _ = say.send(in_thread(&runtime, command, &dress));
-    });
-    spawned.map_err(|error| not_ready(&error))?;
-    let gone = |_| Err(not_ready(&io::Error::other("its thread is gone")));
-    started.await.unwrap_or_else(gone)
+        let _ = say.try_send(in_thread(&runtime, command, &dress));
+    };
+    let begin = move || {
+        let thread = thread::Builder::new()
+            .name("launch".to_owned())
+            .stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(prepare) {
+            let _ = refuse.try_send(Err(not_ready(&error)));
+        }
+    };
+    match filtered {
+        Some(filtered) => filtered.run(begin),
+        None => begin(),
+    }
+    told(started).await
+}
+
+/// Starts a shim, which dresses itself. It dies with the thread that started it, so that is one which lives on.
+pub(super) async fn launch_shim(
+    shim: std::process::Command,
+    filtered: Option<&Filtered>,
+) -> Result<Launched, NotRun> {
+    let runtime = Handle::current();
+    let (say, started) = mpsc::channel(1);
+    let begin = move || {
+        let _runtime = runtime.enter();
+        let spawned = Command::from(shim).spawn();
+        let launched = spawned.map(Launched::from).map_err(|error| not_ready(&error));
+        let _ = say.try_send(launched);
+    };
+    match filtered {
+        Some(filtered) => filtered.run(begin),
+        None => begin(),
+    }
+    told(started).await
+}
+
+async fn told(mut started: mpsc::Receiver<Result<Launched, NotRun>>) -> Result<Launched, NotRun> {
+    let gone = || Err(not_ready(&io::Error::other("its thread is gone")));
+    started.recv().await.unwrap_or_else(gone)
 }
 
 fn in_thread(runtime: &Handle, command: std::process::Command, dress: &Dress) -> Result<Launched, NotRun> {
@@ -123,10 +158,6 @@ fn in_thread(runtime: &Handle, command: std::process::Command, dress: &Dress) ->
     rustix::process::nice(WORK_NICE).map_err(|error| not_ready(&error.into()))?;
     if let Some(sandbox) = &dress.sandbox {
         let entered = sandbox.enter(&dress.program, &dress.folder);
-        entered.map_err(|text| NotRun(Reason::CannotStart, text))?;
-    }
-    if let Some(filter) = &dress.filter {
-        let entered = filter.enter();
         entered.map_err(|text| NotRun(Reason::CannotStart, text))?;
     }
     let _runtime = runtime.enter();
@@ -194,7 +225,6 @@ mod tests {
             .process_group(0);
         let dress = Dress {
             sandbox: None,
-            filter: None,
             program: "sh".into(),
             folder: folder.path().to_owned(),
             record: folder.path().join("record"),

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags};
 use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::{Input, Limits};
 
@@ -41,9 +41,9 @@ use super::command::Words;
 use super::folder::{Folder, Workspace};
 use super::gpu::{Gpus, Taken};
 use super::guardian::Guardian;
-use super::launch::{Dress, GroupGuard, Launched, launch};
+use super::launch::{Dress, GroupGuard, Launched, launch, launch_shim};
 use super::sandbox::Sandbox;
-use super::seccomp::{Filter, Seccomp};
+use super::seccomp::{Filtered, Seccomp};
 use super::shim::{self, Shim};
 use super::{Attempt, Ended, Executor, Kill, NotRun, Running, world_reason};
 use crate::files::{self, Files};
@@ -74,8 +74,9 @@ pub struct ProcessConfig {
 
 /// The executor `process`.
 ///
-/// A command with limits of memory or of processes dies with the thread that started it (`PR_SET_PDEATHSIG`), so attempts must
-/// be polled on threads that live as long as the worker: those of a runtime, not those of its blocking pool.
+/// A command with limits of memory or of processes dies with the thread that started it (`PR_SET_PDEATHSIG`). Where calls are
+/// not filtered that is the one that polls its attempt, so that has to live as long as the worker: one of a runtime, not of its
+/// blocking pool.
 pub struct Process {
     config: ProcessConfig,
     guardian: Guardian,
@@ -114,7 +115,7 @@ impl Executor for Process {
 /// What a command is made of, once everything was checked.
 struct Prepared {
     program: PathBuf,
-    filter: Option<Arc<Filter>>,
+    filtered: Option<Filtered>,
     words: Words,
     gpus: Taken,
 }
@@ -162,7 +163,7 @@ impl Process {
         let seccomp = self.config.seccomp.as_ref();
         Ok(Prepared {
             program,
-            filter: seccomp.map(|seccomp| Arc::clone(seccomp.of(command))),
+            filtered: seccomp.map(|seccomp| seccomp.of(command).clone()),
             words,
             gpus: self.config.gpus.take(template.requirements.gpus).await?,
         })
@@ -226,7 +227,6 @@ impl Process {
                 memory: limits.memory.0,
                 processes: limits.processes,
                 sandbox,
-                filter: prepared.filter.as_deref(),
                 command: &prepared.program,
                 arguments,
             };
@@ -257,17 +257,15 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let Launched { group, child } = if by_shim {
-            let spawned = Command::from(command).spawn();
-            Launched::from(spawned.map_err(|error| not_started(&error))?)
+            launch_shim(command, prepared.filtered.as_ref()).await?
         } else {
             let dress = Dress {
                 sandbox: sandbox.cloned(),
-                filter: prepared.filter,
                 program: prepared.program,
                 folder: workspace.folder.clone(),
                 record: workspace.record.clone(),
             };
-            launch(command, dress).await?
+            launch(command, dress, prepared.filtered.as_ref()).await?
         };
         let exit = watch_exit(group.leader).map_err(|error| not_started(&error))?;
         Ok(Spawned {

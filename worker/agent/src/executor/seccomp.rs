@@ -9,8 +9,9 @@
 //!  online     IPv4 and IPv6, too, and what looks up routes    those that the operator gives a network
 //! ```
 //!
-//! A filter is a thread's own, like Landlock, and all that the thread starts has it for good (seccomp(2)). It sees numbers,
-//! no memory: what is told apart is told apart by flags. So `clone3`, whose flags are in memory, is said not to exist, upon
+//! A filter is a thread's own, like Landlock, and all that the thread starts has it for good (seccomp(2)). Unlike Landlock it
+//! is the same for many commands: two threads have one on as long as the worker lives, and start what is to have it. A filter
+//! sees numbers, no memory: what is told apart is told apart by flags. So `clone3`, whose flags are in memory, is said not to exist, upon
 //! which libc takes `clone`; and so is the x32 ABI, in which every call has a second number. Programs of 32 bits, whose
 //! calls have other numbers, are killed by their first one.
 //!
@@ -20,7 +21,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::sync::Arc;
+use std::io;
+use std::sync::mpsc;
 
 use libc::{c_int, c_long};
 use seccompiler::{
@@ -89,8 +91,8 @@ const X32: u32 = 0x4000_0000;
 #[derive(Clone, Debug)]
 pub struct Seccomp {
     network: Allow,
-    online: Arc<Filter>,
-    offline: Arc<Filter>,
+    online: Filtered,
+    offline: Filtered,
 }
 
 /// Why there is none.
@@ -100,32 +102,28 @@ pub enum NoSeccomp {
     #[error("no filter is known for {}", std::env::consts::ARCH)]
     Architecture(#[source] BackendError),
     /// The kernel takes no filter.
-    #[error("{0}")]
-    Kernel(String),
+    #[error("the kernel takes no filter")]
+    Kernel(#[source] seccompiler::Error),
+    /// The system gives no thread.
+    #[error("a filter has no thread")]
+    Thread(#[from] io::Error),
 }
 
 impl Seccomp {
-    /// `network` are the commands that have a network. The filters are tried on a thread of their own.
+    /// `network` are the commands that have a network. Starts two threads, which end with the last clone.
     ///
     /// # Errors
     /// See [`NoSeccomp`].
     pub fn new(network: Allow) -> Result<Self, NoSeccomp> {
-        let of = |network| Filter::new(network).map(Arc::new);
-        let (online, offline) = (of(true)?, of(false)?);
-        let tried = Arc::clone(&offline);
-        let tried = std::thread::spawn(move || tried.enter()).join();
-        tried
-            .unwrap_or_else(|_| Err("it cannot be tried".to_owned()))
-            .map_err(NoSeccomp::Kernel)?;
         Ok(Self {
             network,
-            online,
-            offline,
+            online: Filtered::start(true)?,
+            offline: Filtered::start(false)?,
         })
     }
 
     /// That of this command, as its work names it.
-    pub(super) fn of(&self, command: &OsStr) -> &Arc<Filter> {
+    pub(super) fn of(&self, command: &OsStr) -> &Filtered {
         if self.network.resolve(command).is_ok() {
             &self.online
         } else {
@@ -134,51 +132,59 @@ impl Seccomp {
     }
 }
 
-/// A filter, ready to be put on.
-#[derive(Debug)]
-pub(super) struct Filter {
-    network: bool,
-    /// Each has one answer to what it refuses.
-    programs: [BpfProgram; 3],
+/// What a filtered thread does: soon done, as others wait behind it.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that has a filter on, and with it what it starts: processes, and threads that dress further. To put one on takes
+/// the kernel a third of a millisecond, in which it translates it and tries it with all calls that there are; so it is done
+/// once, and not for each command.
+#[derive(Clone, Debug)]
+pub(super) struct Filtered(mpsc::Sender<Job>);
+
+impl Filtered {
+    fn start(network: bool) -> Result<Self, NoSeccomp> {
+        let programs = programs(network)?;
+        let (give, jobs) = mpsc::channel::<Job>();
+        let (say, said) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("filtered".to_owned());
+        thread.spawn(move || {
+            let entered = programs
+                .iter()
+                .try_for_each(|program| seccompiler::apply_filter(program));
+            let is_on = entered.is_ok();
+            let _ = say.send(entered);
+            if is_on {
+                jobs.iter().for_each(|job| job());
+            }
+        })?;
+        let entered = said.recv().expect("the thread says so first of all");
+        entered.map_err(NoSeccomp::Kernel)?;
+        Ok(Self(give))
+    }
+
+    /// Has it done there.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        // A thread that is gone drops it, which whoever waits for it sees.
+        let _ = self.0.send(Box::new(job));
+    }
 }
 
-impl Filter {
-    pub(super) fn new(network: bool) -> Result<Self, NoSeccomp> {
-        let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(NoSeccomp::Architecture)?;
-        let build = |rules, errno: c_int| {
-            let refuse = SeccompAction::Errno(errno.unsigned_abs());
-            let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch);
-            filter
-                .and_then(BpfProgram::try_from)
-                .expect("rules are well-formed")
-        };
-        let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-        Ok(Self {
-            network,
-            programs: [
-                build(rules(network), libc::EPERM),
-                build(clone3, libc::ENOSYS),
-                without_x32(),
-            ],
-        })
-    }
-
-    /// As an argument of a shim.
-    pub(super) fn argument(&self) -> &'static str {
-        if self.network { "online" } else { "offline" }
-    }
-
-    /// What [`Self::argument`] gave.
-    pub(super) fn from_argument(argument: &str) -> Result<Self, NoSeccomp> {
-        Self::new(argument == "online")
-    }
-
-    /// Filters what this thread calls, for good, and what it starts from here on.
-    pub(super) fn enter(&self) -> Result<(), String> {
-        self.programs.iter().try_for_each(|program| {
-            seccompiler::apply_filter(program).map_err(|error| format!("the kernel takes no filter: {error}"))
-        })
-    }
+/// A filter; each of its programs has one answer to what it refuses.
+fn programs(network: bool) -> Result<[BpfProgram; 3], NoSeccomp> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(NoSeccomp::Architecture)?;
+    let build = |rules, errno: c_int| {
+        let refuse = SeccompAction::Errno(errno.unsigned_abs());
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch);
+        filter
+            .and_then(BpfProgram::try_from)
+            .expect("rules are well-formed")
+    };
+    let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    Ok([
+        build(rules(network), libc::EPERM),
+        build(clone3, libc::ENOSYS),
+        without_x32(),
+    ])
 }
 
 /// What is refused with `EPERM`; one rule of a call is enough.

@@ -5,7 +5,7 @@
 //!  pool-worker ──spawn──► pool-worker exec-shim … ──exec──► the command      (one process, one pid)
 //!                          · dies with the worker from here on
 //!                          · records its process group, for a worker that starts after a crash
-//!                          · sets its limits and its priority, enters its sandbox, puts on its filter of calls
+//!                          · sets its limits and its priority, enters its sandbox; its calls are filtered already
 //! ```
 //!
 //! Between `fork` and `exec` only `unsafe` code could do this; here it is ordinary code, at the price of loading a program
@@ -24,7 +24,6 @@ use rustix::process::{Pid, Resource, Signal};
 use super::launch;
 use super::leftovers::Group;
 use super::sandbox::Sandbox;
-use super::seccomp::Filter;
 use super::{FILE_BYTES_MAX, WORK_NICE};
 
 /// First argument of a shim.
@@ -49,8 +48,6 @@ pub(super) struct Shim<'a> {
     pub(super) processes: u32,
     /// What it may touch; `None`: what the worker may.
     pub(super) sandbox: Option<&'a Sandbox>,
-    /// What it may call; `None`: everything.
-    pub(super) filter: Option<&'a Filter>,
     /// The file to execute.
     pub(super) command: &'a Path,
     pub(super) arguments: &'a [OsString],
@@ -67,7 +64,6 @@ impl Shim<'_> {
             .arg(self.memory.to_string())
             .arg(self.processes.to_string())
             .args(self.sandbox.map_or_else(|| vec!["-".into()], Sandbox::arguments))
-            .arg(self.filter.map_or("-", Filter::argument))
             .arg(self.command)
             .args(self.arguments);
         command
@@ -111,11 +107,6 @@ fn become_command(
     let memory = number(&next()?)?;
     let processes = number(&next()?)?;
     let sandbox = sandbox(&mut next)?;
-    let filter = match next()?.to_str() {
-        Some("-") => None,
-        Some(word) => Some(Filter::from_argument(word).map_err(|error| error.to_string())?),
-        None => return Err("the shim has a filter without a name".to_owned()),
-    };
     let command = next()?;
 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -148,9 +139,6 @@ fn become_command(
         let folder =
             std::env::current_dir().map_err(|error| format!("the work's folder is gone: {error}"))?;
         sandbox.enter(Path::new(&command), &folder)?;
-    }
-    if let Some(filter) = filter {
-        filter.enter()?;
     }
     let error = Command::new(&command).args(arguments).exec();
     Err(format!("{}: {error}", command.display()))
