@@ -13,9 +13,10 @@
 //!                                   └─► watch     disks: images that go, and why no work is taken
 //! ```
 //!
-//! The shell and all executors run on one thread. The link has another, so that whatever keeps the first one busy, the
-//! engine hears that the worker lives; works come after both, because they run with a lower priority
-//! ([`executor::WORK_NICE`], [`executor::WORK_CPU_SHARES`]).
+//! The shell decides and waits for all executors on one thread; folders and files are the runtime's pool's, and a command is
+//! started from a thread of its own. The link has another, so that whatever keeps the first one busy, the engine hears that
+//! the worker lives; works come after all of them, because they run with a lower priority ([`executor::WORK_NICE`],
+//! [`executor::WORK_CPU_SHARES`]).
 //! Deliberately absent: the chain.
 
 mod config;
