@@ -1,7 +1,8 @@
 //! What a work of the process executor costs beside the start of its command.
 //!
-//! `cargo run --release -p worker-agent --example process_overhead -- [WORKS] [SLOTS] [ROUNDS]`. Both ways run `true`, in
-//! turns, so that the ratio says something also where the machine is noisy; `alone` is `fork`, `exec`, two pipes and `wait`.
+//! `cargo run --release -p worker-agent --example process_overhead -- [WORKS] [SLOTS] [ROUNDS]`. All ways run `true`, in
+//! turns, so that the ratio says something also where the machine is noisy; `alone` is `fork`, `exec`, two pipes and `wait`,
+//! and a work with a limit of memory goes by way of the shim.
 //! Works per second of processor time, that of the commands included, are what one core can do. Defaults: 4000 works, 8
 //! slots, 3 rounds.
 
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use wire_protocol::ids::{Attempt as AttemptId, Epoch, LeaseToken, Shard, WorkId};
 use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
+use wire_protocol::units::Bytes;
 use worker_agent::executor::{
     Allow, Attempt, Executor, Folder, Gpus, Kill, Printed, Process, ProcessConfig, Sandbox, Seccomp,
 };
@@ -40,13 +42,23 @@ async fn main() {
         command: vec!["true".to_owned()],
         ..WorkTemplate::default()
     });
+    let mut limited = (*template).clone();
+    limited.limits.memory = Bytes::from_mib(1_024);
+    let limited = Arc::new(limited);
     for round in 1..=rounds {
         let alone = each(works, slots, |_| alone()).await;
         let executor = each(works, slots, |work| {
             by_the_executor(Arc::clone(&process), Arc::clone(&template), work)
         })
         .await;
-        println!("round {round}: {works} works on {slots} slots: alone {alone}; the executor {executor}");
+        let by_the_shim = each(works, slots, |work| {
+            by_the_executor(Arc::clone(&process), Arc::clone(&limited), work)
+        })
+        .await;
+        println!(
+            "round {round}: {works} works on {slots} slots: alone {alone}; the executor {executor}; \
+             with a limit of memory {by_the_shim}"
+        );
     }
 }
 
