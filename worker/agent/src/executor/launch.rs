@@ -10,12 +10,12 @@
 //!   · ends
 //! ```
 //!
-//! Priority, Landlock and seccomp are a thread's own in Linux, and what a child inherits is the thread's that made it. So nothing has
-//! to run between `fork` and `exec`, where only `unsafe` code could, and no program but the command is loaded. Limits are a
-//! process's, not a thread's. That of files guards against mistakes, which a command hardly makes in its first moment; core
-//! dumps the worker forbids itself, and with it whatever it starts. Limits of memory and of processes have to hold from the
-//! beginning: works that have some go through the [`super::shim`], which takes more
-//! than twice the processor time (`perf/notes/worker.md`).
+//! Priority, Landlock and seccomp are a thread's own in Linux, and what a child inherits is the thread's that made it. So
+//! nothing has to run between `fork` and `exec`, where only `unsafe` code could, and no program but the command is loaded.
+//! Limits are a process's, not a thread's. That of files guards against mistakes, which a command hardly makes in its first
+//! moment; core dumps the worker forbids itself, and with it whatever it starts. Limits of memory and of processes have to
+//! hold from the beginning: works that have some go through the [`super::shim`], which takes more than twice the processor
+//! time (`perf/notes/worker.md`).
 
 use std::fs::File;
 use std::io::{self, Write};
