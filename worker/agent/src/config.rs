@@ -26,7 +26,7 @@ use crate::executor::{
 use crate::files::{Files, FilesConfig, desk};
 use crate::identity::{Identity, is_used, look, token_of};
 use crate::wire::chain;
-use crate::{AgentConfig, AgentError, Certified, Wallet, resources, wallet};
+use crate::{AgentConfig, AgentError, Certified, Wallet, resources};
 use args::{Cli, Verb};
 use seeds::Seeds;
 
@@ -206,7 +206,7 @@ impl Cli {
             }
             (password, file) => password_of(password, file)?,
         };
-        let wallet = wallet::open(path, &password)
+        let wallet = wire_wallet::keystore::open(path, &password)
             .with_context(|| format!("the wallet {} cannot be used", path.display()))?;
         Ok(Some(wallet))
     }

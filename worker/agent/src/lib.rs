@@ -29,7 +29,6 @@ mod notes;
 mod resources;
 mod shell;
 mod status;
-mod wallet;
 mod watch;
 mod wire;
 

@@ -3,17 +3,20 @@
 //! The format: <https://ethereum.org/developers/docs/data-structures-and-encoding/web3-secret-storage>. What is bounded
 //! here is what a file can make this program do: scrypt takes 128·n·r bytes of memory.
 
-use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
+use std::{fs, io};
 
 use aes::Aes128;
-use anyhow::{Context, bail, ensure};
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ring::pbkdf2;
 use serde::Deserialize;
 use sha3::{Digest, Keccak256};
-use wire_wallet::Wallet;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{Wallet, WalletError};
 
 /// Memory that scrypt may take; the wallets of Ethereum's programs take 256 MiB at most.
 const SCRYPT_BYTES_MAX: u64 = 1 << 30;
@@ -64,78 +67,110 @@ enum Kdf {
     },
 }
 
-/// Opens the wallet in this file.
+/// Why a file does not open a wallet. Nothing of a password or a key is in it.
+#[derive(Debug, Error)]
+pub enum KeystoreError {
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    Read(#[from] io::Error),
+    /// It is no keystore of version 3; the text says what it is instead.
+    #[error("it is no keystore (version 3, JSON): {0}")]
+    Format(String),
+    /// It asks for more memory or time than any honest one.
+    #[error("its key takes too much to derive: {0}")]
+    Costly(String),
+    /// The keystore is another password's.
+    #[error("the password is wrong")]
+    Password,
+    /// What it keeps is no key.
+    #[error(transparent)]
+    Key(#[from] WalletError),
+}
+
+use KeystoreError::{Costly, Format, Password};
+
+/// Opens the wallet in this file. That takes from 20 ms to a second and up to 256 MiB, as whoever made it chose.
 ///
 /// # Errors
 /// The file is no keystore of version 3, takes more than it may, or the password is another.
-pub(crate) fn open(path: &Path, password: &str) -> anyhow::Result<Wallet> {
+pub fn open(path: &Path, password: &str) -> Result<Wallet, KeystoreError> {
     let bytes = fs::metadata(path)?.len();
-    ensure!(bytes <= FILE_BYTES_MAX, "it has {bytes} bytes: is it a keystore?");
+    if bytes > FILE_BYTES_MAX {
+        return Err(Format(format!("it has {bytes} bytes")));
+    }
     decrypt(&fs::read(path)?, password)
 }
 
-fn decrypt(json: &[u8], password: &str) -> anyhow::Result<Wallet> {
-    let keystore: Keystore = serde_json::from_slice(json).context("it is no keystore (version 3, JSON)")?;
-    ensure!(
-        keystore.version == 3,
-        "it is a keystore of version {}, not 3",
-        keystore.version
-    );
+/// The same for a keystore that is in memory.
+///
+/// # Errors
+/// As [`open`].
+pub fn decrypt(json: &[u8], password: &str) -> Result<Wallet, KeystoreError> {
+    let keystore: Keystore = serde_json::from_slice(json).map_err(|error| Format(error.to_string()))?;
+    if keystore.version != 3 {
+        return Err(Format(format!("its version is {}", keystore.version)));
+    }
     let crypto = keystore.crypto;
-    ensure!(
-        crypto.cipher == "aes-128-ctr",
-        "its cipher is {}, not aes-128-ctr",
-        crypto.cipher
-    );
+    if crypto.cipher != "aes-128-ctr" {
+        return Err(Format(format!(
+            "its cipher is {}, not aes-128-ctr",
+            crypto.cipher
+        )));
+    }
     let derived = crypto.kdf.derive(password)?;
-    let mut text = hex(&crypto.ciphertext)?;
+    let mut text = Zeroizing::new(hex(&crypto.ciphertext)?);
     let mut hasher = Keccak256::new();
     hasher.update(&derived[16..]);
-    hasher.update(&text);
+    hasher.update(&*text);
     // Who can read the file can try passwords anyway: how long the comparison takes tells nobody anything.
-    ensure!(
-        hasher.finalize().as_slice() == hex(&crypto.mac)?,
-        "the password is wrong"
-    );
+    if hasher.finalize().as_slice() != hex(&crypto.mac)? {
+        return Err(Password);
+    }
     let iv: [u8; 16] = hex(&crypto.cipherparams.iv)?
         .try_into()
-        .ok()
-        .context("its iv has not 16 bytes")?;
-    let key: [u8; 16] = derived[..16].try_into().expect("half of 32 bytes");
-    ctr::Ctr128BE::<Aes128>::new(&key.into(), &iv.into()).apply_keystream(&mut text);
-    let key: [u8; 32] = text.try_into().ok().context("its key has not 32 bytes")?;
-    Ok(Wallet::of(&key)?)
+        .map_err(|_| Format("its iv has not 16 bytes".to_owned()))?;
+    let key: Zeroizing<[u8; 16]> = Zeroizing::new(derived[..16].try_into().expect("half of 32 bytes"));
+    ctr::Ctr128BE::<Aes128>::new((&*key).into(), &iv.into()).apply_keystream(&mut text);
+    let key: &[u8; 32] = text
+        .as_slice()
+        .try_into()
+        .map_err(|_| Format("its key has not 32 bytes".to_owned()))?;
+    Ok(Wallet::of(key)?)
 }
 
 impl Kdf {
-    fn derive(&self, password: &str) -> anyhow::Result<[u8; 32]> {
-        let mut derived = [0; 32];
+    fn derive(&self, password: &str) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        let mut derived = Zeroizing::new([0; 32]);
         match self {
             Self::Scrypt { n, r, p, dklen, salt } => {
-                ensure!(*dklen == 32, "it derives {dklen} bytes, not 32");
+                has_32_bytes(*dklen)?;
                 let bytes = n.saturating_mul(u64::from(*r)).saturating_mul(128);
-                ensure!(
-                    n.is_power_of_two() && *n > 1 && bytes <= SCRYPT_BYTES_MAX && *p <= 16,
-                    "its scrypt takes n={n}, r={r}, p={p}: too much, or no such thing"
-                );
+                let too_much = || Costly(format!("scrypt with n={n}, r={r}, p={p}, or no such thing"));
+                if !n.is_power_of_two() || *n <= 1 || bytes > SCRYPT_BYTES_MAX || *p > 16 {
+                    return Err(too_much());
+                }
                 let log_n = u8::try_from(n.trailing_zeros()).expect("at most 63");
-                let params = scrypt::Params::new(log_n, *r, *p)?;
-                scrypt::scrypt(password.as_bytes(), &hex(salt)?, &params, &mut derived)?;
+                let params = scrypt::Params::new(log_n, *r, *p).map_err(|_| too_much())?;
+                scrypt::scrypt(password.as_bytes(), &hex(salt)?, &params, &mut *derived)
+                    .expect("32 bytes are a length that scrypt gives");
             }
             Self::Pbkdf2 { c, dklen, prf, salt } => {
-                ensure!(*dklen == 32, "it derives {dklen} bytes, not 32");
+                has_32_bytes(*dklen)?;
                 if prf != "hmac-sha256" {
-                    bail!("its pseudorandom function is {prf}, not hmac-sha256");
+                    return Err(Format(format!(
+                        "its pseudorandom function is {prf}, not hmac-sha256"
+                    )));
                 }
-                ensure!(*c <= ROUNDS_MAX, "it takes {c} rounds; at most {ROUNDS_MAX}");
-                let rounds = (*c).try_into().context("it takes no rounds")?;
+                let rounds = NonZeroU32::new(*c).filter(|rounds| rounds.get() <= ROUNDS_MAX);
+                let rounds = rounds
+                    .ok_or_else(|| Costly(format!("{c} rounds, and from 1 to {ROUNDS_MAX} are taken")))?;
                 let salt = hex(salt)?;
                 pbkdf2::derive(
                     pbkdf2::PBKDF2_HMAC_SHA256,
                     rounds,
                     &salt,
                     password.as_bytes(),
-                    &mut derived,
+                    &mut *derived,
                 );
             }
         }
@@ -143,11 +178,19 @@ impl Kdf {
     }
 }
 
-fn hex(text: &str) -> anyhow::Result<Vec<u8>> {
+fn has_32_bytes(dklen: usize) -> Result<(), KeystoreError> {
+    if dklen == 32 {
+        Ok(())
+    } else {
+        Err(Format(format!("it derives {dklen} bytes, not 32")))
+    }
+}
+
+fn hex(text: &str) -> Result<Vec<u8>, KeystoreError> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     HEXLOWER_PERMISSIVE
         .decode(digits.as_bytes())
-        .with_context(|| format!("`{text}` is not hexadecimal"))
+        .map_err(|_| Format(format!("`{text}` is not hexadecimal")))
 }
 
 #[cfg(test)]
@@ -169,7 +212,7 @@ mod tests {
         let key: [u8; 32] = hex(key).expect("digits").try_into().expect("32 bytes");
         assert_eq!(wallet.address(), Wallet::of(&key).expect("a key").address());
         let wrong = decrypt(PBKDF2.as_bytes(), "password").expect_err("another password");
-        assert!(wrong.to_string().contains("password is wrong"), "{wrong:#}");
+        assert!(wrong.to_string().contains("password is wrong"), "{wrong}");
     }
 
     #[test]
