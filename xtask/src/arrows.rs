@@ -5,8 +5,9 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  daemon  engine-core  engine-queue  engine-journal
-//!                worker-core  sidecars-tables  sidecars-files  (testkit)
+//! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  wire-chain  daemon
+//!                engine-core  engine-queue  engine-journal  worker-core  sidecars-tables  sidecars-files
+//!                (testkit)
 //!                  │
 //! vocabulary     wire-protocol  wire-hub
 //! ```
@@ -39,6 +40,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-grant", Layer::Part),
     ("wire-files", Layer::Part),
     ("wire-wallet", Layer::Part),
+    ("wire-chain", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),
@@ -69,6 +71,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         "the agent's brain is a pure core",
     ),
     ("engine-queue", &[], "queues do not know what they carry"),
+    (
+        "wire-chain",
+        &["wire-protocol", "wire-hub", "wire-wallet"],
+        "what speaks to nodes knows the contracts and nothing of a pool",
+    ),
     (
         "client",
         &[
@@ -102,6 +109,7 @@ const WITHIN: &[(&str, &str)] = &[
     ("bench", "client"),           // it measures what users have
     ("wire-hub", "wire-protocol"), // addresses are the same on both wires
     ("wire-files", "wire-link"),   // files and links believe the same certificates
+    ("wire-chain", "wire-wallet"), // who signs transactions
     ("sidecars-tables", "daemon"), // the options that say which database read a secret
 ];
 
@@ -120,8 +128,8 @@ const BARRED: &[Barred] = &[
     },
     Barred {
         what: &["ethers", "alloy"],
-        from: |name| !matches!(name, "sidecars-reconcile" | "worker-agent"),
-        why: "the chain is the business of sidecars/reconcile and of the worker",
+        from: |name| name != "wire-chain",
+        why: "the libraries of Ethereum are behind wire/chain, which speaks wire/hub's words",
     },
     Barred {
         what: &[
@@ -292,7 +300,9 @@ mod tests {
             path,
         }];
         let manifest_path = match from {
-            "client" | "bench" | "demo" | "sim" | "testkit" | "xtask" => format!("/pool/{from}/Cargo.toml"),
+            "client" | "bench" | "demo" | "sim" | "testkit" | "xtask" => {
+                format!("/pool/{from}/Cargo.toml")
+            }
             _ => format!("/pool/{}/Cargo.toml", from.replacen('-', "/", 1)),
         };
         check(
@@ -327,7 +337,9 @@ mod tests {
             ("wire-link", "crates.io:tokio"),
             ("engine-core", "dev:crates.io:tokio"),
             ("engine-core", "crates.io:fastrand"),
-            ("worker-agent", "crates.io:ethers-core"),
+            ("wire-chain", "crates.io:ethers-core"),
+            ("wire-chain", "wire-wallet"),
+            ("wire-chain", "dev:testkit"),
             ("engine-server", "crates.io:mio"),
         ] {
             assert_eq!(complaints(from, to), [""; 0], "{from} -> {to}");
@@ -361,7 +373,9 @@ mod tests {
                 "dev:crates.io:axum-server",
                 "does not know that SQL",
             ),
-            ("client", "crates.io:ethers-signers", "the chain is the business"),
+            ("client", "crates.io:ethers-signers", "behind wire/chain"),
+            ("worker-agent", "crates.io:ethers-core", "behind wire/chain"),
+            ("wire-chain", "wire-link", "arrows only point down"),
             ("engine-core", "crates.io:quinn-proto", "a core has no sockets"),
             ("engine-server", "new-crate", "place it"),
             ("new-crate", "wire-protocol", "place it"),

@@ -46,7 +46,7 @@ pub struct WorkOrder {
     pub callback: Address,
     /// Whose the result is.
     pub beneficiary: Address,
-    /// What it paid for the pool's work.
+    /// What it paid for app and dataset, beside the value of the offer.
     pub emitcost: Rlc,
     /// Where it stands.
     pub status: OrderStatus,
