@@ -7,7 +7,7 @@
 //!                  │
 //! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  wire-chain  daemon
 //!                engine-core  engine-queue  engine-journal  worker-core  sidecars-tables  sidecars-files
-//!                (testkit)
+//!                devnet  (testkit)
 //!                  │
 //! vocabulary     wire-protocol  wire-hub
 //! ```
@@ -41,6 +41,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-files", Layer::Part),
     ("wire-wallet", Layer::Part),
     ("wire-chain", Layer::Part),
+    ("devnet", Layer::Part),
     ("daemon", Layer::Part),
     (FOR_TESTS, Layer::Part),
     ("engine-core", Layer::Part),
@@ -77,6 +78,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         "what speaks to nodes knows the contracts and nothing of a pool",
     ),
     (
+        "devnet",
+        &["wire-hub", "wire-wallet", "wire-chain"],
+        "a chain of tests knows the chain and nothing of a pool",
+    ),
+    (
         "client",
         &[
             "engine-core",
@@ -110,6 +116,8 @@ const WITHIN: &[(&str, &str)] = &[
     ("wire-hub", "wire-protocol"), // addresses are the same on both wires
     ("wire-files", "wire-link"),   // files and links believe the same certificates
     ("wire-chain", "wire-wallet"), // who signs transactions
+    ("devnet", "wire-chain"),      // a chain is asked and told by what the pool asks and tells it by
+    ("devnet", "wire-wallet"),     // and has wallets
     ("sidecars-tables", "daemon"), // the options that say which database read a secret
 ];
 
@@ -300,7 +308,7 @@ mod tests {
             path,
         }];
         let manifest_path = match from {
-            "client" | "bench" | "demo" | "sim" | "testkit" | "xtask" => {
+            "client" | "bench" | "demo" | "devnet" | "sim" | "testkit" | "xtask" => {
                 format!("/pool/{from}/Cargo.toml")
             }
             _ => format!("/pool/{}/Cargo.toml", from.replacen('-', "/", 1)),
@@ -340,6 +348,8 @@ mod tests {
             ("wire-chain", "crates.io:ethers-core"),
             ("wire-chain", "wire-wallet"),
             ("wire-chain", "dev:testkit"),
+            ("devnet", "wire-chain"),
+            ("sidecars-reconcile", "dev:devnet"),
             ("engine-server", "crates.io:mio"),
         ] {
             assert_eq!(complaints(from, to), [""; 0], "{from} -> {to}");
@@ -375,7 +385,9 @@ mod tests {
             ),
             ("client", "crates.io:ethers-signers", "behind wire/chain"),
             ("worker-agent", "crates.io:ethers-core", "behind wire/chain"),
+            ("devnet", "dev:crates.io:ethers-core", "behind wire/chain"),
             ("wire-chain", "wire-link", "arrows only point down"),
+            ("devnet", "daemon", "arrows only point down"),
             ("engine-core", "crates.io:quinn-proto", "a core has no sockets"),
             ("engine-server", "new-crate", "place it"),
             ("new-crate", "wire-protocol", "place it"),
