@@ -74,7 +74,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ("engine-queue", &[], "queues do not know what they carry"),
     (
         "wire-chain",
-        &["wire-protocol", "wire-hub", "wire-wallet"],
+        &["wire-hub", "wire-wallet"],
         "what speaks to nodes knows the contracts and nothing of a pool",
     ),
     (

@@ -8,7 +8,10 @@ use wire_hub::{
     Place, Receipt, Rlc, Wei, WorkOrder,
 };
 
-use crate::{Contracts, Seen, Signed, View, Why};
+use crate::{BadData, Contracts, Seen, Signed, View, Why};
+
+/// Entries of a contract's list that are read: a pool of the largest network had some thousand workers.
+const LISTED_MAX: u64 = 100_000;
 
 /// An answer of a chain. What nobody knows is never taken for what is not there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -257,30 +260,14 @@ pub trait Chain: Send + Sync {
 
     /// Who has contributed to an order, also those that were rejected since, in the order in which they came.
     fn contributors(&self, woid: Address, at: BlockRef) -> impl Future<Output = Answer<Vec<Address>>> + Send {
-        async move {
-            let count = match self.look(View::ContributorsCount { woid }, At::Block(at)).await {
-                Answer::Known(seen) => take!(seen, Seen::Count(count) => count),
-                Answer::Absent => return Answer::Absent,
-                Answer::Unknown(why) => return Answer::Unknown(why),
-            };
-            let views: Vec<View> = (0..count)
-                .map(|index| View::Contributor { woid, index })
-                .collect();
-            whoms(self.see(&views, At::Block(at)).await)
-        }
+        listed(self, View::ContributorsCount { woid }, at, move |index| {
+            View::Contributor { woid, index }
+        })
     }
 
     /// All workers of the pool.
     fn workers(&self, at: BlockRef) -> impl Future<Output = Answer<Vec<Address>>> + Send {
-        async move {
-            let count = match self.look(View::WorkersCount, At::Block(at)).await {
-                Answer::Known(seen) => take!(seen, Seen::Count(count) => count),
-                Answer::Absent => return Answer::Absent,
-                Answer::Unknown(why) => return Answer::Unknown(why),
-            };
-            let views: Vec<View> = (0..count).map(|index| View::Worker { index }).collect();
-            whoms(self.see(&views, At::Block(at)).await)
-        }
+        listed(self, View::WorkersCount, at, |index| View::Worker { index })
     }
 
     /// What people have at the hub.
@@ -342,13 +329,26 @@ fn typed<T>(answers: Vec<Answer<Seen>>, take: impl Fn(Seen) -> T) -> Vec<Answer<
     answers.into_iter().map(|answer| answer.map(&take)).collect()
 }
 
-/// All of them, or why not: a list has no gaps.
-fn whoms(answers: Vec<Answer<Seen>>) -> Answer<Vec<Address>> {
-    let mut all = Vec::with_capacity(answers.len());
-    for answer in answers {
+/// As many as a contract says, one by one, in the same block. A list has no gaps: if one is not known, it is not.
+async fn listed<C: Chain + ?Sized>(
+    chain: &C,
+    count: View,
+    at: BlockRef,
+    view: impl Fn(u64) -> View + Send,
+) -> Answer<Vec<Address>> {
+    let views: Vec<View> = match chain.look(count, At::Block(at)).await {
+        Answer::Known(Seen::Count(count)) if count <= LISTED_MAX => (0..count).map(view).collect(),
+        Answer::Known(other) => {
+            let problem = format!("{other:?}, and at most {LISTED_MAX} are read");
+            return Answer::Unknown(BadData::new("a count", problem).into());
+        }
+        Answer::Absent => return Answer::Absent,
+        Answer::Unknown(why) => return Answer::Unknown(why),
+    };
+    let mut all = Vec::with_capacity(views.len());
+    for answer in chain.see(&views, At::Block(at)).await {
         match answer {
-            Answer::Known(Seen::Address(address)) => all.push(address),
-            Answer::Known(other) => unreachable!("{other:?} is the answer to another view"),
+            Answer::Known(seen) => all.push(take!(seen, Seen::Address(address) => address)),
             Answer::Absent => return Answer::Absent,
             Answer::Unknown(why) => return Answer::Unknown(why),
         }

@@ -27,6 +27,22 @@ pub struct Contracts {
 }
 
 impl Contracts {
+    /// For tests: the token at `0x0101…`, the hub at `0x0202…`, then marketplace, registries of pools, apps and datasets,
+    /// and the pool at `0x0707…`.
+    #[cfg(test)]
+    pub(crate) const fn numbered() -> Self {
+        Self {
+            chain_id: 1,
+            rlc: Address([1; 20]),
+            hub: Address([2; 20]),
+            marketplace: Address([3; 20]),
+            pools: Address([4; 20]),
+            apps: Address([5; 20]),
+            datasets: Address([6; 20]),
+            pool: Address([7; 20]),
+        }
+    }
+
     /// The same marketplace with another pool.
     #[must_use]
     pub const fn with_pool(self, pool: Address) -> Self {

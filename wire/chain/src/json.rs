@@ -197,3 +197,94 @@ pub(crate) fn call(to: Address, data: &[u8], from: Option<Address>) -> Value {
     }
     call
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
+    const ADDRESS: &str = "0x2222222222222222222222222222222222222222";
+
+    type Reader = fn(&Value) -> Read<()>;
+
+    fn log() -> Value {
+        json!({
+            "address": ADDRESS, "topics": [HASH], "data": "0x", "blockNumber": "0x5", "blockHash": HASH,
+            "logIndex": "0x1", "transactionHash": HASH, "removed": false,
+        })
+    }
+
+    fn receipt_of(log: &Value) -> Value {
+        json!({
+            "transactionHash": HASH, "blockNumber": "0x5", "blockHash": HASH, "transactionIndex": "0x0",
+            "status": "0x1", "gasUsed": "0x5208", "effectiveGasPrice": "0x1", "logs": [log],
+        })
+    }
+
+    fn block_of() -> Value {
+        json!({ "number": "0x5", "hash": HASH, "parentHash": HASH, "timestamp": "0x10", "baseFeePerGas": "0x7" })
+    }
+
+    fn sent() -> Value {
+        json!({ "hash": HASH, "from": ADDRESS, "to": null, "nonce": "0x0", "gasPrice": "0x1", "input": "0x" })
+    }
+
+    /// Every field of all that nodes say, made wrong in each way: an error names it, and nobody panics.
+    #[test]
+    fn a_field_that_cannot_be_right_is_named() {
+        let readers: [(Value, Reader); 4] = [
+            (log(), |value| raw_log(value).map(drop)),
+            (receipt_of(&log()), |value| {
+                receipt(value, &Contracts::numbered()).map(drop)
+            }),
+            (block_of(), |value| block(value).map(drop)),
+            (sent(), |value| transaction(value).map(drop)),
+        ];
+        let wrongs = [
+            json!(5),
+            json!("5"),
+            json!("0xzz"),
+            json!("0x"),
+            json!([1]),
+            json!({}),
+            json!("0x123"),
+        ];
+        let huge = json!(format!("0x1{}", "0".repeat(40)));
+        for (right, read) in readers {
+            read(&right).expect("as nodes say it");
+            for name in right.as_object().expect("fields").keys() {
+                let mut refused = 0;
+                for wrong in wrongs.iter().chain([&huge]) {
+                    let mut value = right.clone();
+                    value[name] = wrong.clone();
+                    if let Err(error) = read(&value) {
+                        refused += 1;
+                        let text = error.to_string();
+                        assert!(text.contains(name.trim_end_matches('s')), "{name}: {text}");
+                    }
+                }
+                // Whether a log was removed is true, or it was not.
+                assert!(refused >= 3 || name == "removed", "{name}: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_of_no_block_is_not_there() {
+        let contracts = Contracts::numbered();
+        let mut waits = log();
+        waits["blockHash"] = Value::Null;
+        assert_eq!(raw_log(&waits), Ok(None));
+        let mut removed = log();
+        removed["removed"] = json!(true);
+        assert_eq!(raw_log(&removed), Ok(None));
+        let mut value = receipt_of(&log());
+        value["blockNumber"] = Value::Null;
+        assert_eq!(receipt(&value, &contracts), Ok(None));
+        assert_eq!(
+            logs(&json!([waits, removed, log()]), &contracts),
+            Ok(Vec::new()),
+            "of another contract"
+        );
+    }
+}

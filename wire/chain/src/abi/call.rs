@@ -241,19 +241,6 @@ mod tests {
     use super::*;
     use wire_hub::{Hash, NOBODY, Rlc, Trust};
 
-    fn contracts() -> Contracts {
-        Contracts {
-            chain_id: 1,
-            rlc: Address([1; 20]),
-            hub: Address([2; 20]),
-            marketplace: Address([3; 20]),
-            pools: Address([4; 20]),
-            apps: Address([5; 20]),
-            datasets: Address([6; 20]),
-            pool: Address([7; 20]),
-        }
-    }
-
     /// Each call, whom it goes to, and the selector that deployed contracts know it by.
     #[test]
     fn calls_have_the_selectors_of_the_deployed_contracts() {
@@ -336,7 +323,7 @@ mod tests {
             (Call::Reopen { woid }, 7, 0xff26_6d26),
             (finalize, 7, 0x0602_1e7e),
         ] {
-            let Input { to: receiver, data } = contracts().encode(&call);
+            let Input { to: receiver, data } = Contracts::numbered().encode(&call);
             assert_eq!(receiver, Address([to; 20]), "{call:?}");
             assert_eq!(data[..4], selector.to_be_bytes(), "{call:?}");
             assert_eq!(data.len() % 32, 4, "{call:?}");
@@ -346,7 +333,7 @@ mod tests {
     #[test]
     fn amounts_stand_at_the_end_of_their_word() {
         let amount = Rlc(u128::MAX);
-        let data = encode(&contracts(), &Call::Deposit { amount }).data;
+        let data = encode(&Contracts::numbered(), &Call::Deposit { amount }).data;
         assert_eq!(data[4..20], [0; 16]);
         assert_eq!(data[20..], [0xff; 16]);
     }

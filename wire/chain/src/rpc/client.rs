@@ -90,13 +90,25 @@ struct Shared {
 type Outcome = Result<Value, RpcError>;
 
 impl Rpc {
-    /// The node at this address; nothing is asked yet.
+    /// The node at this address; nothing is asked yet. Certificates are believed that this machine believes.
     ///
     /// # Errors
     /// The text says why TLS or HTTP cannot be set up on this machine.
     pub fn new(endpoint: Endpoint, options: RpcOptions) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        // One that cannot be read leaves the others; a machine without any fails at the first https.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::believing(roots, endpoint, options)
+    }
+
+    /// The same, whose certificate one of these has signed.
+    pub(super) fn believing(
+        roots: RootCertStore,
+        endpoint: Endpoint,
+        options: RpcOptions,
+    ) -> Result<Self, String> {
         let http = Client::builder()
-            .tls_backend_preconfigured(tls()?)
+            .tls_backend_preconfigured(tls(roots)?)
             .connect_timeout(CONNECT_WITHIN)
             .timeout(options.deadline)
             // Credentials are not for somebody else.
@@ -328,11 +340,7 @@ fn outcome_of(rpc: &Rpc, mut answer: Value) -> Outcome {
     }
 }
 
-/// Certificates of nodes are those that this machine believes.
-fn tls() -> Result<rustls::ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // One that cannot be read leaves the others; a machine without any fails at the first https.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = builder

@@ -1,10 +1,13 @@
 //! The client against nodes that misbehave.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testkit::node::{FakeNode, Said};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::{NodeErrorKind, Request, Rpc, RpcError, RpcOptions};
 
@@ -245,4 +248,63 @@ async fn long_texts_of_nodes_are_cut() {
         error.node().expect("the node").message.chars().count(),
         super::MESSAGE_CHARS_MAX
     );
+}
+
+/// A node behind TLS that answers one request, and a root that signed its certificate.
+async fn node_behind_tls() -> (String, rustls::RootCertStore) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = builder.expect("versions").with_no_client_auth();
+    let config = config
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("TLS");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its own").port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut request = vec![0; 4_096];
+            // One read has all of so short a request.
+            let _ = stream.read(&mut request).await;
+            let body = r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#;
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (format!("https://localhost:{port}"), roots)
+}
+
+#[tokio::test]
+async fn a_node_behind_tls_is_asked_if_its_certificate_is_believed() {
+    let (url, roots) = node_behind_tls().await;
+    let endpoint = || url.parse().expect("an address");
+    let believing = Rpc::believing(roots, endpoint(), options()).expect("TLS");
+    assert_eq!(believing.ask("eth_chainId", json!([])).await, Ok(json!("0x1")));
+    let patience = Duration::ZERO;
+    let stranger = Rpc::new(
+        endpoint(),
+        RpcOptions {
+            patience,
+            ..options()
+        },
+    )
+    .expect("TLS");
+    let error = stranger
+        .ask("eth_chainId", json!([]))
+        .await
+        .expect_err("a stranger")
+        .to_string();
+    assert!(error.contains("certificate"), "{error}");
 }

@@ -10,19 +10,6 @@ const POOL: Address = Address([7; 20]);
 const HUB: Address = Address([2; 20]);
 const MARKETPLACE: Address = Address([3; 20]);
 
-fn contracts() -> Contracts {
-    Contracts {
-        chain_id: 1,
-        rlc: Address([1; 20]),
-        hub: HUB,
-        marketplace: MARKETPLACE,
-        pools: Address([4; 20]),
-        apps: Address([5; 20]),
-        datasets: Address([6; 20]),
-        pool: POOL,
-    }
-}
-
 fn hash(digits: &str) -> Hash {
     let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("digits");
     Hash(bytes.try_into().expect("32 bytes"))
@@ -154,7 +141,7 @@ fn what_others_say_and_what_nobody_listens_to_is_no_event() {
     let known = log(POOL, vec![active, topic(9)], Vec::new());
     let woid = Address([9; 20]);
     assert_eq!(
-        decode(&contracts(), &known),
+        decode(&Contracts::numbered(), &known),
         Ok(Some(Event::WorkOrderActive { woid }))
     );
     let others = [
@@ -164,7 +151,7 @@ fn what_others_say_and_what_nobody_listens_to_is_no_event() {
         log(POOL, Vec::new(), Vec::new()),
     ];
     for other in others {
-        assert_eq!(decode(&contracts(), &other), Ok(None), "{other:?}");
+        assert_eq!(decode(&Contracts::numbered(), &other), Ok(None), "{other:?}");
     }
 }
 
@@ -177,7 +164,7 @@ fn what_cannot_be_right_is_named_with_its_place() {
     let fine = log(HUB, vec![reward], (whom, U256::from(5)).encode());
     let user = Address([9; 20]);
     assert_eq!(
-        decode(&contracts(), &fine),
+        decode(&Contracts::numbered(), &fine),
         Ok(Some(Event::Reward { user, amount: Rlc(5) }))
     );
     for (wrong, what) in [
@@ -200,7 +187,9 @@ fn what_cannot_be_right_is_named_with_its_place() {
             "workerScore",
         ),
     ] {
-        let error = decode(&contracts(), &wrong).expect_err(what).to_string();
+        let error = decode(&Contracts::numbered(), &wrong)
+            .expect_err(what)
+            .to_string();
         assert!(
             error.contains(what) && error.contains("log 3 of block 12"),
             "{error}"
