@@ -14,8 +14,8 @@ use wire_hub::{Call, Hash, NOBODY, Rlc};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse());
-    let blocks: u64 = arguments.next().transpose()?.unwrap_or(20_000);
-    let orders: u64 = arguments.next().transpose()?.unwrap_or(200);
+    let blocks: u64 = arguments.next().transpose()?.unwrap_or(5_000);
+    let orders: u64 = arguments.next().transpose()?.unwrap_or(50);
     let mut devnet = Devnet::start(Options {
         states: Some(64),
         ..Options::default()

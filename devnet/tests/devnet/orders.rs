@@ -2,7 +2,7 @@
 
 use devnet::Devnet;
 use wire_chain::{At, Chain, Seen, View, result_hash};
-use wire_hub::{Address, Call, ContributionStatus, Event, OrderStatus, Policy, Rlc};
+use wire_hub::{Address, Call, ContributionStatus, Event, MarketStatus, NOBODY, OrderStatus, Policy, Rlc};
 use wire_wallet::Wallet;
 
 use crate::support::*;
@@ -53,12 +53,7 @@ async fn a_worker_alone_gets_all_but_the_pools_percentage() {
 async fn who_does_not_show_its_result_pays_who_does() {
     let (devnet, app) = pool(3).await;
     let workers = &devnet.workers()[..3];
-    let woid = order(&devnet, app).await;
-    allow(&devnet, woid, workers).await;
-    for worker in workers {
-        contribute(&devnet, woid, worker, RESULT).await;
-    }
-    consensus(&devnet, woid, RESULT).await;
+    let woid = decided(&devnet, app, workers).await;
     reveal(&devnet, woid, &workers[0], RESULT).await;
     // Not all have revealed, and their time is not over.
     let early = devnet
@@ -91,12 +86,7 @@ async fn who_does_not_show_its_result_pays_who_does() {
 async fn three_that_agree_share() {
     let (devnet, app) = pool(3).await;
     let workers = &devnet.workers()[..3];
-    let woid = order(&devnet, app).await;
-    allow(&devnet, woid, workers).await;
-    for worker in workers {
-        contribute(&devnet, woid, worker, RESULT).await;
-    }
-    consensus(&devnet, woid, RESULT).await;
+    let woid = decided(&devnet, app, workers).await;
     for worker in workers {
         reveal(&devnet, woid, worker, RESULT).await;
     }
@@ -284,10 +274,72 @@ async fn a_filter_on_the_pool_alone_tells_an_orders_life() {
     );
 }
 
+/// An order of which these have contributed the same, that is to be revealed.
+async fn decided(devnet: &Devnet, app: Address, workers: &[Wallet]) -> Address {
+    let woid = order(devnet, app).await;
+    allow(devnet, woid, workers).await;
+    for worker in workers {
+        contribute(devnet, woid, worker, RESULT).await;
+    }
+    consensus(devnet, woid, RESULT).await;
+    woid
+}
+
 async fn status(devnet: &Devnet, woid: Address, worker: &Wallet) -> ContributionStatus {
     let mut all = devnet
         .node()
         .contributions(woid, &[worker.address()], At::Latest)
         .await;
     known(all.remove(0)).status
+}
+
+/// What is offered, bought, taken back and drawn out leaves its trace in the receipts.
+#[tokio::test]
+async fn offers_and_stake_are_taken_back() {
+    let (devnet, app) = pool(0).await;
+    let (scheduler, requester) = (devnet.scheduler(), devnet.requester());
+    let offer = devnet.sell(CATEGORY, 3, Rlc(1_000), 4).await.expect("an offer");
+    assert_eq!(balance(&devnet, scheduler).await, has(998_800, 1_200));
+    let buy = Call::BuyForWorkOrder {
+        market_order: offer,
+        app,
+        dataset: NOBODY,
+        params: "params".to_owned(),
+        callback: NOBODY,
+        beneficiary: scheduler.address(),
+    };
+    let told = events(&devnet.done(&buy, requester).await.expect("bought"));
+    let consumed = Event::MarketOrderAskConsume {
+        market_order: offer,
+        requester: requester.address(),
+    };
+    assert!(
+        matches!(told[..], [ref first, Event::WorkOrderActive { .. }] if *first == consumed),
+        "{told:?}"
+    );
+    let close = Call::CloseMarketOrder { market_order: offer };
+    let told = events(&devnet.done(&close, scheduler).await.expect("closed"));
+    assert_eq!(told, [Event::MarketOrderClosed { market_order: offer }]);
+    let Seen::MarketOrder(closed) = known(
+        devnet
+            .node()
+            .look(View::MarketOrder { id: offer }, At::Latest)
+            .await,
+    ) else {
+        panic!("an offer");
+    };
+    assert_eq!((closed.status, closed.remaining), (MarketStatus::Closed, 3));
+    // What was bought stays locked.
+    assert_eq!(balance(&devnet, scheduler).await, has(999_700, 300));
+    assert!(!devnet.send(&buy, requester).await.expect("mined").succeeded);
+    let amount = Rlc(999_700);
+    devnet
+        .done(&Call::Withdraw { amount }, scheduler)
+        .await
+        .expect("drawn out");
+    assert_eq!(balance(&devnet, scheduler).await, has(0, 300));
+    assert_eq!(
+        known(devnet.node().rlc(scheduler.address(), At::Latest).await),
+        amount
+    );
 }
