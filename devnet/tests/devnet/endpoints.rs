@@ -343,3 +343,40 @@ async fn a_node_without_blocks_by_hash_is_asked_by_number() {
     let gone = node.look(View::CategoriesCount, At::Block(head.at)).await;
     assert!(matches!(gone, Answer::Unknown(Why::Gone(_))), "{gone:?}");
 }
+
+/// A node that does not know what was paid lately says what it would pay.
+#[tokio::test]
+async fn a_node_without_a_history_of_fees_proposes_one() {
+    let devnet = chain().await;
+    let to = anvil(&devnet);
+    let without = FakeNode::start(move |_| {
+        Said::Forward(to, |request, answer| {
+            let requests = request.as_array().expect("a batch");
+            let refuse = |request: &Value| {
+                let error =
+                    json!({ "code": -32_601, "message": "the method does not exist/is not available" });
+                json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
+            };
+            let of = |answer: &Value| {
+                requests
+                    .iter()
+                    .find(|request| request["id"] == answer["id"])
+                    .expect("asked")
+            };
+            let one = |answer: &Value| match of(answer) {
+                request if request["method"] == "eth_feeHistory" => refuse(request),
+                _ => answer.clone(),
+            };
+            answer.as_array().expect("answers").iter().map(one).collect()
+        })
+    })
+    .await;
+    let rpc = Rpc::new(without.url().parse().expect("an address"), RpcOptions::default()).expect("HTTP");
+    let node = Node::new(rpc, *devnet.contracts());
+    let burned = known(devnet.node().head().await).base_fee.expect("after London");
+    let fees = known(node.fees().await);
+    assert!(
+        matches!(fees, wire_chain::Fees::Market { base_fee, .. } if base_fee == burned),
+        "{fees:?}"
+    );
+}

@@ -38,7 +38,7 @@ impl BadData {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Why {
     /// The block is not, or no longer, of the chain that the node knows: after a reorganisation, or before the node has
-    /// it. Whoever follows the chain compares its blocks.
+    /// it; or the node has the block and not its state any more. Whoever follows the chain compares its blocks.
     #[error("the node does not know the block: {0}")]
     Gone(String),
     /// More logs, or blocks, than the node gives at once; fewer may do.

@@ -135,9 +135,17 @@ impl Node {
             .into_iter();
         let mut next = || outcomes.next().expect("three outcomes");
         let (block, gas_price, history) = (next()?, next(), next());
-        if json::block(&block)?.base_fee.is_none() {
+        let Some(burned) = json::block(&block)?.base_fee else {
             let gas_price = Wei(json::u128_of(&gas_price?, "gas price")?);
             return Ok(Some(Fees::Legacy { gas_price }));
+        };
+        if is(&history, NodeErrorKind::UnknownMethod) {
+            // What the node proposes is what is burned and something on top.
+            let gas_price = json::u128_of(&gas_price?, "gas price")?;
+            return Ok(Some(Fees::Market {
+                base_fee: burned,
+                priority_fee: Wei(gas_price.saturating_sub(burned.0)),
+            }));
         }
         let history = history?;
         let base_fees = history.get("baseFeePerGas").and_then(Value::as_array);
