@@ -15,8 +15,14 @@ use source::{Mention, mentions};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates that are held to it.
-const CORES: &[&str] = &["engine/core", "worker/core", "wire/protocol", "wire/hub"];
+/// The folders of sources that are held to it.
+const CORES: &[&str] = &[
+    "engine/core/src",
+    "worker/core/src",
+    "wire/protocol/src",
+    "wire/hub/src",
+    "sidecars/reconcile/src/core",
+];
 
 /// A path that begins so (or ends so, where the rule starts with `…`), and what to write instead.
 const RULES: &[(&str, &str)] = &[
@@ -96,7 +102,7 @@ const FIXED_ORDER: &str =
 pub(crate) fn run() -> Result<()> {
     let mut complaints = 0;
     for core in CORES {
-        let files = sources(&root().join(core).join("src"))?;
+        let files = sources(&root().join(core))?;
         ensure!(!files.is_empty(), "{core} has no sources");
         for file in files {
             let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;

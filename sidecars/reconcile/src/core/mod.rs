@@ -1,0 +1,3 @@
+//! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
+
+pub mod policy;
