@@ -1,3 +1,4 @@
 //! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
 
+pub mod ledger;
 pub mod policy;
