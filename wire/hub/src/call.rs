@@ -6,7 +6,7 @@ use crate::{Address, Hash, Policy, Rlc, Trust};
 
 /// A call that changes the chain. Who sends it stands at each: *pool* is the owner of the pool's contract.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "call", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 #[expect(
     missing_docs,
     reason = "the fields are the arguments of the contract's function"

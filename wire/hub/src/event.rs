@@ -9,7 +9,6 @@ use crate::{Address, BlockRef, Hash, Rlc};
 /// All of an order's life is in the events of the pool's own contract, so a filter on that address alone is enough. The
 /// others are read from receipts of our own transactions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "event")]
 #[expect(missing_docs, reason = "the fields are the event's own")]
 pub enum Event {
     // The pool's contract.
