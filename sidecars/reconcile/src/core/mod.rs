@@ -1,4 +1,6 @@
 //! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
 
+pub mod answer;
 pub mod ledger;
+pub mod observe;
 pub mod policy;
