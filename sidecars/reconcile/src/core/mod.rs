@@ -1,7 +1,11 @@
 //! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
 
 pub mod answer;
+pub mod hash;
 pub mod lane;
 pub mod ledger;
 pub mod observe;
+pub mod obstacle;
+pub mod order;
+pub mod plan;
 pub mod policy;

@@ -1,0 +1,114 @@
+//! What the pool has set under way for an order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use wire_hub::{Address, Hash, Timestamp};
+
+/// Works of an order and what is on its way to the chain: what the engine's feed and the lane know.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Intended {
+    /// Workers that the engine was asked to have work on it: a row each, pinned to the worker's wallet.
+    pub asked: BTreeMap<Address, Asked>,
+    /// Bags that were submitted for it; also the number of the next one.
+    pub bags: u32,
+    /// Workers that a transaction allows which is under way.
+    pub allowing: BTreeSet<Address>,
+    /// What is to stand on chain, once a result is there.
+    pub result: Option<Texts>,
+    /// Times that it was reopened, and that each kind of call was mined in vain: names of intents differ by them.
+    pub rounds: u32,
+    /// Why it can never be run: its parameters make no works.
+    pub unrunnable: Option<String>,
+}
+
+/// A worker's row of an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Time of the block at which it was chosen.
+    pub at: Timestamp,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// How a row ended at the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// There is a result; its digest, if the engine was told of one.
+    Done(Option<Hash>),
+    /// There is none, and this worker will not contribute.
+    Failed,
+}
+
+/// What a finalized order gives its requester. The contract stores it and says it in an event: 310 bytes cost 270000 gas.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Texts {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Where the result is.
+    pub uri: String,
+}
+
+impl Texts {
+    /// Characters of a text on chain, as the predecessor cut it.
+    const CHARS_MAX: usize = 250;
+
+    /// What of it goes on chain: the place of the result, and the output only if a contract waits for it.
+    #[must_use]
+    pub fn on_chain(&self, has_callback: bool) -> Self {
+        let cut = |text: &str| text.chars().take(Self::CHARS_MAX).collect::<String>();
+        Self {
+            stdout: if has_callback {
+                cut(&self.stdout)
+            } else {
+                String::new()
+            },
+            stderr: String::new(),
+            uri: cut(&self.uri),
+        }
+    }
+}
+
+impl Intended {
+    /// Workers that may still contribute, as far as the engine knows.
+    pub fn open(&self) -> impl Iterator<Item = (Address, Asked)> {
+        let is_open = |(_, asked): &(&Address, &Asked)| asked.outcome != Some(Outcome::Failed);
+        self.asked
+            .iter()
+            .filter(is_open)
+            .map(|(worker, asked)| (*worker, *asked))
+    }
+
+    /// Rows that are not done.
+    #[must_use]
+    pub fn running(&self) -> Vec<Address> {
+        let is_running = |(_, asked): &(&Address, &Asked)| asked.outcome.is_none();
+        self.asked
+            .iter()
+            .filter(is_running)
+            .map(|(worker, _)| *worker)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_goes_on_chain_only_for_a_contract_that_waits_for_it_and_is_cut() {
+        let texts = Texts {
+            stdout: "ä".repeat(300),
+            stderr: "warning".into(),
+            uri: "xw://pool/1".into(),
+        };
+        let quiet = texts.on_chain(false);
+        assert_eq!(
+            (quiet.stdout.as_str(), quiet.stderr.as_str(), quiet.uri.as_str()),
+            ("", "", "xw://pool/1")
+        );
+        assert_eq!(texts.on_chain(true).stdout, "ä".repeat(250));
+    }
+}

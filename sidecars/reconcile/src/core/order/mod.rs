@@ -1,0 +1,15 @@
+//! One order: who it is, what is seen of it, what is wanted of it, and what state follows.
+//!
+//! A state is never stored. It is derived afresh from what the chain has at one block ([`Observed`]) and what the pool has
+//! set under way ([`Intended`]), so that a restart, or a reorganisation, needs no case of its own.
+
+mod identity;
+mod intended;
+mod observed;
+mod state;
+
+pub use identity::{Identity, fingerprint};
+pub use intended::{Asked, Intended, Outcome, Texts};
+pub use observed::{Observed, Person, Views};
+pub use state::State;
+pub(crate) use state::pending;
