@@ -4,6 +4,7 @@ pub mod answer;
 pub mod hash;
 pub mod lane;
 pub mod ledger;
+pub mod market;
 pub mod observe;
 pub mod obstacle;
 pub mod order;
