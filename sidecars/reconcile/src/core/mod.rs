@@ -1,6 +1,7 @@
 //! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
 
 pub mod answer;
+pub mod bag;
 pub mod hash;
 pub mod lane;
 pub mod ledger;
