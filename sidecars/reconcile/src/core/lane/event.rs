@@ -45,6 +45,8 @@ pub struct Intent {
     pub gas_limit: Gas,
     /// The last block time at which it makes sense. `None`: at any.
     pub deadline: Option<Timestamp>,
+    /// What it is about, for whoever is asked whether it still makes sense: the key of an order.
+    pub about: Option<Hash>,
 }
 
 /// What happened.
@@ -172,10 +174,10 @@ pub enum Effect {
         /// Its bytes.
         raw: Vec<u8>,
     },
-    /// Tell whoever intended it.
+    /// Tell whoever intended it, who may have forgotten it in a restart.
     Report {
         /// Which.
-        intent: IntentId,
+        intent: Intent,
         /// How far it is.
         progress: Progress,
     },

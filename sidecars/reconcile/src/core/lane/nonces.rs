@@ -103,10 +103,15 @@ impl Lane {
             quote
         };
         let fees = match slot.dearest() {
-            Some(_) if slot.attempts.len() >= ATTEMPTS_MAX || self.burned(quote) > cap => None,
-            Some(old) => self.settings.fees.bumped(old, wanted),
+            Some(_) if self.burned(quote) > cap => None,
+            Some(old) if slot.attempts.len() < ATTEMPTS_MAX => self.settings.fees.bumped(old, wanted),
+            Some(_) => None,
             None => Some(wanted),
         };
+        // A no-op that cannot outbid what it replaces is still taken by nodes that have lost that; without it the nonce
+        // would stay unused, and all behind it.
+        let is_first_no_op = purpose == Purpose::Nothing && slot.current().is_none();
+        let fees = fees.or((is_first_no_op && self.burned(quote) <= cap).then(|| at_the_cap(quote, cap)));
         let Some(fees) = fees else {
             self.hold.get_or_insert(Alert::TooDear { nonce, cap });
             return self.fall_back(now, nonce, effects);
@@ -149,7 +154,7 @@ impl Lane {
             let gas_limit = next.gas_limit;
             if next.deadline.is_some_and(|deadline| deadline < head.timestamp) {
                 let late = self.queue.remove(0);
-                effects.push(report(late.id, Progress::Withdrawn(Withdrawal::Late)));
+                effects.push(report(late, Progress::Withdrawn(Withdrawal::Late)));
                 continue;
             }
             if self.in_flight() >= self.settings.in_flight_max {

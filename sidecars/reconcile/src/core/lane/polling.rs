@@ -129,10 +129,10 @@ impl Lane {
         let Some(intent) = slot.intent else { return };
         match slot.withdrawn {
             Some(why) if !slot.is_wanted_again => {
-                effects.push(report(intent.id, Progress::Withdrawn(why)));
+                effects.push(report(intent, Progress::Withdrawn(why)));
             }
             _ => {
-                effects.push(report(intent.id, Progress::Displaced));
+                effects.push(report(intent.clone(), Progress::Displaced));
                 self.enqueue(intent);
                 self.begin(now, effects);
             }

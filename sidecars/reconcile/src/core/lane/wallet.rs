@@ -86,8 +86,13 @@ impl Lane {
     /// Whether it has an intent of this name that is not final.
     #[must_use]
     pub fn has(&self, id: IntentId) -> bool {
-        self.queue.iter().any(|intent| intent.id == id)
-            || self.slots.values().any(|slot| slot.id() == Some(id))
+        self.intents().any(|intent| intent.id == id)
+    }
+
+    /// All that is wanted and not final, also what waits for a nonce.
+    pub fn intents(&self) -> impl Iterator<Item = &Intent> {
+        let of_slots = self.slots.values().filter_map(|slot| slot.intent.as_ref());
+        self.queue.iter().chain(of_slots)
     }
 
     /// Transactions that are signed and have no receipt.
@@ -139,9 +144,9 @@ impl Lane {
     }
 
     fn on_withdraw(&mut self, now: Instant, id: IntentId, effects: &mut Vec<Effect>) {
-        if self.queue.iter().any(|intent| intent.id == id) {
-            self.queue.retain(|intent| intent.id != id);
-            effects.push(report(id, Progress::Withdrawn(Withdrawal::Unwanted)));
+        if let Some(index) = self.queue.iter().position(|intent| intent.id == id) {
+            let intent = self.queue.remove(index);
+            effects.push(report(intent, Progress::Withdrawn(Withdrawal::Unwanted)));
         }
         let slot = self.slots.values_mut().find(|slot| slot.id() == Some(id));
         let Some(slot) = slot.filter(|slot| !slot.is_mined()) else {
@@ -197,11 +202,11 @@ impl Lane {
             return self.replace(now, nonce, effects);
         };
         let (hash, raw) = (attempt.hash, attempt.raw.clone());
-        let intent = slot.id().filter(|_| attempt.purpose == Purpose::Intent);
+        let intent = slot.intent.clone().filter(|_| attempt.purpose == Purpose::Intent);
         slot.sent_at = now;
         slot.is_doubtful = false;
         effects.push(Effect::Send { hash, raw });
-        effects.extend(intent.map(|id| report(id, Progress::Sent(hash))));
+        effects.extend(intent.map(|intent| report(intent, Progress::Sent(hash))));
     }
 
     fn on_sent(&mut self, hash: &Hash, sending: Sending) {
@@ -247,7 +252,11 @@ impl Lane {
         slot.step(Step::Orphaned);
         slot.is_doubtful = true;
         if slot.is_for_intent(&hash) {
-            effects.extend(slot.id().map(|id| report(id, Progress::Orphaned)));
+            effects.extend(
+                slot.intent
+                    .clone()
+                    .map(|intent| report(intent, Progress::Orphaned)),
+            );
         }
     }
 
@@ -264,12 +273,12 @@ impl Lane {
         self.forget(nonce, effects);
         let Some(intent) = slot.intent else { return };
         if is_intent {
-            effects.push(report(intent.id, Progress::Final { succeeded }));
+            effects.push(report(intent, Progress::Final { succeeded }));
         } else if slot.is_wanted_again {
             self.on_intend(now, intent, effects);
         } else {
             let why = slot.withdrawn.expect("a no-op is mined of what was given up");
-            effects.push(report(intent.id, Progress::Withdrawn(why)));
+            effects.push(report(intent, Progress::Withdrawn(why)));
         }
     }
 
@@ -304,9 +313,10 @@ impl Lane {
             return;
         }
         let cost = receipt.gas_price.0.saturating_mul(u128::from(receipt.gas_used.0));
-        let intent = slot.id().filter(|_| slot.is_for_intent(&receipt.transaction));
+        let is_for_intent = slot.is_for_intent(&receipt.transaction);
+        let intent = slot.intent.clone().filter(|_| is_for_intent);
         self.spending.count(now, nonce, Wei(cost));
-        effects.extend(intent.map(|id| report(id, Progress::Mined(receipt))));
+        effects.extend(intent.map(|intent| report(intent, Progress::Mined(receipt))));
     }
 
     /// What blocks ask for gas now.
@@ -323,6 +333,6 @@ impl Slot {
     }
 }
 
-pub(super) fn report(intent: IntentId, progress: Progress) -> Effect {
+pub(super) fn report(intent: Intent, progress: Progress) -> Effect {
     Effect::Report { intent, progress }
 }

@@ -126,6 +126,7 @@ impl Step {
             call,
             gas_limit,
             deadline: self.deadline,
+            about: self.order.map(|order| order.key()),
         })
     }
 }

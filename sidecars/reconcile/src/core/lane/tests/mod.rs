@@ -379,3 +379,22 @@ proptest! {
         }
     }
 }
+
+/// Found by the orders of the model hub: the attempt was at the cap, so nothing could outbid it, and no node had it.
+#[test]
+fn a_no_op_takes_the_nonce_of_what_was_lost_at_the_cap() {
+    let mut world = World::new(SETTINGS, 1);
+    world.deadline = Some(Timestamp(1_020));
+    world.follow();
+    world.drain();
+    world.chain.base_fee = 400;
+    for _ in 0..3 {
+        world.round();
+        world.chain.pool.clear();
+    }
+    assert!(world.signed.values().any(|signed| signed.price == Wei(1_000)));
+    assert_eq!(mined(&world, 0), 0);
+    world.wanted.insert(id(0), false);
+    world.settle();
+    assert_eq!((mined(&world, 0), world.chain.nonce()), (0, Nonce(1)));
+}

@@ -102,7 +102,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Sign { .. } | Effect::Note { .. } => self.local.push_back(effect),
-                Effect::Report { intent, progress } => self.reports.push((intent, progress)),
+                Effect::Report { intent, progress } => self.reports.push((intent.id, progress)),
                 Effect::Alert(alert) => self.alerts.push(alert),
                 other => self.tasks.push(Task::Do(other)),
             }
@@ -245,6 +245,7 @@ impl World {
             },
             gas_limit: Gas(100_000),
             deadline: self.deadline,
+            about: None,
         }
     }
 
