@@ -136,11 +136,16 @@ pub fn holds(call: &Call, scene: &Scene<'_>) -> Answer<bool> {
     }
 }
 
-/// Why a call was mined in vain, for people.
+/// Why a call was mined in vain, for people. `after` has the views of the block that has it, `before` those of the block
+/// before: what stood in its way may have gone later in the same block, where a contribution came behind the transaction
+/// that needed it, say.
 #[must_use]
-pub fn explain(call: &Call, scene: &Scene<'_>) -> String {
-    let text = |obstacle: Obstacle| obstacle.to_string();
-    obstacle(call, scene).map_or_else(|| "unexplained by anything the contracts show".to_owned(), text)
+pub fn explain(call: &Call, after: &Scene<'_>, before: &Scene<'_>) -> String {
+    match (obstacle(call, after), obstacle(call, before)) {
+        (Some(obstacle), _) => obstacle.to_string(),
+        (None, Some(obstacle)) => format!("earlier in its block: {obstacle}"),
+        (None, None) => "unexplained by anything the contracts show".to_owned(),
+    }
 }
 
 /// The first thing in a call's way. `None`: nothing, or nothing that is known here: only the pool's calls about orders and

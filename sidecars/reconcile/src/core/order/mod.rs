@@ -3,11 +3,13 @@
 //! A state is never stored. It is derived afresh from what the chain has at one block ([`Observed`]) and what the pool has
 //! set under way ([`Intended`]), so that a restart, or a reorganisation, needs no case of its own.
 
+mod book;
 mod identity;
 mod intended;
 mod observed;
 mod state;
 
+pub use book::{Book, Entry};
 pub use identity::{Identity, fingerprint};
 pub use intended::{Asked, Intended, Outcome, Texts};
 pub use observed::{Observed, Person, Views};
