@@ -20,3 +20,5 @@
 //! Deliberately absent: the ABI, nodes and signatures (`wire-chain`), and the process.
 
 pub mod core;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
