@@ -140,6 +140,8 @@ pub enum Sending {
 pub enum Effect {
     /// Ask what the chain has of the wallet at this block.
     AskAccount(BlockRef),
+    /// Ask what the node asks for gas: the blocks of this chain do not say.
+    AskGasPrice,
     /// Ask for a receipt.
     AskReceipt {
         /// Comes back with the answer.

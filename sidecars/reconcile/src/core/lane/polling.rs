@@ -13,6 +13,9 @@ impl Lane {
     pub(super) fn poll(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.poll_at = now + self.settings.poll;
         if let Some(head) = self.head {
+            if head.base_fee.is_none() {
+                effects.push(Effect::AskGasPrice);
+            }
             effects.push(Effect::AskAccount(head.at));
         }
     }

@@ -4,6 +4,7 @@
 //! block is final its entries are added into the sums and let go; what is asked for is the sums and the entries that are
 //! not final yet. The same entry twice counts once.
 
+mod entries;
 mod reward;
 mod stranded;
 

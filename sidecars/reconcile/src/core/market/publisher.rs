@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use wire_hub::{ASK_STAKE_PERCENT, Balance, Call, MarketOrder, MarketStatus, Rlc, Trust};
+use wire_hub::{ASK_STAKE_PERCENT, Address, Balance, Call, MarketOrder, MarketStatus, Rlc, Trust};
 
 use crate::core::answer::Answer;
+use crate::core::hash::Hasher;
+use crate::core::lane::{Intent, IntentId};
+use crate::core::plan::gas_limit;
 
 /// What an operator wants to sell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +103,27 @@ impl OfferStep {
             Publishing::Close(market_order) => Some(Call::CloseMarketOrder { market_order }),
             Publishing::Wait | Publishing::Pause => None,
         }
+    }
+}
+
+impl OfferStep {
+    /// What the lane is to be asked for. `round` is how many such transactions of the pool were mined: the same offer may
+    /// be made again on purpose.
+    #[must_use]
+    pub fn intent(&self, pool: Address, round: u64) -> Option<Intent> {
+        let call = self.call()?;
+        let named = Hasher::default().text("offer").bytes(&pool.0).number(round);
+        let id = match self.publishing {
+            Publishing::Close(market_order) => named.text("close").number(market_order),
+            _ => named.text("create"),
+        };
+        Some(Intent {
+            id: IntentId(id.finish()),
+            gas_limit: gas_limit(&call),
+            call,
+            deadline: None,
+            about: None,
+        })
     }
 }
 
@@ -234,7 +258,6 @@ fn create(offer: &Offer, market: &Market) -> OfferStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire_hub::Address;
 
     const WANTED: Offer = Offer {
         category: 3,
@@ -287,6 +310,14 @@ mod tests {
         );
         let prices = [0, 33, 100, 900].map(|load| WANTED.price.at(load));
         assert_eq!(prices, [Rlc(1_000), Rlc(1_330), Rlc(2_000), Rlc(2_000)]);
+    }
+
+    #[test]
+    fn the_same_offer_made_again_is_another_intent() {
+        let step = &publish(Some(&WANTED), &market(&[]))[0];
+        let id = |round| step.intent(Address([1; 20]), round).expect("a transaction").id;
+        assert_eq!(id(3), id(3));
+        assert_ne!(id(3), id(4));
     }
 
     #[test]

@@ -25,6 +25,17 @@ pub struct Settings {
     pub pause: Millis,
 }
 
+/// How sure it is that a block, and what it said, stays.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Finality {
+    /// It was followed, and may be orphaned.
+    Observed,
+    /// It has its confirmations.
+    Safe,
+    /// It stays.
+    Final,
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {

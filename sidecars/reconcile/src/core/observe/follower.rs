@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wire_hub::{Block, BlockRef, Log};
 use wire_protocol::units::Instant;
 
-use super::event::{Effect, Event, Question, Reply, Settings, TooDeep};
+use super::event::{Effect, Event, Finality, Question, Reply, Settings, TooDeep};
 use super::ring::{Followed, Ring};
 use crate::core::answer::Answer;
 
@@ -112,6 +112,20 @@ impl Follower {
     #[must_use]
     pub fn tip(&self) -> Option<&Block> {
         self.cursor.ring.tip()
+    }
+
+    /// How sure a block of this number is; `None`: it was not followed yet.
+    #[must_use]
+    pub fn finality(&self, number: u64) -> Option<Finality> {
+        let is_upto = |bound: Option<u64>| Some(number) <= bound;
+        if !is_upto(self.tip().map(|tip| tip.at.number)) {
+            return None;
+        }
+        Some(match (is_upto(self.cursor.final_), is_upto(self.cursor.safe)) {
+            (true, _) => Finality::Final,
+            (false, true) => Finality::Safe,
+            (false, false) => Finality::Observed,
+        })
     }
 
     /// When to say [`Event::Tick`].

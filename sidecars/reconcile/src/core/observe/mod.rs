@@ -21,7 +21,7 @@ mod event;
 mod follower;
 mod ring;
 
-pub use event::{Effect, Event, Question, Reply, Settings, TooDeep};
+pub use event::{Effect, Event, Finality, Question, Reply, Settings, TooDeep};
 pub use follower::{Cursor, Follower};
 
 #[cfg(test)]

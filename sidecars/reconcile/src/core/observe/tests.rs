@@ -183,6 +183,12 @@ fn events_come_once_and_in_order() {
     world.settle(&chain);
     world.assert_follows(&chain, 3);
     assert_eq!(world.safe, Some(15));
+    let finality = [3, 4, 15, 16, 19, 20].map(|number| world.follower.finality(number));
+    let (observed, safe) = (Some(Finality::Observed), Some(Finality::Safe));
+    assert_eq!(
+        finality,
+        [Some(Finality::Final), safe, safe, observed, observed, None]
+    );
     world.settle(&chain);
     world.assert_follows(&chain, 3);
 }

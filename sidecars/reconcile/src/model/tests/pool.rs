@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Call, Event as Said, Log, Timestamp, Wei};
+use wire_hub::{Address, Call, Event as Said, Log, Receipt, Timestamp, Wei};
 
-use super::chain::{scene, views_of};
+use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::answer::Answer;
 use crate::core::hash::keccak;
@@ -46,16 +46,19 @@ impl World {
                     for log in &logs {
                         self.on_log(log);
                     }
+                    self.keep_books(&logs);
                     self.tell(lane::Event::Head(upto));
                 }
                 observe::Effect::Undo { block, .. } => {
                     self.book.on_undone(block);
+                    self.ledger.undo(block);
                     self.tell(lane::Event::Orphaned {
                         beyond: block.number - 1,
                     });
                 }
                 observe::Effect::Final(number) => {
                     self.final_ = Some(number);
+                    self.ledger.settle(number);
                     self.tell(lane::Event::Final(number));
                 }
                 observe::Effect::Safe(_) => {}
@@ -92,6 +95,28 @@ impl World {
         self.book.on_log(log);
     }
 
+    /// The money of a block: by its logs, and by the receipts of those that finalize.
+    fn keep_books(&mut self, logs: &[Log]) {
+        for log in logs {
+            let Some(woid) = log.event.woid() else { continue };
+            let mined = &self.blocks[log.place.block.number as usize];
+            let views = mined.hub.views(woid);
+            let at = mined.block.timestamp;
+            let views = views.known().expect("it says something");
+            self.ledger.on_log(log, at, views, OWNER);
+            if matches!(log.event, Said::FinalizeWork { .. }) {
+                let of_it = logs
+                    .iter()
+                    .filter(|other| other.place.transaction == log.place.transaction);
+                let receipt = Receipt {
+                    logs: of_it.cloned().collect(),
+                    ..receipt(log.place.transaction, log.place.block, true)
+                };
+                self.ledger.on_receipt(&receipt, at, OWNER, Some(woid));
+            }
+        }
+    }
+
     pub(super) fn tell(&mut self, event: lane::Event) {
         let (now, mut effects) = (self.now(), Vec::new());
         self.lane.handle(now, event, &mut effects);
@@ -110,6 +135,7 @@ impl World {
                     self.tell(lane::Event::Account(lane::Account { at, nonce, balance }));
                 }
             }
+            lane::Effect::AskGasPrice => panic!("blocks say what gas costs"),
             lane::Effect::AskReceipt { round, hash } => {
                 let mut receipts = self.blocks.iter().flat_map(|mined| &mined.receipts);
                 let found = receipts.find(|receipt| receipt.transaction == hash).cloned();

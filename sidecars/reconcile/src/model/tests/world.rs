@@ -11,6 +11,7 @@ use wire_protocol::units::{Instant, Millis};
 use super::super::{App, Hub};
 use crate::core::hash::keccak;
 use crate::core::lane::{self, FeePolicy, Kept, Lane, Payload};
+use crate::core::ledger::Ledger;
 use crate::core::observe::{self, Follower};
 use crate::core::order::{Book, Identity, State};
 use crate::core::plan::{self};
@@ -95,6 +96,7 @@ pub(crate) struct World {
     pub(super) final_: Option<u64>,
     pub(crate) lane: Lane,
     pub(crate) book: Book,
+    pub(crate) ledger: Ledger,
     pub(super) notes: BTreeMap<Nonce, Kept>,
     pub(super) clock: Instant,
     pub(super) states: BTreeMap<Identity, State>,
@@ -176,6 +178,7 @@ impl World {
             final_: None,
             lane: Lane::new(lane_settings()),
             book: Book::default(),
+            ledger: Ledger::default(),
             notes: BTreeMap::new(),
             clock: Instant(0),
             states: BTreeMap::new(),
@@ -241,6 +244,7 @@ impl World {
     pub(crate) fn run(&mut self) {
         for _ in 0..2_000 {
             self.round();
+            self.assert_the_ledger_is_right();
             if self.is_over() {
                 return;
             }
@@ -287,6 +291,28 @@ impl World {
 
     pub(crate) fn state(&self) -> Vec<State> {
         self.states.values().copied().collect()
+    }
+
+    /// The books say what the hub has.
+    pub(crate) fn assert_the_ledger_is_right(&self) {
+        let workers = (1..=self.agents.len()).map(|number| (worker(number), 1_010, 10));
+        let requesters = (0..self.requests.len()).map(|number| (requester(number), 10_000, 0));
+        let unsold: u128 = self
+            .hub()
+            .offers()
+            .iter()
+            .map(|offer| 300 * u128::from(offer.remaining))
+            .sum();
+        for (who, deposit, other) in workers.chain(requesters).chain([(OWNER, 10_000, unsold)]) {
+            let totals = self.ledger.party(who);
+            let (free, locked) = self.money(who);
+            assert_eq!(totals.bound().0 + other, locked, "{who}: {totals:?}");
+            assert_eq!(
+                free + locked + totals.seized.0,
+                deposit + totals.rewarded.0,
+                "{who}: {totals:?}"
+            );
+        }
     }
 
     /// What somebody has, free and locked.

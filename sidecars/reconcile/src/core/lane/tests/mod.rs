@@ -398,3 +398,38 @@ fn a_no_op_takes_the_nonce_of_what_was_lost_at_the_cap() {
     world.settle();
     assert_eq!((mined(&world, 0), world.chain.nonce()), (0, Nonce(1)));
 }
+
+/// A chain from before EIP-1559.
+#[test]
+fn where_blocks_do_not_say_what_gas_costs_the_node_is_asked() {
+    let mut world = World::new(SETTINGS, 1);
+    world.chain.blocks[0].0.base_fee = None;
+    let mut effects = Vec::new();
+    let head = world.chain.blocks[0].0;
+    let mut handle = |event| {
+        effects.clear();
+        world.lane.handle(world.now, event, &mut effects);
+        effects.clone()
+    };
+    handle(Event::Intend(Intent {
+        id: id(0),
+        call: wire_hub::Call::SubscribeToPool,
+        gas_limit: wire_hub::Gas(1),
+        deadline: None,
+        about: None,
+    }));
+    assert!(handle(Event::Head(head)).contains(&Effect::AskGasPrice));
+    let account = Account {
+        at: head.at,
+        nonce: Nonce(0),
+        balance: Wei(0),
+    };
+    assert_eq!(handle(Event::Account(account)), [], "it waits for the price");
+    handle(Event::GasPrice(Wei(30)));
+    let effects = handle(Event::Account(account));
+    let fees = Fees::Legacy { gas_price: Wei(60) };
+    assert!(
+        matches!(effects[..], [Effect::Sign { fees: offered, .. }] if offered == fees),
+        "{effects:?}"
+    );
+}

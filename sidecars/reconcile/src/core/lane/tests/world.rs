@@ -173,6 +173,7 @@ impl World {
                     balance: Wei(0),
                 }))
             }
+            Effect::AskGasPrice => Some(Event::GasPrice(Wei(self.chain.base_fee))),
             Effect::AskReceipt { round, hash } => Some(Event::Receipt {
                 round,
                 hash,
