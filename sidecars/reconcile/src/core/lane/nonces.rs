@@ -13,7 +13,7 @@ pub(super) const NOTHING_GAS: Gas = Gas(21_000);
 
 /// Attempts at one nonce. Each is 10 % dearer than the one before, so a cap below four times the first price is reached
 /// before; and what is kept of a nonce stays small.
-const ATTEMPTS_MAX: usize = 16;
+pub(super) const ATTEMPTS_MAX: usize = 16;
 
 impl Lane {
     /// Does what time and the chain ask for: of every nonce, of gaps, and of what waits for a nonce.

@@ -272,6 +272,38 @@ mod tests {
     use std::fmt::Write;
     use wire_hub::Wei;
 
+    /// A note has 64 KiB; the largest call allows fifty workers.
+    #[test]
+    fn what_is_kept_of_a_nonce_fits_a_note() {
+        let attempt = Attempt {
+            hash: Hash([0xff; 32]),
+            raw: vec![0xff; 2_048],
+            fees: Fees::Dynamic {
+                max_fee: Wei(u128::MAX),
+                tip: Wei(u128::MAX),
+            },
+            purpose: Purpose::Intent,
+        };
+        let address = wire_hub::Address([0xff; 20]);
+        let kept = Kept {
+            nonce: Nonce(u64::MAX),
+            intent: Some(Intent {
+                id: IntentId(Hash([0xff; 32])),
+                call: wire_hub::Call::AllowWorkersToContribute {
+                    woid: address,
+                    workers: vec![address; wire_hub::ALLOWED_AT_ONCE_MAX],
+                },
+                gas_limit: wire_hub::Gas(u64::MAX),
+                deadline: None,
+                about: Some(Hash([0xff; 32])),
+            }),
+            withdrawn: None,
+            attempts: vec![attempt; super::super::nonces::ATTEMPTS_MAX + 1],
+        };
+        let bytes = postcard::to_allocvec(&kept).expect("a note");
+        assert!(bytes.len() < 64 << 10, "{} bytes", bytes.len());
+    }
+
     #[test]
     fn the_table_of_nonces_is_as_printed() {
         let fees = Fees::Legacy { gas_price: Wei(1) };

@@ -25,7 +25,8 @@ pub enum Action {
     Allow(Vec<Address>),
     /// Send `revealConsensus`.
     RevealConsensus(Hash),
-    /// Tell workers that they have to reveal, which they also see on chain.
+    /// Tell workers, each for itself, that they have to reveal, which they also see on chain. Nobody is told who else works
+    /// on an order.
     TellToReveal(Vec<Address>),
     /// Tell workers that the order is decided without them, and that it costs them nothing.
     TellTooLate(Vec<Address>),

@@ -19,10 +19,12 @@
 mod action;
 mod gathering;
 mod planner;
+mod replay;
 mod workers;
 
 pub use action::{Action, Step, gas_limit};
 pub use planner::{Order, Settings, World, plan};
+pub use replay::{Replay, replays};
 pub use workers::Candidate;
 
 #[cfg(test)]

@@ -423,3 +423,26 @@ fn a_plan_follows_from_facts_alone() {
             .workerpool
     );
 }
+
+/// Rule 11.
+#[test]
+fn the_same_result_for_other_parameters_is_told() {
+    let mut scene = Scene::new(0).contributed("1a 2b");
+    let mut other = Scene::new(0).contributed("3a 4c");
+    other.orders[0].identity.woid = worker(0xef);
+    other.views().order.params = "echo 43".into();
+    scene.orders.push(other.orders[0].clone());
+    let found = replays(&scene.orders);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].worker, found[0].hash), (worker(3), result('a')));
+    let same = |order: &mut Order| match &mut order.observed.views {
+        Answer::Known(views) => views.order.params = "echo 42".into(),
+        other => panic!("{other:?}"),
+    };
+    same(&mut scene.orders[1]);
+    assert_eq!(
+        replays(&scene.orders),
+        [],
+        "the same question may have the same answer"
+    );
+}
