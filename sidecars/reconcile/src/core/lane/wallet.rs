@@ -95,6 +95,20 @@ impl Lane {
         self.queue.iter().chain(of_slots)
     }
 
+    /// What waits for a nonce. It is signed as it is when there is room, so what no plan asks for any more is to be
+    /// withdrawn.
+    #[must_use]
+    pub fn queued(&self) -> &[Intent] {
+        &self.queue
+    }
+
+    /// What has a nonce and no receipt: a plan need not ask for it again. What is queued it does ask for again, or it is
+    /// withdrawn.
+    pub fn under_way(&self) -> impl Iterator<Item = &Intent> {
+        let unmined = self.slots.values().filter(|slot| !slot.is_mined());
+        unmined.filter_map(|slot| slot.intent.as_ref())
+    }
+
     /// Transactions that are signed and have no receipt.
     #[must_use]
     pub fn in_flight(&self) -> usize {

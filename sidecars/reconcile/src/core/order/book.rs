@@ -149,3 +149,123 @@ impl Book {
         self.entries.remove(identity);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire_hub::{Hash, NOBODY, OrderStatus, Place, Rlc};
+
+    const WOID: Address = Address([7; 20]);
+
+    fn block(number: u64, fork: u8) -> BlockRef {
+        BlockRef {
+            number,
+            hash: Hash([fork; 32]),
+        }
+    }
+
+    fn order(params: &str) -> WorkOrder {
+        WorkOrder {
+            woid: WOID,
+            market_order: 1,
+            workerpool: NOBODY,
+            app: NOBODY,
+            dataset: NOBODY,
+            requester: NOBODY,
+            params: params.into(),
+            callback: NOBODY,
+            beneficiary: NOBODY,
+            emitcost: Rlc(0),
+            status: OrderStatus::Active,
+        }
+    }
+
+    fn log(block: BlockRef, event: Event) -> Log {
+        let place = Place {
+            block,
+            log_index: 0,
+            transaction: Hash::ZERO,
+        };
+        Log { place, event }
+    }
+
+    fn current(book: &Book) -> Vec<Identity> {
+        let identities = book.iter().map(|(identity, _)| *identity);
+        identities.filter(|identity| book.is_current(identity)).collect()
+    }
+
+    #[test]
+    fn an_order_that_is_bought_again_after_a_reorganisation_goes_on() {
+        let mut book = Book::default();
+        book.on_bought(1, NOBODY, block(5, 1), &order("a"));
+        let [first] = current(&book)[..] else {
+            panic!("one")
+        };
+        book.intended_mut(&first).expect("known").bags = 3;
+        book.on_undone(block(5, 2));
+        assert!(book.is_current(&first), "another block");
+        book.on_undone(block(5, 1));
+        assert!(!book.is_current(&first));
+        book.on_bought(1, NOBODY, block(6, 2), &order("a"));
+        assert_eq!(current(&book), [first]);
+        assert_eq!(book.intended_mut(&first).expect("known").bags, 3);
+        assert_eq!(
+            (book.by_key(first.key()), book.by_key(Hash::ZERO)),
+            (Some(first), None)
+        );
+    }
+
+    #[test]
+    fn another_order_at_the_same_address_is_another() {
+        let mut book = Book::default();
+        book.on_bought(1, NOBODY, block(5, 1), &order("a"));
+        let [first] = current(&book)[..] else {
+            panic!("one")
+        };
+        book.on_undone(block(5, 1));
+        book.on_bought(1, NOBODY, block(5, 2), &order("b"));
+        let [second] = current(&book)[..] else {
+            panic!("one")
+        };
+        assert_ne!(first.fingerprint, second.fingerprint);
+        assert_eq!(book.iter().count(), 2, "the first is still to be cancelled");
+        book.forget(&first);
+        assert_eq!(book.iter().count(), 1);
+    }
+
+    #[test]
+    fn what_is_said_of_an_end_is_taken_back_with_its_block() {
+        let mut book = Book::default();
+        book.on_bought(1, NOBODY, block(5, 1), &order("a"));
+        let [identity] = current(&book)[..] else {
+            panic!("one")
+        };
+        let finalized = Event::FinalizeWork {
+            woid: WOID,
+            stdout: String::new(),
+            stderr: String::new(),
+            uri: "xw://1".into(),
+        };
+        let at = Block {
+            at: block(9, 1),
+            parent: Hash::ZERO,
+            timestamp: Timestamp(0),
+            base_fee: None,
+        };
+        let observed = |book: &Book| book.observe(&identity, at, Answer::Unknown, None).expect("known");
+        book.on_log(&log(block(8, 1), finalized));
+        let with_end = observed(&book);
+        assert_eq!(
+            (with_end.bought, with_end.ended, with_end.confirmations()),
+            (5, Some(8), 4)
+        );
+        assert_eq!(with_end.result.expect("a result").uri, "xw://1");
+        book.on_undone(block(8, 1));
+        assert_eq!((observed(&book).ended, observed(&book).result), (None, None));
+        let elsewhere = Event::WorkOrderClaimed {
+            woid: Address([8; 20]),
+        };
+        book.on_log(&log(block(8, 2), elsewhere));
+        assert_eq!(observed(&book).ended, None);
+    }
+}

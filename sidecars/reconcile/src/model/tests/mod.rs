@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use wire_hub::{Address, Call, Event as Said, Policy, Rlc, Timestamp};
 
 use super::*;
+use crate::core::hash::{result_hash, result_sign};
 use crate::core::order::State;
 use crate::core::policy::ConsensusPolicy;
 use world::{Agent, Faults, OWNER, Request, World, requester, worker};
@@ -256,17 +257,84 @@ fn an_order_whose_address_is_anothers_now_is_replaced() {
     assert!(seen > 0, "no seed swaps two purchases");
 }
 
+/// H-K, with the contracts' own calls: first a claimed order (kitty 300), then one that is finalized.
 #[test]
-fn a_pool_that_finalizes_gets_the_kitty() {
+fn whoever_finalizes_next_gets_the_kitty() {
     let world = run(3, "abc", &[request(100, true)]);
     let mut hub = world.hub().clone();
     assert_eq!(hub.balance(hub.address).locked, Rlc(300));
+    let (before, now) = (hub.balance(OWNER).stake, Timestamp(2_000_000));
+    let mut call = |sender, call: Call| {
+        let events = hub.call(sender, &call, now).expect("it takes effect");
+        hub.sanity_check();
+        events
+    };
+    call(
+        OWNER,
+        Call::CreateMarketOrder {
+            category: 1,
+            trust: wire_hub::Trust(0),
+            value: Rlc(1_000),
+            volume: 1,
+        },
+    );
+    let bought = call(requester(0), world.purchase(1));
+    let woid = bought.iter().find_map(Said::woid).expect("an order");
+    let workers = vec![worker(1)];
+    call(OWNER, Call::AllowWorkersToContribute { woid, workers });
+    let result = world::result('a');
+    let (hash, sign) = (result_hash(result), result_sign(result, worker(1)));
+    call(
+        worker(1),
+        Call::Contribute {
+            woid,
+            result_hash: hash,
+            result_sign: sign,
+        },
+    );
+    call(
+        OWNER,
+        Call::RevealConsensus {
+            woid,
+            consensus: hash,
+        },
+    );
+    call(worker(1), Call::Reveal { woid, result });
+    call(
+        OWNER,
+        Call::FinalizeWork {
+            woid,
+            stdout: String::new(),
+            stderr: String::new(),
+            uri: String::new(),
+        },
+    );
+    assert_eq!(hub.balance(OWNER).stake, before.plus(Rlc(310)));
+    assert_eq!(
+        (hub.balance(OWNER).locked, hub.balance(hub.address).locked),
+        (Rlc(0), Rlc(0))
+    );
+}
+
+#[test]
+fn a_call_of_the_pool_is_for_its_owner_alone() {
+    let world = World::new(0, "a", &[]);
+    let mut hub = world.hub().clone();
     let policy = Policy { ..hub.policy };
+    let refused = Err(Revert::Require("the sender owns the pool"));
     assert_eq!(
         hub.call(worker(1), &Call::ChangeWorkerPoolPolicy { policy }, Timestamp(0)),
-        Err(Revert::Require("the sender owns the pool"))
+        refused
     );
-    hub.sanity_check();
+    let evict = Call::EvictWorker { worker: worker(1) };
+    assert_eq!(hub.call(worker(1), &evict, Timestamp(0)), refused);
+    assert!(hub.call(OWNER, &evict, Timestamp(0)).is_ok());
+    assert_eq!(hub.balance(worker(1)).locked, Rlc(0));
+    assert!(hub.call(OWNER, &evict, Timestamp(0)).is_err(), "it has left");
+    assert!(
+        hub.call(worker(1), &Call::SubscribeToPool, Timestamp(0)).is_ok(),
+        "there is no ban"
+    );
 }
 
 fn letters() -> impl Strategy<Value = String> {

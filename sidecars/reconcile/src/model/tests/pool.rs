@@ -8,7 +8,7 @@ use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::answer::Answer;
 use crate::core::hash::keccak;
-use crate::core::lane::{self, Intent, Progress, Sending};
+use crate::core::lane::{self, Intent, IntentId, Progress, Sending};
 use crate::core::observe::{self, Question, Reply};
 use crate::core::obstacle::holds;
 use crate::core::order::{Asked, Identity, Outcome, State, Texts};
@@ -231,6 +231,15 @@ impl World {
             candidates: &candidates,
             faults: &BTreeMap::new(),
         });
+        let wanted: Vec<IntentId> = steps
+            .iter()
+            .filter_map(Step::intent)
+            .map(|intent| intent.id)
+            .collect();
+        let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
+        for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
+            self.tell(lane::Event::Withdraw(id));
+        }
         for step in steps {
             self.carry_out(&step);
         }
@@ -259,7 +268,7 @@ impl World {
 
     pub(super) fn allowing(&self, of: &Identity) -> BTreeSet<Address> {
         let key = Some(of.key());
-        let of_order = self.lane.intents().filter(|intent| intent.about == key);
+        let of_order = self.lane.under_way().filter(|intent| intent.about == key);
         let workers = of_order.filter_map(|intent| match &intent.call {
             Call::AllowWorkersToContribute { workers, .. } => Some(workers.clone()),
             _ => None,

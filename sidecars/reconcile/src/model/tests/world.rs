@@ -382,7 +382,7 @@ pub(super) fn follower_settings() -> observe::Settings {
 
 pub(super) fn lane_settings() -> lane::Settings {
     lane::Settings {
-        in_flight_max: 16,
+        in_flight_max: 2,
         fees: FeePolicy {
             multiplier_percent: 200,
             tip: Wei(1),
