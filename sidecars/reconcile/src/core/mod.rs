@@ -11,3 +11,4 @@ pub mod obstacle;
 pub mod order;
 pub mod plan;
 pub mod policy;
+pub mod reconciler;

@@ -61,6 +61,12 @@ pub enum Revert {
 pub(super) type Done = Result<(), Revert>;
 
 impl Hub {
+    /// The hub's own address.
+    pub const ADDRESS: Address = Address([0xdd; 20]);
+
+    /// The pool's.
+    pub const POOL: Address = Address([0xaa; 20]);
+
     /// A marketplace with a pool, categories with these periods, and apps.
     #[must_use]
     pub fn new(pool_owner: Address, policy: Policy, periods_s: &[u64], apps: &[(Address, App)]) -> Self {
@@ -70,8 +76,8 @@ impl Hub {
             (id, Category { id, name, period_s })
         };
         Self {
-            address: Address([0xdd; 20]),
-            pool: Address([0xaa; 20]),
+            address: Self::ADDRESS,
+            pool: Self::POOL,
             pool_owner,
             policy,
             categories: (1..).zip(periods_s).map(category).collect(),

@@ -144,6 +144,11 @@ impl Book {
         self.entries.get_mut(identity).map(|entry| &mut entry.intended)
     }
 
+    /// As another process has noted it.
+    pub fn insert(&mut self, identity: Identity, entry: Entry) {
+        self.entries.insert(identity, entry);
+    }
+
     /// It is over for good.
     pub fn forget(&mut self, identity: &Identity) {
         self.entries.remove(identity);

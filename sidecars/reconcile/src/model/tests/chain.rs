@@ -179,7 +179,11 @@ impl World {
     }
 
     pub(super) fn has_result(&self, woid: Address, who: Address) -> bool {
-        let of_it = self.book.iter().filter(|(identity, _)| identity.woid == woid);
+        let of_it = self
+            .brain()
+            .book()
+            .iter()
+            .filter(|(identity, _)| identity.woid == woid);
         let mut asked = of_it.filter_map(|(_, entry)| entry.intended.asked.get(&who));
         asked.any(|asked| matches!(asked.outcome, Some(Outcome::Done(_))))
     }

@@ -356,6 +356,7 @@ proptest! {
         lost_percent in 0_u8..40,
         reorg_percent in 0_u8..12,
         kill_percent in 0_u8..8,
+        away_percent in 0_u8..20,
     ) {
         let requests: Vec<Request> = trusts.iter().map(|(trust, claims)| request(*trust, *claims)).collect();
         let mut world = World::new(seed, &letters, &requests);
@@ -366,7 +367,7 @@ proptest! {
             ConsensusPolicy::Unanimity { workers: Some(2) },
             ConsensusPolicy::Majority { agreeing: 2, of: 3 },
         ][policy];
-        world.faults = Faults { lost_percent, reorg_percent, kill_percent };
+        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent };
         for agent in &mut world.agents {
             *agent = Agent { blocks: 1 + u64::from(seed as u8 % 5), ..*agent };
         }

@@ -1,6 +1,6 @@
-//! The pool: follower, book, planner and lane, and the engine in a few lines.
+//! The pool: the reconciler, with a node that answers at once and an engine in a few lines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 
 use wire_hub::{Address, Call, Event as Said, Log, Receipt, Timestamp, Wei};
 
@@ -8,62 +8,178 @@ use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::answer::Answer;
 use crate::core::hash::keccak;
-use crate::core::lane::{self, Intent, IntentId, Progress, Sending};
-use crate::core::observe::{self, Question, Reply};
-use crate::core::obstacle::holds;
-use crate::core::order::{Asked, Identity, Outcome, State, Texts};
-use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
+use crate::core::lane::{self, Intent, Progress, Sending};
+use crate::core::observe::{Question, Reply};
+use crate::core::order::{Identity, Outcome, State, Texts};
+use crate::core::plan::{Order, Step};
+use crate::core::reconciler::{Effect, Event, LaneEvent, Letter, Reconciler, Restored, Worker};
 
 impl World {
-    /// The follower reads what is new; book and lane hear of it.
+    /// The reconciler hears of the last block, and all that follows from it happens.
     pub(super) fn follow(&mut self) {
-        let mut events = vec![observe::Event::Head(self.head())];
-        for _ in 0..10_000 {
-            let Some(event) = events.pop() else {
-                let Some(deadline) = self.follower.next_deadline() else {
-                    return;
-                };
-                let mut effects = Vec::new();
-                self.follower.handle(deadline, observe::Event::Tick, &mut effects);
-                self.hear(effects, &mut events);
-                continue;
-            };
-            let (now, mut effects) = (self.now(), Vec::new());
-            self.follower.handle(now, event, &mut effects);
-            self.hear(effects, &mut events);
+        self.tell(Event::Head(self.head()));
+        while let Some(deadline) = self.brain().next_deadline()
+            && deadline <= self.now()
+        {
+            self.tell(Event::Tick);
         }
-        panic!("it never catches up");
+        let orders = self.orders();
+        self.check_states(&orders);
     }
 
-    pub(super) fn hear(&mut self, effects: Vec<observe::Effect>, events: &mut Vec<observe::Event>) {
-        for effect in effects {
-            match effect {
-                observe::Effect::Ask { ask, question } => {
-                    let reply = self.reply(question);
-                    events.push(observe::Event::Answered { ask, reply });
-                }
-                observe::Effect::Append { upto, logs } => {
-                    for log in &logs {
-                        self.on_log(log);
+    pub(super) fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        for _ in 0..100_000 {
+            let Some(event) = events.pop_front() else { return };
+            let (now, mut effects) = (self.now(), Vec::new());
+            let brain = self.brain.as_mut().expect("it has started");
+            brain.handle(now, event, &mut effects);
+            // Notes of one event are written in one piece, and are durable before anything else happens.
+            for effect in &effects {
+                if let Effect::Note { key, value, .. } = effect {
+                    match value {
+                        Some(value) => drop(self.notes.insert(key.clone(), value.clone())),
+                        None => drop(self.notes.remove(key)),
                     }
-                    self.keep_books(&logs);
-                    self.tell(lane::Event::Head(upto));
                 }
-                observe::Effect::Undo { block, .. } => {
-                    self.book.on_undone(block);
-                    self.ledger.undo(block);
-                    self.tell(lane::Event::Orphaned {
-                        beyond: block.number - 1,
-                    });
-                }
-                observe::Effect::Final(number) => {
-                    self.final_ = Some(number);
-                    self.ledger.settle(number);
-                    self.tell(lane::Event::Final(number));
-                }
-                observe::Effect::Safe(_) => {}
-                observe::Effect::TooDeep(too_deep) => panic!("{too_deep}"),
             }
+            for effect in effects {
+                events.extend(self.perform(effect));
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Ask { ask, question } => Some(Event::Answered {
+                ask,
+                reply: self.reply(question),
+            }),
+            Effect::SeeBought { woid, at } => {
+                let mined = self.blocks.iter().find(|mined| mined.block.at == at);
+                let views = mined.map_or(Answer::Absent, |mined| mined.hub.views(woid));
+                let order = Box::new(match views {
+                    Answer::Known(views) => Answer::Known(views.order),
+                    Answer::Absent => Answer::Absent,
+                    Answer::Unknown => Answer::Unknown,
+                });
+                Some(Event::Bought { woid, at, order })
+            }
+            Effect::See { at, woid } => {
+                assert_eq!(at, self.head().at, "plans are made at the head");
+                let views = Box::new(self.unless_away(|world| world.hub().views(woid)));
+                Some(Event::Seen { at, woid, views })
+            }
+            Effect::Meet { at, who } => {
+                let person = self.unless_away(|world| Answer::Known(world.hub().person(who)));
+                Some(Event::Met { at, who, person })
+            }
+            Effect::AskAccount(at) => {
+                let index = at.number as usize;
+                let is_there = self.blocks.get(index).is_some_and(|mined| mined.block.at == at);
+                is_there.then(|| {
+                    let nonce = self.nonce_at(index);
+                    let balance = Wei(0);
+                    Event::Lane(LaneEvent::Account(lane::Account { at, nonce, balance }))
+                })
+            }
+            Effect::AskGasPrice => panic!("blocks say what gas costs"),
+            Effect::AskReceipt { round, hash } => {
+                let mut receipts = self.blocks.iter().flat_map(|mined| &mined.receipts);
+                let found = receipts.find(|receipt| receipt.transaction == hash).cloned();
+                let answer = found.map_or(Answer::Absent, Answer::Known);
+                Some(Event::Lane(LaneEvent::Receipt { round, hash, answer }))
+            }
+            Effect::Sign { nonce, payload, fees } => {
+                let price = fees.price_max();
+                let hash = keccak(format!("{nonce:?} {} {price}", self.signed.len()).as_bytes());
+                self.signed.insert(
+                    hash,
+                    Signed {
+                        nonce,
+                        payload,
+                        price,
+                    },
+                );
+                let raw = hash.0.to_vec();
+                Some(Event::Lane(LaneEvent::Signed { nonce, hash, raw }))
+            }
+            Effect::Note { number, .. } => (number > 0).then_some(Event::Noted(number)),
+            Effect::Send { hash, .. } => {
+                if self.rng.u8(..100) >= self.faults.lost_percent {
+                    self.pool.insert(hash);
+                }
+                let sending = Sending::Taken;
+                Some(Event::Lane(LaneEvent::Sent { hash, sending }))
+            }
+            Effect::Submit {
+                key, order, worker, ..
+            } => {
+                let at = self.head().timestamp.0;
+                let work = self.works.entry(key).or_insert(Work {
+                    order,
+                    worker,
+                    at,
+                    is_cancelled: false,
+                    is_followed: true,
+                });
+                assert_eq!((work.order, work.worker), (order, worker), "a key is of one work");
+                work.is_followed = true;
+                None
+            }
+            Effect::Cancel { order, worker } => {
+                for work in self
+                    .works
+                    .values_mut()
+                    .filter(|work| (work.order, work.worker) == (order, worker))
+                {
+                    work.is_cancelled = true;
+                }
+                None
+            }
+            Effect::Tell { workers, letter, .. } => {
+                if letter == Letter::TooLate {
+                    self.told_late.extend(workers);
+                }
+                None
+            }
+            Effect::Say(step) => {
+                self.on_step(&step);
+                None
+            }
+            Effect::Report { intent, progress } => {
+                self.on_report(&intent, &progress);
+                None
+            }
+            Effect::Over { order, state } => {
+                self.states.insert(order, state);
+                None
+            }
+            Effect::Alert(_) => None,
+            Effect::Followed { logs, .. } => {
+                self.keep_books(&logs);
+                None
+            }
+            Effect::Undone(block) => {
+                self.ledger.undo(block);
+                None
+            }
+            Effect::Final(number) => {
+                self.final_ = Some(number);
+                self.ledger.settle(number);
+                None
+            }
+            Effect::TooDeep(too_deep) => panic!("{too_deep}"),
+        }
+    }
+
+    /// A node does not answer now and then.
+    fn unless_away<T>(&mut self, answer: impl FnOnce(&Self) -> Answer<T>) -> Answer<T> {
+        if self.rng.u8(..100) < self.faults.away_percent {
+            Answer::Unknown
+        } else {
+            answer(self)
         }
     }
 
@@ -82,17 +198,6 @@ impl World {
             }
             Question::LogsIn { .. } => panic!("it is never far behind"),
         }
-    }
-
-    pub(super) fn on_log(&mut self, log: &Log) {
-        let at = log.place.block;
-        if let Said::WorkOrderActive { woid } = log.event {
-            let hub = &self.blocks[at.number as usize].hub;
-            let views = hub.views(woid);
-            let order = &views.known().expect("just bought").order;
-            self.book.on_bought(1, hub.address, at, order);
-        }
-        self.book.on_log(log);
     }
 
     /// The money of a block: by its logs, and by the receipts of those that finalize.
@@ -117,132 +222,39 @@ impl World {
         }
     }
 
-    pub(super) fn tell(&mut self, event: lane::Event) {
-        let (now, mut effects) = (self.now(), Vec::new());
-        self.lane.handle(now, event, &mut effects);
-        for effect in effects {
-            self.perform(effect);
+    /// What the pool does makes sense.
+    fn on_step(&mut self, step: &Step) {
+        let name = format!("{:?}", step.action);
+        let name = name.split(['(', ' ']).next().expect("a word").to_owned();
+        *self.steps.entry(name.leak()).or_default() += 1;
+        if let Some(intent) = step.intent()
+            && !self.brain().lane().has(intent.id)
+        {
+            let next = Timestamp(self.head().timestamp.0 + BLOCK_S);
+            let blocked = self.obstacle(self.hub(), OWNER, &intent.call, next);
+            assert_eq!(blocked, None, "{step}");
         }
     }
 
-    pub(super) fn perform(&mut self, effect: lane::Effect) {
-        match effect {
-            lane::Effect::AskAccount(at) => {
-                let index = at.number as usize;
-                if self.blocks.get(index).is_some_and(|mined| mined.block.at == at) {
-                    let nonce = self.nonce_at(index);
-                    let balance = Wei(0);
-                    self.tell(lane::Event::Account(lane::Account { at, nonce, balance }));
-                }
-            }
-            lane::Effect::AskGasPrice => panic!("blocks say what gas costs"),
-            lane::Effect::AskReceipt { round, hash } => {
-                let mut receipts = self.blocks.iter().flat_map(|mined| &mined.receipts);
-                let found = receipts.find(|receipt| receipt.transaction == hash).cloned();
-                let answer = found.map_or(Answer::Absent, Answer::Known);
-                self.tell(lane::Event::Receipt { round, hash, answer });
-            }
-            lane::Effect::Check(intent) => {
-                let of_order = |key| self.book.by_key(key).is_some_and(|it| self.book.is_current(&it));
-                let is_current = intent.about.is_none_or(of_order);
-                let hub = self.hub();
-                let (views, people) = (views_of(hub, &intent.call), self.people(hub));
-                let next = Timestamp(self.head().timestamp.0 + BLOCK_S);
-                let would = holds(&intent.call, &scene(hub, OWNER, &views, &people, next));
-                let holds = if is_current { would } else { Answer::Known(false) };
-                self.tell(lane::Event::Checked {
-                    intent: intent.id,
-                    holds,
-                });
-            }
-            lane::Effect::Sign { nonce, payload, fees } => {
-                let price = fees.price_max();
-                let hash = keccak(format!("{nonce:?} {} {price}", self.signed.len()).as_bytes());
-                self.signed.insert(
-                    hash,
-                    Signed {
-                        nonce,
-                        payload,
-                        price,
-                    },
-                );
-                self.tell(lane::Event::Signed {
-                    nonce,
-                    hash,
-                    raw: hash.0.to_vec(),
-                });
-            }
-            lane::Effect::Note { note, nonce, kept } => {
-                match kept {
-                    Some(kept) => drop(self.notes.insert(nonce, kept)),
-                    None => drop(self.notes.remove(&nonce)),
-                }
-                self.tell(lane::Event::Noted(note));
-            }
-            lane::Effect::Send { hash, .. } => {
-                if self.rng.u8(..100) >= self.faults.lost_percent {
-                    self.pool.insert(hash);
-                }
-                let sending = Sending::Taken;
-                self.tell(lane::Event::Sent { hash, sending });
-            }
-            lane::Effect::Report { intent, progress } => self.on_report(intent, &progress),
-            lane::Effect::Alert(_) => {}
-        }
-    }
-
-    pub(super) fn on_report(&mut self, intent: Intent, progress: &Progress) {
+    fn on_report(&mut self, intent: &Intent, progress: &Progress) {
         let Progress::Mined(receipt) = progress else {
             return;
         };
         if receipt.succeeded {
             return;
         }
-        let call = intent.call;
+        let call = &intent.call;
         let index = receipt.block.number as usize;
         let at = self.blocks[index].block.timestamp;
         let seen = [index, index - 1].map(|index| {
             let hub = &self.blocks[index].hub;
-            (hub, views_of(hub, &call), self.people(hub))
+            (hub, views_of(hub, call), self.people(hub))
         });
         let [after, before] = seen
             .each_ref()
             .map(|(hub, views, people)| scene(hub, OWNER, views, people, at));
-        let why = crate::core::obstacle::explain(&call, &after, &before);
+        let why = crate::core::obstacle::explain(call, &after, &before);
         self.failures.push(why);
-        let order = intent.about.and_then(|key| self.book.by_key(key));
-        if let Some(intended) = order.and_then(|order| self.book.intended_mut(&order)) {
-            intended.rounds += 1;
-        }
-    }
-
-    /// A plan from what is there now, and what it asks for.
-    pub(super) fn execute(&mut self) {
-        let orders = self.orders();
-        self.check_states(&orders);
-        let candidates: Vec<Candidate> = (1..=self.agents.len())
-            .map(|number| self.candidate(number))
-            .collect();
-        let hub = self.hub();
-        let steps = plan(&plan::World {
-            settings: &self.settings,
-            pool: hub.pool,
-            orders: &orders,
-            candidates: &candidates,
-            faults: &BTreeMap::new(),
-        });
-        let wanted: Vec<IntentId> = steps
-            .iter()
-            .filter_map(Step::intent)
-            .map(|intent| intent.id)
-            .collect();
-        let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
-        for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
-            self.tell(lane::Event::Withdraw(id));
-        }
-        for step in steps {
-            self.carry_out(&step);
-        }
     }
 
     pub(super) fn orders(&self) -> Vec<Order> {
@@ -254,21 +266,23 @@ impl World {
             let views = self.hub().views(identity.woid);
             let mut intended = entry.intended.clone();
             intended.allowing = self.allowing(identity);
+            let observed = self.brain().book().observe(identity, at, views, final_);
             Order {
                 identity: *identity,
-                observed: self
-                    .book
-                    .observe(identity, at, views, final_)
-                    .expect("it is in the book"),
+                observed: observed.expect("it is in the book"),
                 intended,
             }
         };
-        self.book.iter().map(order).collect()
+        self.brain().book().iter().map(order).collect()
     }
 
-    pub(super) fn allowing(&self, of: &Identity) -> BTreeSet<Address> {
+    fn allowing(&self, of: &Identity) -> BTreeSet<Address> {
         let key = Some(of.key());
-        let of_order = self.lane.under_way().filter(|intent| intent.about == key);
+        let of_order = self
+            .brain()
+            .lane()
+            .under_way()
+            .filter(|intent| intent.about == key);
         let workers = of_order.filter_map(|intent| match &intent.call {
             Call::AllowWorkersToContribute { workers, .. } => Some(workers.clone()),
             _ => None,
@@ -276,16 +290,7 @@ impl World {
         workers.flatten().collect()
     }
 
-    pub(super) fn candidate(&self, number: usize) -> Candidate {
-        Candidate {
-            wallet: worker(number),
-            owner: format!("owner {number}"),
-            is_free: true,
-            person: Answer::Known(self.hub().person(worker(number))),
-        }
-    }
-
-    pub(super) fn check_states(&mut self, orders: &[Order]) {
+    fn check_states(&mut self, orders: &[Order]) {
         for order in orders {
             let settings = self.settings;
             let state = State::of(
@@ -302,63 +307,55 @@ impl World {
         }
     }
 
-    pub(super) fn carry_out(&mut self, step: &Step) {
-        let name = format!("{:?}", step.action);
-        let name = name.split(['(', ' ']).next().expect("a word").to_owned();
-        *self.steps.entry(name.leak()).or_default() += 1;
-        let now = self.head().timestamp;
-        let intended = step.order.and_then(|identity| self.book.intended_mut(&identity));
-        match (&step.action, intended) {
-            (Action::Submit { workers, .. }, Some(intended)) => {
-                let asked = Asked {
-                    at: now,
-                    outcome: None,
-                };
-                intended
-                    .asked
-                    .extend(workers.iter().map(|worker| (*worker, asked)));
-                intended.bags += 1;
-            }
-            (Action::Cancel(workers), Some(intended)) => {
-                for worker in workers {
-                    let asked = intended.asked.get_mut(worker).expect("it was asked");
-                    asked.outcome = Some(Outcome::Failed);
-                }
-            }
-            (Action::TellTooLate(workers), _) => self.told_late.extend(workers),
-            _ => {}
-        }
-        if let Some(intent) = step.intent() {
-            if !self.lane.has(intent.id) {
-                let next = Timestamp(now.0 + BLOCK_S);
-                let blocked = self.obstacle(self.hub(), OWNER, &intent.call, next);
-                assert_eq!(blocked, None, "{step}");
-            }
-            self.tell(lane::Event::Intend(intent));
-        }
-    }
-
-    pub(super) fn drain(&mut self) {
-        self.tell(lane::Event::Tick);
+    /// A process that takes up what is durable.
+    pub(super) fn start(&mut self) {
+        self.works.values_mut().for_each(|work| work.is_followed = false);
+        let notes = self
+            .notes
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        let restored = Restored::read(notes).expect("notes of its own");
+        let now = self.now();
+        self.brain = Some(Reconciler::restore(
+            brain_settings(self.settings),
+            restored,
+            0,
+            now,
+        ));
+        let workers = (1..=self.agents.len()).map(|number| Worker {
+            wallet: worker(number),
+            owner: format!("owner {number}"),
+            is_free: true,
+        });
+        let workers = workers.collect();
+        self.tell(Event::Workers(workers));
     }
 
     /// The engine: who was asked has a result after a while.
     pub(super) fn work(&mut self) {
-        let now = self.head().timestamp.0;
-        let agents = self.agents.clone();
-        let identities: Vec<Identity> = self.book.iter().map(|(identity, _)| *identity).collect();
-        for identity in identities {
-            let intended = self.book.intended_mut(&identity).expect("it is in the book");
-            for (who, asked) in &mut intended.asked {
-                let agent = agents[usize::from(who.0[0]) - 1];
-                if asked.outcome.is_none() && now >= asked.at.0 + agent.blocks * BLOCK_S {
-                    asked.outcome = Some(Outcome::Done(Some(result(agent.letter))));
-                    intended.result = Some(Texts {
-                        uri: "xw://pool/1".into(),
-                        ..Texts::default()
-                    });
-                }
+        let followed = self.works.values().filter(|work| work.is_followed);
+        let works: Vec<(Identity, Address)> = followed.map(|work| (work.order, work.worker)).collect();
+        for (order, worker) in works {
+            if let Some(ended) = self.end_of(order, worker) {
+                self.tell(ended);
             }
         }
+    }
+
+    /// How a work has ended, if it has.
+    fn end_of(&self, order: Identity, worker: Address) -> Option<Event> {
+        let mut works = self.works.values();
+        let work = works.find(|work| (work.order, work.worker) == (order, worker))?;
+        let agent = self.agents[usize::from(worker.0[0]) - 1];
+        let is_done = self.head().timestamp.0 >= work.at + agent.blocks * BLOCK_S;
+        (is_done && !work.is_cancelled).then(|| Event::Ended {
+            order,
+            worker,
+            outcome: Outcome::Done(Some(result(agent.letter))),
+            texts: Some(Texts {
+                uri: "xw://pool/1".into(),
+                ..Texts::default()
+            }),
+        })
     }
 }

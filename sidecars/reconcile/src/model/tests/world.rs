@@ -10,11 +10,12 @@ use wire_protocol::units::{Instant, Millis};
 
 use super::super::{App, Hub};
 use crate::core::hash::keccak;
-use crate::core::lane::{self, FeePolicy, Kept, Lane, Payload};
+use crate::core::lane::{self, FeePolicy, Payload};
 use crate::core::ledger::Ledger;
-use crate::core::observe::{self, Follower};
-use crate::core::order::{Book, Identity, State};
-use crate::core::plan::{self};
+use crate::core::observe;
+use crate::core::order::{Identity, State};
+use crate::core::plan;
+use crate::core::reconciler::{self, Reconciler};
 
 pub(crate) const OWNER: Address = Address([0xcc; 20]);
 pub(super) const APP: Address = Address([0xa0; 20]);
@@ -63,6 +64,8 @@ pub(crate) struct Faults {
     pub(crate) reorg_percent: u8,
     /// Blocks at which the pool's process is killed, in percent.
     pub(crate) kill_percent: u8,
+    /// Questions that the node does not answer, in percent.
+    pub(crate) away_percent: u8,
 }
 
 pub(super) struct Mined {
@@ -71,6 +74,16 @@ pub(super) struct Mined {
     pub(super) hub: Hub,
     pub(super) logs: Vec<Log>,
     pub(super) receipts: Vec<Receipt>,
+}
+
+/// A work of the engine.
+pub(super) struct Work {
+    pub(super) order: Identity,
+    pub(super) worker: Address,
+    pub(super) at: u64,
+    pub(super) is_cancelled: bool,
+    /// This process of the pool has asked for it, and hears how it ends.
+    pub(super) is_followed: bool,
 }
 
 #[derive(Clone)]
@@ -92,12 +105,13 @@ pub(crate) struct World {
     pub(super) made: u64,
     pub(super) signed: BTreeMap<Hash, Signed>,
     pub(super) pool: BTreeSet<Hash>,
-    pub(super) follower: Follower,
+    /// `None` before the first block, until when its settings may change.
+    pub(super) brain: Option<Reconciler>,
     pub(super) final_: Option<u64>,
-    pub(crate) lane: Lane,
-    pub(crate) book: Book,
     pub(crate) ledger: Ledger,
-    pub(super) notes: BTreeMap<Nonce, Kept>,
+    pub(super) notes: BTreeMap<String, Vec<u8>>,
+    /// What the engine was asked for, by key.
+    pub(super) works: BTreeMap<Hash, Work>,
     pub(super) clock: Instant,
     pub(super) states: BTreeMap<Identity, State>,
     pub(crate) reorganised: bool,
@@ -174,10 +188,9 @@ impl World {
             made: 0,
             signed: BTreeMap::new(),
             pool: BTreeSet::new(),
-            follower: Follower::new(follower_settings(), 0),
+            brain: None,
             final_: None,
-            lane: Lane::new(lane_settings()),
-            book: Book::default(),
+            works: BTreeMap::new(),
             ledger: Ledger::default(),
             notes: BTreeMap::new(),
             clock: Instant(0),
@@ -188,6 +201,10 @@ impl World {
             steps: BTreeMap::new(),
             longest: 1,
         }
+    }
+
+    pub(super) fn brain(&self) -> &Reconciler {
+        self.brain.as_ref().expect("it has started")
     }
 
     pub(crate) fn hub(&self) -> &Hub {
@@ -207,37 +224,18 @@ impl World {
 
     /// A block, and all that follows from it.
     pub(crate) fn round(&mut self) {
+        if self.brain.is_none() {
+            self.start();
+        }
         if self.rng.u8(..100) < self.faults.reorg_percent {
             self.reorganise(None);
         }
         if self.rng.u8(..100) < self.faults.kill_percent {
-            self.kill();
+            self.start();
         }
         self.mine();
         self.follow();
-        self.execute();
-        self.drain();
         self.work();
-    }
-
-    /// The process is killed, and another takes up what is durable.
-    pub(super) fn kill(&mut self) {
-        fn kept<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-            let bytes = postcard::to_allocvec(value).expect("a note");
-            postcard::from_bytes(&bytes).expect("the same note")
-        }
-        self.follower = Follower::restore(follower_settings(), kept(self.follower.cursor()));
-        self.book = kept(&self.book);
-        let now = self.now();
-        self.lane = Lane::restore(lane_settings(), self.notes.values().map(kept), now);
-        // What is final is said again as soon as it is more; until then nothing is.
-        let (head, final_) = (self.follower.tip().copied(), self.final_);
-        if let Some(head) = head {
-            self.tell(lane::Event::Head(head));
-        }
-        if let Some(number) = final_ {
-            self.tell(lane::Event::Final(number));
-        }
     }
 
     /// Until nothing more can happen.
@@ -249,7 +247,11 @@ impl World {
                 return;
             }
         }
-        panic!("it never ends: {:?} {:?}", self.states.values(), self.lane);
+        panic!(
+            "it never ends: {:?} {:?}",
+            self.states.values(),
+            self.brain().lane()
+        );
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -264,7 +266,7 @@ impl World {
                 state => state.is_over() && *state != State::Completed,
             }
         };
-        bought == self.requests.len() && self.lane.is_idle() && self.states.iter().all(is_done)
+        bought == self.requests.len() && self.brain().lane().is_idle() && self.states.iter().all(is_done)
     }
 
     pub(super) fn is_claiming(&self, who: Address) -> bool {
@@ -366,6 +368,19 @@ pub(super) fn settings() -> plan::Settings {
         patience_s: None,
         callback_gas_max: None,
         evict_after: None,
+    }
+}
+
+pub(super) fn brain_settings(plan: plan::Settings) -> reconciler::Settings {
+    reconciler::Settings {
+        chain_id: 1,
+        hub: Hub::ADDRESS,
+        pool: Hub::POOL,
+        owner: OWNER,
+        observe: follower_settings(),
+        lane: lane_settings(),
+        plan,
+        pause: Millis(100),
     }
 }
 

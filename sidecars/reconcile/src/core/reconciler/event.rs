@@ -1,0 +1,270 @@
+//! What the reconciler is told, and what it asks for.
+
+use wire_hub::{Address, Block, BlockRef, Hash, Log, Receipt, Wei, WorkOrder};
+use wire_protocol::units::Millis;
+
+use crate::core::answer::Answer;
+use crate::core::lane::{self, Alert, Fees, Intent, Payload, Progress};
+use crate::core::observe::{self, Question, Reply, TooDeep};
+use crate::core::order::{Identity, Outcome, Person, State, Texts, Views};
+use crate::core::plan::{self, Step};
+
+/// How it behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The chain's number.
+    pub chain_id: u64,
+    /// The marketplace's hub.
+    pub hub: Address,
+    /// The pool's contract.
+    pub pool: Address,
+    /// Who owns it: the wallet that sends.
+    pub owner: Address,
+    /// How the chain is followed.
+    pub observe: observe::Settings,
+    /// How transactions are sent.
+    pub lane: lane::Settings,
+    /// How orders are dealt with.
+    pub plan: plan::Settings,
+    /// So long a view is not asked for again that had no answer.
+    pub pause: Millis,
+}
+
+/// A worker of the engine that has shown a wallet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Worker {
+    /// Its wallet.
+    pub wallet: Address,
+    /// Whose it is.
+    pub owner: String,
+    /// It is there and takes work.
+    pub is_free: bool,
+}
+
+/// What the lane is answered, see [`lane::Event`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "as in `lane::Event`")]
+pub enum LaneEvent {
+    GasPrice(Wei),
+    Account(lane::Account),
+    Signed {
+        nonce: wire_hub::Nonce,
+        hash: Hash,
+        raw: Vec<u8>,
+    },
+    Sent {
+        hash: Hash,
+        sending: lane::Sending,
+    },
+    Receipt {
+        round: u64,
+        hash: Hash,
+        answer: Answer<Receipt>,
+    },
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A node has this block as its last.
+    Head(Block),
+    /// Blocks up to this number are final, says the node.
+    Finalized(u64),
+    /// To [`Effect::Ask`].
+    Answered {
+        /// Which question.
+        ask: u64,
+        /// How.
+        reply: Reply,
+    },
+    /// To [`Effect::SeeBought`]; the content of the order.
+    Bought {
+        /// Its address.
+        woid: Address,
+        /// The block that bought it.
+        at: BlockRef,
+        /// What it is; absent where the node does not know the block any more.
+        order: Box<Answer<WorkOrder>>,
+    },
+    /// To [`Effect::See`].
+    Seen {
+        /// At which block.
+        at: BlockRef,
+        /// Which order.
+        woid: Address,
+        /// What the contracts have.
+        views: Box<Answer<Views>>,
+    },
+    /// To [`Effect::Meet`].
+    Met {
+        /// At which block.
+        at: BlockRef,
+        /// Who.
+        who: Address,
+        /// What the hub has.
+        person: Answer<Person>,
+    },
+    /// To an effect of the lane.
+    Lane(LaneEvent),
+    /// These workers the engine has; who is not among them is gone.
+    Workers(Vec<Worker>),
+    /// A work of an order has ended.
+    Ended {
+        /// Of which order.
+        order: Identity,
+        /// Whose work.
+        worker: Address,
+        /// How.
+        outcome: Outcome,
+        /// What it has for the requester, if it succeeded.
+        texts: Option<Texts>,
+    },
+    /// An order's parameters make no works, for this reason.
+    Unrunnable {
+        /// Which.
+        order: Identity,
+        /// Why.
+        why: String,
+    },
+    /// A note of [`Effect::Note`] with this number is durable, and all before it.
+    Noted(u64),
+    /// A deadline has come.
+    Tick,
+}
+
+/// What workers are told. It helps them to be in time; the chain is what counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Letter {
+    /// The result that they have contributed was taken: reveal it.
+    Reveal,
+    /// The order was decided without them.
+    TooLate,
+}
+
+/// What follows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Ask a node about blocks and logs.
+    Ask {
+        /// Comes back with the answer.
+        ask: u64,
+        /// What.
+        question: Question,
+    },
+    /// Ask for the content of an order in this block.
+    SeeBought {
+        /// Its address.
+        woid: Address,
+        /// The block that bought it.
+        at: BlockRef,
+    },
+    /// Ask what the contracts have of an order at this block.
+    See {
+        /// At which block.
+        at: BlockRef,
+        /// Which order.
+        woid: Address,
+    },
+    /// Ask what the hub has of somebody at this block.
+    Meet {
+        /// At which block.
+        at: BlockRef,
+        /// Who.
+        who: Address,
+    },
+    /// See [`lane::Effect::AskAccount`].
+    AskAccount(BlockRef),
+    /// See [`lane::Effect::AskGasPrice`].
+    AskGasPrice,
+    /// See [`lane::Effect::AskReceipt`].
+    AskReceipt {
+        /// Comes back with the answer.
+        round: u64,
+        /// Of which transaction.
+        hash: Hash,
+    },
+    /// See [`lane::Effect::Sign`].
+    Sign {
+        /// With this nonce.
+        nonce: wire_hub::Nonce,
+        /// This.
+        payload: Payload,
+        /// At these prices.
+        fees: Fees,
+    },
+    /// See [`lane::Effect::Send`].
+    Send {
+        /// The transaction.
+        hash: Hash,
+        /// Its bytes.
+        raw: Vec<u8>,
+    },
+    /// Ask the engine for a work of this order, for the worker with this wallet. Repeated under the same key it is the same
+    /// work; how it ends is to be said in any case.
+    Submit {
+        /// The work's idempotency key.
+        key: Hash,
+        /// For which order.
+        order: Identity,
+        /// What it is.
+        content: Box<WorkOrder>,
+        /// Whose work.
+        worker: Address,
+    },
+    /// The work of this order and worker is not wanted any more.
+    Cancel {
+        /// Of which order.
+        order: Identity,
+        /// Whose.
+        worker: Address,
+    },
+    /// Tell workers.
+    Tell {
+        /// Of which order.
+        order: Identity,
+        /// Whom.
+        workers: Vec<Address>,
+        /// What.
+        letter: Letter,
+    },
+    /// Keep this under this key for a restart; `None`: nothing any more.
+    Note {
+        /// Comes back when it is durable, unless it is 0.
+        number: u64,
+        /// Under which key.
+        key: String,
+        /// What.
+        value: Option<Vec<u8>>,
+    },
+    /// What is being done, and why; said once.
+    Say(Step),
+    /// How far a transaction is.
+    Report {
+        /// Which.
+        intent: Intent,
+        /// How far.
+        progress: Progress,
+    },
+    /// This order is over for good, in this state, and is forgotten.
+    Over {
+        /// Which.
+        order: Identity,
+        /// How it ended.
+        state: State,
+    },
+    /// The operator should know.
+    Alert(Alert),
+    /// The chain was followed up to this block, and these events happened; for whoever keeps books.
+    Followed {
+        /// The block.
+        upto: Block,
+        /// The events.
+        logs: Vec<Log>,
+    },
+    /// This block is orphaned, with its events.
+    Undone(BlockRef),
+    /// Blocks up to this number are final.
+    Final(u64),
+    /// See [`TooDeep`].
+    TooDeep(TooDeep),
+}

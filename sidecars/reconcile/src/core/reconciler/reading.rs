@@ -1,0 +1,102 @@
+//! What is read for one plan: the views of orders and of people, all at one block.
+
+use std::collections::BTreeMap;
+
+use wire_hub::{Address, BlockRef};
+
+use super::event::Effect;
+use crate::core::answer::Answer;
+use crate::core::order::{Person, Views};
+
+/// Views at one block, as they come in.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) at: BlockRef,
+    orders: BTreeMap<Address, Option<Answer<Views>>>,
+    people: BTreeMap<Address, Option<Answer<Person>>>,
+}
+
+impl Reading {
+    pub(super) fn of(at: BlockRef) -> Self {
+        Self {
+            at,
+            orders: BTreeMap::new(),
+            people: BTreeMap::new(),
+        }
+    }
+
+    /// Asks for what is not there and was not asked for yet.
+    pub(super) fn want(
+        &mut self,
+        orders: impl IntoIterator<Item = Address>,
+        people: impl IntoIterator<Item = Address>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let at = self.at;
+        for woid in orders {
+            self.orders.entry(woid).or_insert_with(|| {
+                effects.push(Effect::See { at, woid });
+                None
+            });
+        }
+        for who in people {
+            self.people.entry(who).or_insert_with(|| {
+                effects.push(Effect::Meet { at, who });
+                None
+            });
+        }
+    }
+
+    /// Asks again where nobody knew.
+    pub(super) fn ask_again(&mut self, effects: &mut Vec<Effect>) {
+        let at = self.at;
+        for (woid, answer) in &mut self.orders {
+            if matches!(answer, Some(Answer::Unknown)) {
+                effects.push(Effect::See { at, woid: *woid });
+            }
+        }
+        for (who, answer) in &mut self.people {
+            if matches!(answer, Some(Answer::Unknown)) {
+                effects.push(Effect::Meet { at, who: *who });
+            }
+        }
+    }
+
+    pub(super) fn seen(&mut self, woid: Address, views: Answer<Views>) {
+        if let Some(answer) = self.orders.get_mut(&woid) {
+            *answer = Some(views);
+        }
+    }
+
+    pub(super) fn met(&mut self, who: Address, person: Answer<Person>) {
+        if let Some(answer) = self.people.get_mut(&who) {
+            *answer = Some(person);
+        }
+    }
+
+    /// All was answered, be it that nobody knows.
+    pub(super) fn is_complete(&self) -> bool {
+        self.orders.values().all(Option::is_some) && self.people.values().all(Option::is_some)
+    }
+
+    pub(super) fn has_unknown(&self) -> bool {
+        let order = |answer: &Option<Answer<Views>>| matches!(answer, Some(Answer::Unknown));
+        let person = |answer: &Option<Answer<Person>>| matches!(answer, Some(Answer::Unknown));
+        self.orders.values().any(order) || self.people.values().any(person)
+    }
+
+    pub(super) fn views(&self, woid: Address) -> Answer<Views> {
+        self.orders.get(&woid).cloned().flatten().unwrap_or_default()
+    }
+
+    pub(super) fn person(&self, who: Address) -> Answer<Person> {
+        self.people.get(&who).cloned().flatten().unwrap_or_default()
+    }
+
+    pub(super) fn people(&self) -> BTreeMap<Address, Person> {
+        let known = self.people.iter();
+        known
+            .filter_map(|(who, answer)| Some((*who, *answer.as_ref()?.known()?)))
+            .collect()
+    }
+}
