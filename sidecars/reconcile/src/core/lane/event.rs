@@ -171,6 +171,8 @@ pub enum Effect {
     },
     /// Send.
     Send {
+        /// Its nonce.
+        nonce: Nonce,
         /// The transaction.
         hash: Hash,
         /// Its bytes.

@@ -219,7 +219,7 @@ impl Lane {
         let intent = slot.intent.clone().filter(|_| attempt.purpose == Purpose::Intent);
         slot.sent_at = now;
         slot.is_doubtful = false;
-        effects.push(Effect::Send { hash, raw });
+        effects.push(Effect::Send { nonce, hash, raw });
         effects.extend(intent.map(|intent| report(intent, Progress::Sent(hash))));
     }
 

@@ -164,6 +164,8 @@ pub enum Effect {
         at: BlockRef,
         /// Which order.
         woid: Address,
+        /// Workers that may have been allowed and have not contributed, of which the contract has no list.
+        workers: Vec<Address>,
     },
     /// Ask what the hub has of somebody at this block.
     Meet {
@@ -194,6 +196,8 @@ pub enum Effect {
     },
     /// See [`lane::Effect::Send`].
     Send {
+        /// Its nonce.
+        nonce: wire_hub::Nonce,
         /// The transaction.
         hash: Hash,
         /// Its bytes.

@@ -1,6 +1,6 @@
 //! What is read for one plan: the views of orders and of people, all at one block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_hub::{Address, BlockRef};
 
@@ -12,8 +12,15 @@ use crate::core::order::{Person, Views};
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     pub(super) at: BlockRef,
-    orders: BTreeMap<Address, Option<Answer<Views>>>,
+    orders: BTreeMap<Address, Order>,
     people: BTreeMap<Address, Option<Answer<Person>>>,
+}
+
+/// An order that is read.
+#[derive(Clone, Debug)]
+struct Order {
+    workers: Vec<Address>,
+    views: Option<Answer<Views>>,
 }
 
 impl Reading {
@@ -28,15 +35,20 @@ impl Reading {
     /// Asks for what is not there and was not asked for yet.
     pub(super) fn want(
         &mut self,
-        orders: impl IntoIterator<Item = Address>,
+        orders: BTreeMap<Address, BTreeSet<Address>>,
         people: impl IntoIterator<Item = Address>,
         effects: &mut Vec<Effect>,
     ) {
         let at = self.at;
-        for woid in orders {
+        for (woid, workers) in orders {
             self.orders.entry(woid).or_insert_with(|| {
-                effects.push(Effect::See { at, woid });
-                None
+                let workers: Vec<Address> = workers.into_iter().collect();
+                effects.push(Effect::See {
+                    at,
+                    woid,
+                    workers: workers.clone(),
+                });
+                Order { workers, views: None }
             });
         }
         for who in people {
@@ -50,12 +62,13 @@ impl Reading {
     /// Asks again where nobody knew.
     pub(super) fn ask_again(&mut self, effects: &mut Vec<Effect>) {
         let at = self.at;
-        for (woid, answer) in &mut self.orders {
-            if matches!(answer, Some(Answer::Unknown)) {
-                effects.push(Effect::See { at, woid: *woid });
+        for (woid, order) in &self.orders {
+            if matches!(order.views, Some(Answer::Unknown)) {
+                let (woid, workers) = (*woid, order.workers.clone());
+                effects.push(Effect::See { at, woid, workers });
             }
         }
-        for (who, answer) in &mut self.people {
+        for (who, answer) in &self.people {
             if matches!(answer, Some(Answer::Unknown)) {
                 effects.push(Effect::Meet { at, who: *who });
             }
@@ -63,8 +76,8 @@ impl Reading {
     }
 
     pub(super) fn seen(&mut self, woid: Address, views: Answer<Views>) {
-        if let Some(answer) = self.orders.get_mut(&woid) {
-            *answer = Some(views);
+        if let Some(order) = self.orders.get_mut(&woid) {
+            order.views = Some(views);
         }
     }
 
@@ -76,17 +89,18 @@ impl Reading {
 
     /// All was answered, be it that nobody knows.
     pub(super) fn is_complete(&self) -> bool {
-        self.orders.values().all(Option::is_some) && self.people.values().all(Option::is_some)
+        self.orders.values().all(|order| order.views.is_some()) && self.people.values().all(Option::is_some)
     }
 
     pub(super) fn has_unknown(&self) -> bool {
-        let order = |answer: &Option<Answer<Views>>| matches!(answer, Some(Answer::Unknown));
+        let order = |order: &Order| matches!(order.views, Some(Answer::Unknown));
         let person = |answer: &Option<Answer<Person>>| matches!(answer, Some(Answer::Unknown));
         self.orders.values().any(order) || self.people.values().any(person)
     }
 
     pub(super) fn views(&self, woid: Address) -> Answer<Views> {
-        self.orders.get(&woid).cloned().flatten().unwrap_or_default()
+        let order = self.orders.get(&woid);
+        order.and_then(|order| order.views.clone()).unwrap_or_default()
     }
 
     pub(super) fn person(&self, who: Address) -> Answer<Person> {

@@ -330,7 +330,7 @@ impl Reconciler {
                     key: notes::nonce_key(nonce),
                     value: kept.as_ref().map(notes::nonce),
                 },
-                lane::Effect::Send { hash, raw } => Effect::Send { hash, raw },
+                lane::Effect::Send { nonce, hash, raw } => Effect::Send { nonce, hash, raw },
                 lane::Effect::Report { intent, progress } => {
                     self.on_report(&intent, &progress);
                     Effect::Report { intent, progress }
@@ -375,7 +375,11 @@ impl Reconciler {
             .chain(of_checks)
             .chain([self.settings.owner])
             .collect();
-        let orders: BTreeSet<Address> = self.book.iter().map(|(identity, _)| identity.woid).collect();
+        let mut orders: BTreeMap<Address, BTreeSet<Address>> = BTreeMap::new();
+        for (identity, entry) in self.book.iter() {
+            let workers = orders.entry(identity.woid).or_default();
+            workers.extend(entry.intended.asked.keys().copied());
+        }
         reading.want(orders, people, effects);
     }
 
@@ -612,7 +616,9 @@ impl Reconciler {
                 .lane
                 .intents()
                 .any(|intent| intent.about == Some(order.identity.key()));
-            if state != State::Final || is_pending {
+            let is_final = |number| self.final_.is_some_and(|(final_, _)| final_ >= number);
+            let is_claimed = state == State::Claimed && order.observed.ended.is_some_and(is_final);
+            if (state != State::Final && !is_claimed) || is_pending {
                 continue;
             }
             self.book.forget(&order.identity);

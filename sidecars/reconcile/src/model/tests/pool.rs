@@ -66,7 +66,7 @@ impl World {
                 });
                 Some(Event::Bought { woid, at, order })
             }
-            Effect::See { at, woid } => {
+            Effect::See { at, woid, .. } => {
                 assert_eq!(at, self.head().at, "plans are made at the head");
                 let views = Box::new(self.unless_away(|world| world.hub().views(woid)));
                 Some(Event::Seen { at, woid, views })

@@ -186,7 +186,7 @@ impl World {
                     holds: Answer::Known(holds),
                 })
             }
-            Effect::Send { hash, raw } => {
+            Effect::Send { hash, raw, .. } => {
                 assert_eq!(raw, hash.0, "what is sent was signed");
                 let kept = self.notes.values().flat_map(|kept| &kept.attempts);
                 let is_kept = kept.into_iter().any(|attempt| attempt.hash == hash);
