@@ -22,3 +22,4 @@
 pub mod core;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+pub mod shell;
