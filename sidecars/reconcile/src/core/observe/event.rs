@@ -96,13 +96,8 @@ pub enum Effect {
         /// The events; far behind the head also those of the blocks before.
         logs: Vec<Log>,
     },
-    /// This block, which was the tip, is orphaned, and these events of it (newest first) have not happened.
-    Undo {
-        /// The block.
-        block: BlockRef,
-        /// Its events.
-        logs: Vec<Log>,
-    },
+    /// This block, which was the tip, is orphaned: all that was said to have happened in it has not.
+    Undo(BlockRef),
     /// Blocks up to this number have their confirmations. It falls when one of them is orphaned.
     Safe(u64),
     /// Blocks up to this number are final.

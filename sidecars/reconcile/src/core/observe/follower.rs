@@ -5,7 +5,7 @@ use wire_hub::{Block, BlockRef, Log};
 use wire_protocol::units::Instant;
 
 use super::event::{Effect, Event, Finality, Question, Reply, Settings, TooDeep};
-use super::ring::{Followed, Ring};
+use super::ring::Ring;
 use crate::core::answer::Answer;
 
 /// Follows a chain.
@@ -279,10 +279,7 @@ impl Follower {
         match answer {
             Answer::Known(logs) if logs.iter().all(|log| log.place.block == block.at) => {
                 let logs = in_order(logs);
-                self.cursor.ring.push(Followed {
-                    block,
-                    logs: logs.clone(),
-                });
+                self.cursor.ring.push(block);
                 effects.push(Effect::Append { upto: block, logs });
                 self.mature(effects);
                 self.advance(now, effects);
@@ -333,8 +330,7 @@ impl Follower {
         {
             return self.pause(now);
         }
-        let own: Vec<Log> = logs.iter().filter(of_block).cloned().collect();
-        self.cursor.ring.restart(Followed { block, logs: own });
+        self.cursor.ring.restart(block);
         self.is_anchored = true;
         effects.push(Effect::Append { upto: block, logs });
         self.mature(effects);
@@ -390,8 +386,8 @@ impl Follower {
 
     fn on_all_orphaned(&mut self, oldest: BlockRef, effects: &mut Vec<Effect>) {
         self.cursor.from = oldest.number;
-        while let Some(followed) = self.cursor.ring.pop() {
-            effects.push(undo(followed));
+        while let Some(block) = self.cursor.ring.pop() {
+            effects.push(Effect::Undo(block.at));
         }
         let before = oldest.number.checked_sub(1);
         self.cursor.safe = self.cursor.safe.min(before);
@@ -403,8 +399,8 @@ impl Follower {
     }
 
     fn undo_beyond(&mut self, ancestor: u64, effects: &mut Vec<Effect>) {
-        while let Some(followed) = self.cursor.ring.pop_beyond(ancestor) {
-            effects.push(undo(followed));
+        while let Some(block) = self.cursor.ring.pop_beyond(ancestor) {
+            effects.push(Effect::Undo(block.at));
         }
         if self.cursor.safe > Some(ancestor) {
             self.cursor.safe = Some(ancestor);
@@ -442,11 +438,4 @@ fn in_order(mut logs: Vec<Log>) -> Vec<Log> {
     logs.sort_by_key(|log| (log.place.block.number, log.place.log_index));
     logs.dedup_by_key(|log| log.place);
     logs
-}
-
-fn undo(followed: Followed) -> Effect {
-    Effect::Undo {
-        block: followed.block.at,
-        logs: followed.logs.into_iter().rev().collect(),
-    }
 }

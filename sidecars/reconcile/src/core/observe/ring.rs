@@ -3,47 +3,37 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Block, Hash, Log};
+use wire_hub::{Block, Hash};
 
 /// Blocks from the oldest that may still be orphaned to the tip. Numbers have no gap.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Ring(VecDeque<Followed>);
-
-/// A block that was given out, and what it said.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Followed {
-    pub(crate) block: Block,
-    pub(crate) logs: Vec<Log>,
-}
+pub(crate) struct Ring(VecDeque<Block>);
 
 impl Ring {
     pub(crate) fn tip(&self) -> Option<&Block> {
-        self.0.back().map(|followed| &followed.block)
+        self.0.back()
     }
 
     pub(crate) fn oldest(&self) -> Option<&Block> {
-        self.0.front().map(|followed| &followed.block)
+        self.0.front()
     }
 
     pub(crate) fn hash_at(&self, number: u64) -> Option<Hash> {
         let oldest = self.oldest()?.at.number;
         let index = usize::try_from(number.checked_sub(oldest)?).ok()?;
-        self.0.get(index).map(|followed| followed.block.at.hash)
+        self.0.get(index).map(|block| block.at.hash)
     }
 
-    pub(crate) fn push(&mut self, followed: Followed) {
+    pub(crate) fn push(&mut self, block: Block) {
         if let Some(tip) = self.tip() {
-            assert_eq!(followed.block.at.number, tip.at.number + 1, "a ring has no gap");
-            assert_eq!(
-                followed.block.parent, tip.at.hash,
-                "each block is the parent of the next"
-            );
+            assert_eq!(block.at.number, tip.at.number + 1, "a ring has no gap");
+            assert_eq!(block.parent, tip.at.hash, "each block is the parent of the next");
         }
-        self.0.push_back(followed);
+        self.0.push_back(block);
     }
 
     /// The tip, taken off if its number is beyond `ancestor`.
-    pub(crate) fn pop_beyond(&mut self, ancestor: u64) -> Option<Followed> {
+    pub(crate) fn pop_beyond(&mut self, ancestor: u64) -> Option<Block> {
         let tip = self.tip()?;
         if tip.at.number <= ancestor {
             return None;
@@ -51,7 +41,7 @@ impl Ring {
         self.0.pop_back()
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Followed> {
+    pub(crate) fn pop(&mut self) -> Option<Block> {
         self.0.pop_back()
     }
 
@@ -66,8 +56,8 @@ impl Ring {
     }
 
     /// Only this block, behind which others follow.
-    pub(crate) fn restart(&mut self, followed: Followed) {
+    pub(crate) fn restart(&mut self, block: Block) {
         self.0.clear();
-        self.0.push_back(followed);
+        self.0.push_back(block);
     }
 }

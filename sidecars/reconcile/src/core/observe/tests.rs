@@ -135,9 +135,10 @@ impl World {
                     self.asked.push((ask, question));
                 }
                 Effect::Append { logs, .. } => self.happened.extend(logs),
-                Effect::Undo { logs, .. } => {
-                    for log in logs {
-                        assert_eq!(self.happened.pop(), Some(log), "the newest is taken back first");
+                Effect::Undo(block) => {
+                    // The newest is taken back first.
+                    while self.happened.last().is_some_and(|log| log.place.block == block) {
+                        self.happened.pop();
                     }
                 }
                 Effect::Safe(number) => self.safe = Some(number),
@@ -403,4 +404,14 @@ proptest! {
         prop_assert!(world.too_deep.is_empty());
         world.assert_follows(&chain, from);
     }
+}
+
+/// It is noted whole at every block, in a note of 64 KiB at most.
+#[test]
+fn a_cursor_is_small_however_much_happens() {
+    let chain = Chain::of_len(400);
+    let mut world = World::new(0);
+    world.settle(&chain);
+    let bytes = postcard::to_allocvec(world.follower.cursor()).expect("a note");
+    assert!(bytes.len() < 256 * SETTINGS.ring_len, "{} bytes", bytes.len());
 }

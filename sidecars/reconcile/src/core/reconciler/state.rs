@@ -196,7 +196,7 @@ impl Reconciler {
             match effect {
                 observe::Effect::Ask { ask, question } => effects.push(Effect::Ask { ask, question }),
                 observe::Effect::Append { upto, logs } => self.on_append(now, upto, logs, effects),
-                observe::Effect::Undo { block, .. } => self.on_undo(now, block, effects),
+                observe::Effect::Undo(block) => self.on_undo(now, block, effects),
                 observe::Effect::Safe(_) => {}
                 observe::Effect::Final(number) => self.on_final(now, number, effects),
                 observe::Effect::TooDeep(too_deep) => effects.push(Effect::TooDeep(too_deep)),
