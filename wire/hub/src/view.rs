@@ -124,7 +124,7 @@ pub struct Affiliation {
     pub score: u64,
 }
 
-/// The state of an offer (`MarketOrderDirectionEnum`; its `BID` is not implemented by the contract).
+/// The state of an offer (`MarketOrderDirectionEnum`; the contract takes no `BID`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarketStatus {

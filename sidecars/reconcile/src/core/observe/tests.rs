@@ -1,3 +1,5 @@
+//! A follower against an obvious chain that is reorganised under it, and answers that are lost, late or wrong.
+
 use proptest::prelude::*;
 use wire_hub::{Address, Block, BlockRef, Event as Said, Hash, Log, Place, Timestamp};
 use wire_protocol::units::{Instant, Millis};

@@ -1,3 +1,5 @@
+//! Which result is believed: the table of the reference, and arithmetic and verdicts at their limits.
+
 use std::fmt::Write;
 
 use proptest::prelude::*;

@@ -19,11 +19,14 @@
 //! Deliberately absent: where answers come from, keys, what parameters of an order mean to the engine (the shell asks
 //! [`crate::core::bag`]).
 
+mod brain;
+mod chain;
 mod event;
 mod notes;
+mod planning;
 mod reading;
-mod state;
+mod transactions;
 
+pub use brain::Reconciler;
 pub use event::{Effect, Event, LaneEvent, Letter, Settings, Worker};
 pub use notes::{NotesError, Restored};
-pub use state::Reconciler;

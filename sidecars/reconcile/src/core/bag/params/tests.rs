@@ -1,3 +1,5 @@
+//! Parameters as requesters write them, and as strangers might.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A lane in a world whose nodes lose, delay, repeat and forget: see [`world`].
+
 mod world;
 
 use proptest::prelude::*;

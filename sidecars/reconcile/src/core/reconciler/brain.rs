@@ -1,0 +1,227 @@
+//! The entrance: what happens to an event, and when the next one is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire_hub::{Address, Block, BlockRef, Log, Timestamp};
+use wire_protocol::units::Instant;
+
+use super::event::{Effect, Event, Settings, Worker};
+use super::notes::{self, Restored};
+use super::reading::Reading;
+use super::transactions::of_lane;
+use crate::core::lane::{self, Intent, Lane};
+use crate::core::observe::{self, Follower};
+use crate::core::order::{Book, Identity, Intended, Outcome, Texts};
+use crate::core::plan::Step;
+
+/// Follows the chain, plans and carries out.
+#[derive(Clone, Debug)]
+pub struct Reconciler {
+    pub(super) settings: Settings,
+    pub(super) follower: Follower,
+    pub(super) book: Book,
+    pub(super) lane: Lane,
+    /// The last block that a node said it has.
+    pub(super) head: Option<Block>,
+    /// Times of blocks that were followed, from the last final one on.
+    pub(super) times: BTreeMap<u64, Timestamp>,
+    pub(super) final_: Option<(u64, Timestamp)>,
+    /// Orders that were bought and whose content is not known yet.
+    pub(super) unread: BTreeMap<Address, Unread>,
+    pub(super) reading: Option<Reading>,
+    /// When what nobody knew is asked for again.
+    pub(super) ask_again_at: Option<Instant>,
+    pub(super) workers: Vec<Worker>,
+    /// What works have for the requesters.
+    pub(super) texts: BTreeMap<(Identity, Address), Texts>,
+    /// Orders whose works this process has asked for.
+    pub(super) resumed: BTreeSet<Identity>,
+    /// Intents that wait for views to be checked.
+    pub(super) checks: Vec<Intent>,
+    /// Entries that are to be noted.
+    pub(super) changed: BTreeSet<Identity>,
+    pub(super) is_followed: bool,
+    /// What is being done, as it was last said.
+    pub(super) said: BTreeMap<Option<Identity>, Vec<Step>>,
+}
+
+/// An order that was bought in this block, with what the chain has said of it since.
+#[derive(Clone, Debug)]
+pub(super) struct Unread {
+    pub(super) at: BlockRef,
+    pub(super) logs: Vec<Log>,
+    /// When it is asked for again.
+    pub(super) ask_again_at: Option<Instant>,
+}
+
+impl Reconciler {
+    /// Goes on with what an earlier process has left; without any, from the block of number `from`.
+    #[must_use]
+    pub fn restore(settings: Settings, restored: Restored, from: u64, now: Instant) -> Self {
+        let follower = match restored.cursor {
+            Some(cursor) => Follower::restore(settings.observe, cursor),
+            None => Follower::new(settings.observe, from),
+        };
+        let mut book = Book::default();
+        for (identity, entry) in restored.orders {
+            book.insert(identity, entry);
+        }
+        Self {
+            settings,
+            follower,
+            book,
+            lane: Lane::restore(settings.lane, restored.nonces, now),
+            head: None,
+            times: BTreeMap::new(),
+            final_: None,
+            unread: BTreeMap::new(),
+            reading: None,
+            ask_again_at: None,
+            workers: Vec::new(),
+            texts: BTreeMap::new(),
+            resumed: BTreeSet::new(),
+            checks: Vec::new(),
+            changed: BTreeSet::new(),
+            is_followed: false,
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// The orders that are known.
+    #[must_use]
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The transactions.
+    #[must_use]
+    pub fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// The last block that was followed.
+    #[must_use]
+    pub fn tip(&self) -> Option<&Block> {
+        self.follower.tip()
+    }
+
+    /// When to say [`Event::Tick`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let unread = self.unread.values().filter_map(|unread| unread.ask_again_at);
+        [
+            self.follower.next_deadline(),
+            self.lane.next_deadline(),
+            self.ask_again_at,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(unread)
+        .min()
+    }
+
+    /// Takes an event. What comes twice, late, or of a block that is not the last changes nothing.
+    pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Head(block) => {
+                self.head = Some(block);
+                self.follow(now, observe::Event::Head(block), effects);
+            }
+            Event::Finalized(number) => self.follow(now, observe::Event::Finalized(number), effects),
+            Event::Answered { ask, reply } => {
+                self.follow(now, observe::Event::Answered { ask, reply }, effects);
+            }
+            Event::Bought { woid, at, order } => self.on_content(now, woid, at, *order),
+            Event::Seen { at, woid, views } => {
+                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
+                    reading.seen(woid, *views);
+                }
+            }
+            Event::Met { at, who, person } => {
+                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
+                    reading.met(who, person);
+                }
+            }
+            Event::Lane(event) => self.tell(now, of_lane(event), effects),
+            Event::Workers(workers) => self.workers = workers,
+            Event::Ended {
+                order,
+                worker,
+                outcome,
+                texts,
+            } => self.on_ended(order, worker, outcome, texts),
+            Event::Unrunnable { order, why } => {
+                if let Some(intended) = self.intended(&order) {
+                    intended.unrunnable = Some(why);
+                }
+            }
+            Event::Noted(number) => self.tell(now, lane::Event::Noted(number), effects),
+            Event::Tick => self.on_tick(now, effects),
+        }
+        self.read(effects);
+        self.proceed(now, effects);
+        self.note(effects);
+    }
+
+    fn on_tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.follower.next_deadline().is_some_and(|at| at <= now) {
+            self.follow(now, observe::Event::Tick, effects);
+        }
+        if self.lane.next_deadline().is_some_and(|at| at <= now) {
+            self.tell(now, lane::Event::Tick, effects);
+        }
+        if self.ask_again_at.is_some_and(|at| at <= now) {
+            self.ask_again_at = None;
+            if let Some(reading) = &mut self.reading {
+                reading.ask_again(effects);
+            }
+        }
+        for (woid, unread) in &mut self.unread {
+            if unread.ask_again_at.is_some_and(|at| at <= now) {
+                unread.ask_again_at = None;
+                let at = unread.at;
+                effects.push(Effect::SeeBought { woid: *woid, at });
+            }
+        }
+    }
+
+    pub(super) fn intended(&mut self, order: &Identity) -> Option<&mut Intended> {
+        self.changed.insert(*order);
+        self.book.intended_mut(order)
+    }
+
+    fn on_ended(&mut self, order: Identity, worker: Address, outcome: Outcome, texts: Option<Texts>) {
+        let Some(asked) = self
+            .intended(&order)
+            .and_then(|intended| intended.asked.get_mut(&worker))
+        else {
+            return;
+        };
+        // One that was cancelled stays so, whatever came of it.
+        asked.outcome.get_or_insert(outcome);
+        if let Some(texts) = texts {
+            self.texts.insert((order, worker), texts);
+        }
+    }
+
+    /// Notes what has changed. While an order's content is not known the cursor stays where it was, so that another process
+    /// would read of it again.
+    fn note(&mut self, effects: &mut Vec<Effect>) {
+        let changed = std::mem::take(&mut self.changed);
+        let entries = self
+            .book
+            .iter()
+            .filter(|(identity, _)| changed.contains(identity));
+        let mut said: Vec<(String, Vec<u8>)> = entries
+            .map(|(identity, entry)| notes::order(identity, entry))
+            .collect();
+        if self.unread.is_empty() && std::mem::take(&mut self.is_followed) {
+            said.push(notes::cursor(self.follower.cursor()));
+        }
+        effects.extend(said.into_iter().map(|(key, value)| Effect::Note {
+            number: 0,
+            key,
+            value: Some(value),
+        }));
+    }
+}

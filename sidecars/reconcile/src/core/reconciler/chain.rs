@@ -1,0 +1,111 @@
+//! What the chain says: blocks and events, taken back where they are orphaned, and the content of orders.
+
+use wire_hub::{Address, Block, BlockRef, Event as Said, Log, WorkOrder};
+use wire_protocol::units::Instant;
+
+use super::brain::{Reconciler, Unread};
+use super::event::Effect;
+use crate::core::answer::Answer;
+use crate::core::{lane, observe};
+
+impl Reconciler {
+    pub(super) fn follow(&mut self, now: Instant, event: observe::Event, effects: &mut Vec<Effect>) {
+        let mut followed = Vec::new();
+        self.follower.handle(now, event, &mut followed);
+        for effect in followed {
+            match effect {
+                observe::Effect::Ask { ask, question } => effects.push(Effect::Ask { ask, question }),
+                observe::Effect::Append { upto, logs } => self.on_append(now, upto, logs, effects),
+                observe::Effect::Undo(block) => self.on_undo(now, block, effects),
+                observe::Effect::Safe(_) => {}
+                observe::Effect::Final(number) => self.on_final(now, number, effects),
+                observe::Effect::TooDeep(too_deep) => effects.push(Effect::TooDeep(too_deep)),
+            }
+        }
+    }
+
+    fn on_append(&mut self, now: Instant, upto: Block, logs: Vec<Log>, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Followed {
+            upto,
+            logs: logs.clone(),
+        });
+        self.is_followed = true;
+        self.times.insert(upto.at.number, upto.timestamp);
+        for log in logs {
+            let at = log.place.block;
+            match log.event.woid() {
+                Some(woid) if matches!(log.event, Said::WorkOrderActive { .. }) => {
+                    effects.push(Effect::SeeBought { woid, at });
+                    let unread = Unread {
+                        at,
+                        logs: Vec::new(),
+                        ask_again_at: None,
+                    };
+                    self.unread.insert(woid, unread);
+                }
+                Some(woid) => match self.unread.get_mut(&woid) {
+                    Some(unread) => unread.logs.push(log),
+                    None => self.on_log(&log),
+                },
+                None => {}
+            }
+        }
+        self.reading = None;
+        self.tell(now, lane::Event::Head(upto), effects);
+    }
+
+    fn on_log(&mut self, log: &Log) {
+        self.book.on_log(log);
+        let woid = log.event.woid();
+        let of_order = self.book.iter().map(|(identity, _)| *identity);
+        self.changed
+            .extend(of_order.filter(|identity| Some(identity.woid) == woid));
+    }
+
+    fn on_undo(&mut self, now: Instant, block: BlockRef, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Undone(block));
+        self.is_followed = true;
+        self.reading = None;
+        self.times.remove(&block.number);
+        self.unread.retain(|_, unread| unread.at != block);
+        for unread in self.unread.values_mut() {
+            unread.logs.retain(|log| log.place.block != block);
+        }
+        self.book.on_undone(block);
+        self.changed
+            .extend(self.book.iter().map(|(identity, _)| *identity));
+        let beyond = block.number - 1;
+        self.tell(now, lane::Event::Orphaned { beyond }, effects);
+    }
+
+    fn on_final(&mut self, now: Instant, number: u64, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Final(number));
+        if let Some((number, time)) = self.times.range(..=number).next_back() {
+            self.final_ = Some((*number, *time));
+            self.times = self.times.split_off(&number.clone());
+        }
+        self.tell(now, lane::Event::Final(number), effects);
+    }
+
+    /// What an order is that was bought.
+    pub(super) fn on_content(&mut self, now: Instant, woid: Address, at: BlockRef, order: Answer<WorkOrder>) {
+        let Some(unread) = self.unread.get_mut(&woid).filter(|unread| unread.at == at) else {
+            return;
+        };
+        let Answer::Known(order) = order else {
+            // Also where the node does not know the block: if that was orphaned, the follower takes the order back.
+            unread.ask_again_at = Some(now + self.settings.pause);
+            return;
+        };
+        let unread = self.unread.remove(&woid).expect("just seen");
+        self.book
+            .on_bought(self.settings.chain_id, self.settings.hub, at, &order);
+        for log in &unread.logs {
+            self.on_log(log);
+        }
+        let of_order = self.book.iter().map(|(identity, _)| *identity);
+        self.changed
+            .extend(of_order.filter(|identity| identity.woid == woid));
+        self.reading = None;
+    }
+}

@@ -1,0 +1,288 @@
+//! What is read for a plan, the plan, and what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire_hub::{Address, Call, Hash, Timestamp, WorkOrder};
+use wire_protocol::units::Instant;
+
+use super::brain::Reconciler;
+use super::event::{Effect, Letter, Worker};
+use super::notes;
+use super::reading::Reading;
+use crate::core::answer::Answer;
+use crate::core::hash::{Hasher, result_hash};
+use crate::core::lane;
+use crate::core::order::{Asked, Identity, Outcome, State, Texts};
+use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
+
+impl Reconciler {
+    /// Asks for what a plan needs, once the chain was followed up to its head.
+    pub(super) fn read(&mut self, effects: &mut Vec<Effect>) {
+        let Some(tip) = self.follower.tip().copied() else {
+            return;
+        };
+        if self.head.is_none_or(|head| head.at != tip.at) || !self.unread.is_empty() {
+            return;
+        }
+        let reading = self.reading.get_or_insert_with(|| Reading::of(tip.at));
+        let asked = self
+            .book
+            .iter()
+            .flat_map(|(_, entry)| entry.intended.asked.keys().copied());
+        let of_checks = self.checks.iter().flat_map(|intent| named(&intent.call));
+        let wallets = self.workers.iter().map(|worker| worker.wallet);
+        let people: BTreeSet<Address> = wallets
+            .chain(asked)
+            .chain(of_checks)
+            .chain([self.settings.owner])
+            .collect();
+        let mut orders: BTreeMap<Address, BTreeSet<Address>> = BTreeMap::new();
+        for (identity, entry) in self.book.iter() {
+            let workers = orders.entry(identity.woid).or_default();
+            workers.extend(entry.intended.asked.keys().copied());
+        }
+        reading.want(orders, people, effects);
+    }
+
+    /// Plans, once all was answered.
+    pub(super) fn proceed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        // Carrying out may ask for more people, which the next plan waits for.
+        let Some(reading) = self.reading.take_if(|reading| reading.is_complete()) else {
+            return;
+        };
+        self.check(now, &reading, effects);
+        let orders = self.orders(&reading);
+        for order in &orders {
+            self.resume(order, effects);
+        }
+        let candidates: Vec<Candidate> = self
+            .workers
+            .iter()
+            .map(|worker| candidate(worker, &reading))
+            .collect();
+        let steps = plan(&plan::World {
+            settings: &self.settings.plan,
+            pool: self.settings.pool,
+            orders: &orders,
+            candidates: &candidates,
+            faults: &BTreeMap::new(),
+        });
+        self.withdraw(now, &steps, effects);
+        let mut said: BTreeMap<Option<Identity>, Vec<Step>> = BTreeMap::new();
+        for step in steps {
+            said.entry(step.order).or_default().push(step);
+        }
+        for (of, steps) in &said {
+            let before = self.said.get(of);
+            for step in steps
+                .iter()
+                .filter(|step| before.is_none_or(|before| !before.contains(step)))
+            {
+                effects.push(Effect::Say(step.clone()));
+            }
+            for step in steps {
+                self.carry_out(now, step, &reading, effects);
+            }
+        }
+        self.said = said;
+        self.forget(&orders, effects);
+        self.ask_again_at = reading.has_unknown().then(|| now + self.settings.pause);
+        self.reading = Some(reading);
+    }
+
+    fn orders(&self, reading: &Reading) -> Vec<Order> {
+        let Some(at) = self.follower.tip().copied() else {
+            return Vec::new();
+        };
+        let entries = self.book.iter();
+        entries
+            .filter_map(|(identity, entry)| {
+                let views = reading.views(identity.woid);
+                let mut intended = entry.intended.clone();
+                intended.allowing = self.allowing(identity);
+                intended.result = self.result_of(identity, &views).or(intended.result);
+                let observed = self.book.observe(identity, at, views, self.final_)?;
+                Some(Order {
+                    identity: *identity,
+                    observed,
+                    intended,
+                })
+            })
+            .collect()
+    }
+
+    /// What the work of a worker has for the requester that has contributed the result which is believed.
+    fn result_of(&self, identity: &Identity, views: &Answer<crate::core::order::Views>) -> Option<Texts> {
+        let views = views.known()?;
+        let all = self
+            .texts
+            .range((*identity, Address([0; 20]))..=(*identity, Address([0xff; 20])));
+        let mut all = all.map(|((_, worker), texts)| (*worker, texts));
+        let consensus = views.consensus.consensus;
+        let believed = |worker: Address| {
+            let intended = self.book.iter().find(|(known, _)| *known == identity)?.1;
+            match intended.intended.asked.get(&worker)?.outcome? {
+                Outcome::Done(Some(digest)) => Some(result_hash(digest) == consensus),
+                _ => Some(views.contribution(worker).result_hash == consensus),
+            }
+        };
+        all.find(|(worker, _)| believed(*worker) == Some(true))
+            .map(|(_, texts)| texts.clone())
+    }
+
+    fn allowing(&self, of: &Identity) -> BTreeSet<Address> {
+        let key = Some(of.key());
+        let of_order = self.lane.under_way().filter(|intent| intent.about == key);
+        let workers = of_order.filter_map(|intent| match &intent.call {
+            Call::AllowWorkersToContribute { workers, .. } => Some(workers.clone()),
+            _ => None,
+        });
+        workers.flatten().collect()
+    }
+
+    /// After a restart the engine is asked again for the works of an order: it answers with how they ended, or will.
+    fn resume(&mut self, order: &Order, effects: &mut Vec<Effect>) {
+        let Answer::Known(views) = &order.observed.views else {
+            return;
+        };
+        if !self.resumed.insert(order.identity) {
+            return;
+        }
+        for (worker, asked) in &order.intended.asked {
+            if asked.outcome != Some(Outcome::Failed) {
+                effects.push(submit(&order.identity, &views.order, *worker));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, step: &Step, reading: &Reading, effects: &mut Vec<Effect>) {
+        if let Some(intent) = step.intent() {
+            if !self.lane.has(intent.id) {
+                self.tell(now, lane::Event::Intend(intent), effects);
+            }
+            return;
+        }
+        let Some(order) = step.order else { return };
+        match &step.action {
+            Action::Submit { workers, .. } => {
+                let Answer::Known(views) = reading.views(order.woid) else {
+                    return;
+                };
+                let at = self.follower.tip().map_or(Timestamp(0), |tip| tip.timestamp);
+                let Some(intended) = self.intended(&order) else {
+                    return;
+                };
+                intended.bags += 1;
+                for worker in workers {
+                    intended.asked.insert(*worker, Asked { at, outcome: None });
+                    effects.push(submit(&order, &views.order, *worker));
+                }
+            }
+            Action::Cancel(workers) => {
+                let Some(intended) = self.intended(&order) else {
+                    return;
+                };
+                for worker in workers {
+                    if let Some(asked) = intended.asked.get_mut(worker) {
+                        asked.outcome = Some(Outcome::Failed);
+                        effects.push(Effect::Cancel {
+                            order,
+                            worker: *worker,
+                        });
+                    }
+                }
+            }
+            Action::TellToReveal(workers) => self.post(order, workers, Letter::Reveal, step, effects),
+            Action::TellTooLate(workers) => self.post(order, workers, Letter::TooLate, step, effects),
+            _ => {}
+        }
+    }
+
+    /// Tells workers, unless just this was told.
+    fn post(
+        &self,
+        order: Identity,
+        workers: &[Address],
+        letter: Letter,
+        step: &Step,
+        effects: &mut Vec<Effect>,
+    ) {
+        let before = self.said.get(&Some(order));
+        if before.is_none_or(|before| !before.contains(step)) {
+            effects.push(Effect::Tell {
+                order,
+                workers: workers.to_vec(),
+                letter,
+            });
+        }
+    }
+
+    /// What is over for good is kept no longer.
+    fn forget(&mut self, orders: &[Order], effects: &mut Vec<Effect>) {
+        for order in orders {
+            let settings = &self.settings.plan;
+            let state = State::of(
+                &order.identity,
+                &order.observed,
+                &order.intended,
+                settings.consensus,
+                settings.patience_s,
+            );
+            let is_pending = self
+                .lane
+                .intents()
+                .any(|intent| intent.about == Some(order.identity.key()));
+            let is_final = |number| self.final_.is_some_and(|(final_, _)| final_ >= number);
+            let is_claimed = state == State::Claimed && order.observed.ended.is_some_and(is_final);
+            if (state != State::Final && !is_claimed) || is_pending {
+                continue;
+            }
+            self.book.forget(&order.identity);
+            self.changed.remove(&order.identity);
+            self.texts.retain(|(of, _), _| *of != order.identity);
+            self.resumed.remove(&order.identity);
+            effects.push(Effect::Over {
+                order: order.identity,
+                state,
+            });
+            let key = notes::order_key(&order.identity);
+            effects.push(Effect::Note {
+                number: 0,
+                key,
+                value: None,
+            });
+        }
+    }
+}
+
+fn candidate(worker: &Worker, reading: &Reading) -> Candidate {
+    Candidate {
+        wallet: worker.wallet,
+        owner: worker.owner.clone(),
+        is_free: worker.is_free,
+        person: reading.person(worker.wallet),
+    }
+}
+
+fn submit(order: &Identity, content: &WorkOrder, worker: Address) -> Effect {
+    let key: Hash = Hasher::default()
+        .text("work")
+        .bytes(&order.key().0)
+        .bytes(&worker.0)
+        .finish();
+    Effect::Submit {
+        key,
+        order: *order,
+        content: Box::new(content.clone()),
+        worker,
+    }
+}
+
+/// Those whose stake or place in the pool a call depends on.
+fn named(call: &Call) -> Vec<Address> {
+    match call {
+        Call::AllowWorkersToContribute { workers, .. } => workers.clone(),
+        Call::EvictWorker { worker } => vec![*worker],
+        _ => Vec::new(),
+    }
+}

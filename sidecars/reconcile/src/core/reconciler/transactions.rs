@@ -1,0 +1,122 @@
+//! Between plans and the lane: what is wanted and what not any more, and whether it would take effect.
+
+use wire_hub::{Address, Call, Timestamp};
+use wire_protocol::units::Instant;
+
+use super::brain::Reconciler;
+use super::event::{Effect, LaneEvent};
+use super::notes;
+use super::reading::Reading;
+use crate::core::answer::Answer;
+use crate::core::lane::{self, Intent, IntentId, Progress};
+use crate::core::obstacle::{Scene, holds};
+use crate::core::plan::Step;
+
+impl Reconciler {
+    pub(super) fn tell(&mut self, now: Instant, event: lane::Event, effects: &mut Vec<Effect>) {
+        let mut said = Vec::new();
+        self.lane.handle(now, event, &mut said);
+        for effect in said {
+            effects.push(match effect {
+                lane::Effect::AskAccount(at) => Effect::AskAccount(at),
+                lane::Effect::AskGasPrice => Effect::AskGasPrice,
+                lane::Effect::AskReceipt { round, hash } => Effect::AskReceipt { round, hash },
+                lane::Effect::Check(intent) => {
+                    self.checks.push(intent);
+                    continue;
+                }
+                lane::Effect::Sign { nonce, payload, fees } => Effect::Sign { nonce, payload, fees },
+                lane::Effect::Note { note, nonce, kept } => Effect::Note {
+                    number: note,
+                    key: notes::nonce_key(nonce),
+                    value: kept.as_ref().map(notes::nonce),
+                },
+                lane::Effect::Send { nonce, hash, raw } => Effect::Send { nonce, hash, raw },
+                lane::Effect::Report { intent, progress } => {
+                    self.on_report(&intent, &progress);
+                    Effect::Report { intent, progress }
+                }
+                lane::Effect::Alert(alert) => Effect::Alert(alert),
+            });
+        }
+    }
+
+    /// A call that was mined in vain is another one the next time.
+    fn on_report(&mut self, intent: &Intent, progress: &Progress) {
+        let Progress::Mined(receipt) = progress else {
+            return;
+        };
+        let order = intent.about.and_then(|key| self.book.by_key(key));
+        if let (false, Some(order)) = (receipt.succeeded, order)
+            && let Some(intended) = self.intended(&order)
+        {
+            intended.rounds += 1;
+        }
+    }
+
+    /// Answers the lane's questions whether calls would take effect.
+    pub(super) fn check(&mut self, now: Instant, reading: &Reading, effects: &mut Vec<Effect>) {
+        let at = self.follower.tip().map_or(Timestamp(0), |tip| tip.timestamp);
+        let people = reading.people();
+        for intent in std::mem::take(&mut self.checks) {
+            let of_order = |key| {
+                self.book
+                    .by_key(key)
+                    .is_some_and(|order| self.book.is_current(&order))
+            };
+            let answer = if intent.about.is_none_or(of_order) {
+                let views = woid_of(&intent.call).map_or(Answer::Absent, |woid| reading.views(woid));
+                let scene = Scene {
+                    sender: self.settings.owner,
+                    pool: self.settings.pool,
+                    pool_owner: self.settings.owner,
+                    views: &views,
+                    people: &people,
+                    at: Timestamp(at.0.saturating_add(self.settings.plan.inclusion_s)),
+                };
+                holds(&intent.call, &scene)
+            } else {
+                Answer::Known(false)
+            };
+            let checked = lane::Event::Checked {
+                intent: intent.id,
+                holds: answer,
+            };
+            self.tell(now, checked, effects);
+        }
+    }
+
+    /// What waits for a nonce and is not wanted any more.
+    pub(super) fn withdraw(&mut self, now: Instant, steps: &[Step], effects: &mut Vec<Effect>) {
+        let wanted: Vec<IntentId> = steps
+            .iter()
+            .filter_map(Step::intent)
+            .map(|intent| intent.id)
+            .collect();
+        let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
+        for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
+            self.tell(now, lane::Event::Withdraw(id), effects);
+        }
+    }
+}
+
+pub(super) fn of_lane(event: LaneEvent) -> lane::Event {
+    match event {
+        LaneEvent::GasPrice(price) => lane::Event::GasPrice(price),
+        LaneEvent::Account(account) => lane::Event::Account(account),
+        LaneEvent::Signed { nonce, hash, raw } => lane::Event::Signed { nonce, hash, raw },
+        LaneEvent::Sent { hash, sending } => lane::Event::Sent { hash, sending },
+        LaneEvent::Receipt { round, hash, answer } => lane::Event::Receipt { round, hash, answer },
+    }
+}
+
+fn woid_of(call: &Call) -> Option<Address> {
+    match call {
+        Call::AllowWorkersToContribute { woid, .. }
+        | Call::RevealConsensus { woid, .. }
+        | Call::Reopen { woid }
+        | Call::FinalizeWork { woid, .. }
+        | Call::WorkOrderCallback { woid, .. } => Some(*woid),
+        _ => None,
+    }
+}
