@@ -78,17 +78,23 @@ impl Book {
         }
     }
 
-    /// This block is orphaned.
-    pub fn on_undone(&mut self, block: BlockRef) {
-        for entry in self.entries.values_mut() {
-            if entry.bought == Some(block) {
+    /// This block is orphaned. Returns the orders of which it took something back.
+    pub fn on_undone(&mut self, block: BlockRef) -> Vec<Identity> {
+        let mut changed = Vec::new();
+        for (identity, entry) in &mut self.entries {
+            let (bought, ended) = (entry.bought == Some(block), entry.ended == Some(block));
+            if bought {
                 entry.bought = None;
             }
-            if entry.ended == Some(block) {
+            if ended {
                 entry.ended = None;
                 entry.result = None;
             }
+            if bought || ended {
+                changed.push(*identity);
+            }
         }
+        changed
     }
 
     /// What is seen of an order at this block, with what the contracts have of its address there.
@@ -207,9 +213,9 @@ mod tests {
             panic!("one")
         };
         book.intended_mut(&first).expect("known").bags = 3;
-        book.on_undone(block(5, 2));
+        assert_eq!(book.on_undone(block(5, 2)), []);
         assert!(book.is_current(&first), "another block");
-        book.on_undone(block(5, 1));
+        assert_eq!(book.on_undone(block(5, 1)), [first]);
         assert!(!book.is_current(&first));
         book.on_bought(1, NOBODY, block(6, 2), &order("a"));
         assert_eq!(current(&book), [first]);

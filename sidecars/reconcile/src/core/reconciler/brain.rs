@@ -49,6 +49,8 @@ pub struct Reconciler {
 #[derive(Clone, Debug)]
 pub(super) struct Unread {
     pub(super) at: BlockRef,
+    /// The block of which it is asked.
+    pub(super) asked: BlockRef,
     pub(super) logs: Vec<Log>,
     /// When it is asked for again.
     pub(super) ask_again_at: Option<Instant>,
@@ -176,13 +178,7 @@ impl Reconciler {
                 reading.ask_again(effects);
             }
         }
-        for (woid, unread) in &mut self.unread {
-            if unread.ask_again_at.is_some_and(|at| at <= now) {
-                unread.ask_again_at = None;
-                let at = unread.at;
-                effects.push(Effect::SeeBought { woid: *woid, at });
-            }
-        }
+        self.read_bought(now, effects);
     }
 
     pub(super) fn intended(&mut self, order: &Identity) -> Option<&mut Intended> {

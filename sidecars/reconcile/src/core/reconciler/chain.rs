@@ -6,6 +6,7 @@ use wire_protocol::units::Instant;
 use super::brain::{Reconciler, Unread};
 use super::event::Effect;
 use crate::core::answer::Answer;
+use crate::core::observe::Finality;
 use crate::core::{lane, observe};
 
 impl Reconciler {
@@ -38,6 +39,7 @@ impl Reconciler {
                     effects.push(Effect::SeeBought { woid, at });
                     let unread = Unread {
                         at,
+                        asked: at,
                         logs: Vec::new(),
                         ask_again_at: None,
                     };
@@ -71,10 +73,8 @@ impl Reconciler {
         for unread in self.unread.values_mut() {
             unread.logs.retain(|log| log.place.block != block);
         }
-        self.book.on_undone(block);
-        self.changed
-            .extend(self.book.iter().map(|(identity, _)| *identity));
-        let beyond = block.number - 1;
+        self.changed.extend(self.book.on_undone(block));
+        let beyond = block.number.saturating_sub(1);
         self.tell(now, lane::Event::Orphaned { beyond }, effects);
     }
 
@@ -87,9 +87,27 @@ impl Reconciler {
         self.tell(now, lane::Event::Final(number), effects);
     }
 
+    /// Asks again what orders are. Nodes let go of the state of old blocks; what was bought in a final one does not change
+    /// any more, and is read of the last.
+    pub(super) fn read_bought(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let tip = self.follower.tip().map(|tip| tip.at);
+        for (woid, unread) in &mut self.unread {
+            if unread.ask_again_at.is_some_and(|at| at <= now) {
+                unread.ask_again_at = None;
+                let finality = self.follower.finality(unread.at.number);
+                if let (Some(Finality::Final), Some(tip)) = (finality, tip) {
+                    unread.asked = tip;
+                }
+                let (woid, at) = (*woid, unread.asked);
+                effects.push(Effect::SeeBought { woid, at });
+            }
+        }
+    }
+
     /// What an order is that was bought.
     pub(super) fn on_content(&mut self, now: Instant, woid: Address, at: BlockRef, order: Answer<WorkOrder>) {
-        let Some(unread) = self.unread.get_mut(&woid).filter(|unread| unread.at == at) else {
+        let asked = self.unread.get_mut(&woid);
+        let Some(unread) = asked.filter(|unread| unread.asked == at) else {
             return;
         };
         let Answer::Known(order) = order else {
@@ -99,7 +117,7 @@ impl Reconciler {
         };
         let unread = self.unread.remove(&woid).expect("just seen");
         self.book
-            .on_bought(self.settings.chain_id, self.settings.hub, at, &order);
+            .on_bought(self.settings.chain_id, self.settings.hub, unread.at, &order);
         for log in &unread.logs {
             self.on_log(log);
         }

@@ -81,7 +81,7 @@ pub enum Event {
     Bought {
         /// Its address.
         woid: Address,
-        /// The block that bought it.
+        /// The block that was asked about.
         at: BlockRef,
         /// What it is; absent where the node does not know the block any more.
         order: Box<Answer<WorkOrder>>,
@@ -155,7 +155,7 @@ pub enum Effect {
     SeeBought {
         /// Its address.
         woid: Address,
-        /// The block that bought it.
+        /// The block that bought it, or a later one.
         at: BlockRef,
     },
     /// Ask what the contracts have of an order at this block.

@@ -21,7 +21,7 @@ impl Reconciler {
         let Some(tip) = self.follower.tip().copied() else {
             return;
         };
-        if self.head.is_none_or(|head| head.at != tip.at) || !self.unread.is_empty() {
+        if self.head.is_none_or(|head| head.at != tip.at) {
             return;
         }
         let reading = self.reading.get_or_insert_with(|| Reading::of(tip.at));

@@ -337,6 +337,21 @@ fn a_call_of_the_pool_is_for_its_owner_alone() {
     );
 }
 
+/// Nodes keep the state of a hundred blocks or so: an order that was bought before is read where it is final.
+#[test]
+fn an_order_of_a_block_whose_state_is_gone_is_read_later_and_keeps_no_other_waiting() {
+    let mut world = World::new(7, "a", &[request(0, KEEPS), request(0, KEEPS)]);
+    world.faults.forgets = true;
+    world.start();
+    // Both are bought before anybody looks.
+    for _ in 0..4 {
+        world.mine();
+    }
+    world.run();
+    assert_eq!(world.state(), [State::Final, State::Final]);
+    assert_eq!(world.money(worker(1)), (1_000 + 2 * 990, 10));
+}
+
 fn letters() -> impl Strategy<Value = String> {
     "[aaaabcA]{1,7}"
 }
@@ -367,7 +382,7 @@ proptest! {
             ConsensusPolicy::Unanimity { workers: Some(2) },
             ConsensusPolicy::Majority { agreeing: 2, of: 3 },
         ][policy];
-        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent };
+        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent, forgets: false };
         for agent in &mut world.agents {
             *agent = Agent { blocks: 1 + u64::from(seed as u8 % 5), ..*agent };
         }

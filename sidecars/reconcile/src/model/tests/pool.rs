@@ -57,8 +57,15 @@ impl World {
                 reply: self.reply(question),
             }),
             Effect::SeeBought { woid, at } => {
-                let mined = self.blocks.iter().find(|mined| mined.block.at == at);
-                let views = mined.map_or(Answer::Absent, |mined| mined.hub.views(woid));
+                let is_kept = !self.faults.forgets || at == self.head().at;
+                let views = self.unless_away(|world| {
+                    let mined = world.blocks.iter().find(|mined| mined.block.at == at);
+                    match mined {
+                        Some(mined) if is_kept => mined.hub.views(woid),
+                        Some(_) => Answer::Unknown,
+                        None => Answer::Absent,
+                    }
+                });
                 let order = Box::new(match views {
                     Answer::Known(views) => Answer::Known(views.order),
                     Answer::Absent => Answer::Absent,

@@ -64,6 +64,8 @@ pub(crate) struct Faults {
     pub(crate) reorg_percent: u8,
     /// Blocks at which the pool's process is killed, in percent.
     pub(crate) kill_percent: u8,
+    /// The node has the state of its last block alone, and knows no older one.
+    pub(crate) forgets: bool,
     /// Questions that the node does not answer, in percent.
     pub(crate) away_percent: u8,
 }
@@ -266,7 +268,11 @@ impl World {
                 state => state.is_over() && *state != State::Completed,
             }
         };
-        bought == self.requests.len() && self.brain().lane().is_idle() && self.states.iter().all(is_done)
+        // None is over as long as it was not seen.
+        bought == self.requests.len()
+            && self.states.len() >= bought
+            && self.brain().lane().is_idle()
+            && self.states.iter().all(is_done)
     }
 
     pub(super) fn is_claiming(&self, who: Address) -> bool {
