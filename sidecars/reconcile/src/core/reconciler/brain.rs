@@ -29,6 +29,8 @@ pub struct Reconciler {
     /// Orders that were bought and whose content is not known yet.
     pub(super) unread: BTreeMap<Address, Unread>,
     pub(super) reading: Option<Reading>,
+    /// Something has changed that a plan is made from, since the last.
+    pub(super) is_due: bool,
     /// When what nobody knew is asked for again.
     pub(super) ask_again_at: Option<Instant>,
     pub(super) workers: Vec<Worker>,
@@ -78,6 +80,7 @@ impl Reconciler {
             final_: None,
             unread: BTreeMap::new(),
             reading: None,
+            is_due: false,
             ask_again_at: None,
             workers: Vec::new(),
             texts: BTreeMap::new(),
@@ -137,15 +140,20 @@ impl Reconciler {
             Event::Seen { at, woid, views } => {
                 if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
                     reading.seen(woid, *views);
+                    self.is_due = true;
                 }
             }
             Event::Met { at, who, person } => {
                 if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
                     reading.met(who, person);
+                    self.is_due = true;
                 }
             }
             Event::Lane(event) => self.tell(now, of_lane(event), effects),
-            Event::Workers(workers) => self.workers = workers,
+            Event::Workers(workers) => {
+                self.workers = workers;
+                self.is_due = true;
+            }
             Event::Ended {
                 order,
                 worker,
@@ -181,7 +189,9 @@ impl Reconciler {
         self.read_bought(now, effects);
     }
 
+    /// What is under way for an order, to be changed.
     pub(super) fn intended(&mut self, order: &Identity) -> Option<&mut Intended> {
+        self.is_due = true;
         self.changed.insert(*order);
         self.book.intended_mut(order)
     }

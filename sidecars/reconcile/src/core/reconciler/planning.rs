@@ -12,7 +12,7 @@ use super::reading::Reading;
 use crate::core::answer::Answer;
 use crate::core::hash::{Hasher, result_hash};
 use crate::core::lane;
-use crate::core::order::{Asked, Identity, Outcome, State, Texts};
+use crate::core::order::{Asked, Identity, Intended, Outcome, State, Texts, Views};
 use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
 
 impl Reconciler {
@@ -44,12 +44,16 @@ impl Reconciler {
         reading.want(orders, people, effects);
     }
 
-    /// Plans, once all was answered.
+    /// Plans, once all was answered and something has changed.
     pub(super) fn proceed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        // Carrying out may ask for more people, which the next plan waits for.
+        if !self.is_due {
+            return;
+        }
         let Some(reading) = self.reading.take_if(|reading| reading.is_complete()) else {
             return;
         };
+        // What carrying out changes is for the next plan.
+        self.is_due = false;
         self.check(now, &reading, effects);
         let orders = self.orders(&reading);
         for order in &orders {
@@ -100,7 +104,9 @@ impl Reconciler {
                 let views = reading.views(identity.woid);
                 let mut intended = entry.intended.clone();
                 intended.allowing = self.allowing(identity);
-                intended.result = self.result_of(identity, &views).or(intended.result);
+                intended.result = self
+                    .result_of(identity, &entry.intended, &views)
+                    .or(intended.result);
                 let observed = self.book.observe(identity, at, views, self.final_)?;
                 Some(Order {
                     identity: *identity,
@@ -112,19 +118,16 @@ impl Reconciler {
     }
 
     /// What the work of a worker has for the requester that has contributed the result which is believed.
-    fn result_of(&self, identity: &Identity, views: &Answer<crate::core::order::Views>) -> Option<Texts> {
+    fn result_of(&self, identity: &Identity, intended: &Intended, views: &Answer<Views>) -> Option<Texts> {
         let views = views.known()?;
         let all = self
             .texts
             .range((*identity, Address([0; 20]))..=(*identity, Address([0xff; 20])));
         let mut all = all.map(|((_, worker), texts)| (*worker, texts));
         let consensus = views.consensus.consensus;
-        let believed = |worker: Address| {
-            let intended = self.book.iter().find(|(known, _)| *known == identity)?.1;
-            match intended.intended.asked.get(&worker)?.outcome? {
-                Outcome::Done(Some(digest)) => Some(result_hash(digest) == consensus),
-                _ => Some(views.contribution(worker).result_hash == consensus),
-            }
+        let believed = |worker: Address| match intended.asked.get(&worker)?.outcome? {
+            Outcome::Done(Some(digest)) => Some(result_hash(digest) == consensus),
+            _ => Some(views.contribution(worker).result_hash == consensus),
         };
         all.find(|(worker, _)| believed(*worker) == Some(true))
             .map(|(_, texts)| texts.clone())

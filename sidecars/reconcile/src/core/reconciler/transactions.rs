@@ -23,6 +23,7 @@ impl Reconciler {
                 lane::Effect::AskReceipt { round, hash } => Effect::AskReceipt { round, hash },
                 lane::Effect::Check(intent) => {
                     self.checks.push(intent);
+                    self.is_due = true;
                     continue;
                 }
                 lane::Effect::Sign { nonce, payload, fees } => Effect::Sign { nonce, payload, fees },
@@ -33,6 +34,7 @@ impl Reconciler {
                 },
                 lane::Effect::Send { nonce, hash, raw } => Effect::Send { nonce, hash, raw },
                 lane::Effect::Report { intent, progress } => {
+                    self.is_due = true;
                     self.on_report(&intent, &progress);
                     Effect::Report { intent, progress }
                 }
