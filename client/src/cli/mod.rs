@@ -21,7 +21,6 @@ mod refs;
 mod rows;
 mod submit_args;
 mod supervise;
-mod sweep;
 mod token;
 mod views;
 mod work;

@@ -195,10 +195,10 @@ impl<'a> Results<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sweep::Product;
     use super::*;
     use wire_protocol::ids::{Attempt, WorkId, WorkerId};
     use wire_protocol::outcome::Reason;
+    use wire_protocol::sweep::Product;
 
     fn item(work: u64, outcome: Outcome, result: &[u8]) -> OutcomeItem<'_> {
         OutcomeItem {

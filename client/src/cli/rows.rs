@@ -9,10 +9,10 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 use wire_protocol::limits::BAG_ROWS_MAX;
+use wire_protocol::sweep::Product;
 use wire_protocol::template::row;
 
 use super::exit::{Exit, Failure};
-use super::sweep::Product;
 
 /// How `--from` is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -84,7 +84,7 @@ impl Parameters {
     pub(crate) fn len(&self) -> u32 {
         match self {
             Self::None => 1,
-            Self::Sweep(product) => product.len(),
+            Self::Sweep(product) => product.count(),
             Self::Table(table) => u32::try_from(table.rows.len()).expect("bounded when it was read"),
         }
     }

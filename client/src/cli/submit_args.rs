@@ -7,6 +7,7 @@ use ring::digest::{SHA256, digest};
 use wire_protocol::client_link::IdempotencyKey;
 use wire_protocol::joining::Address;
 use wire_protocol::limits::ROW_BYTES_MAX;
+use wire_protocol::sweep::{Product, Sweep};
 use wire_protocol::template::{
     Input, InputFile, Limits, Outputs, Priority, Requirements, Retry, WorkTemplate,
 };
@@ -15,7 +16,6 @@ use wire_protocol::units::{Bytes, Millis};
 use super::exit::{Exit, Failure};
 use super::quantity;
 use super::rows::{FileFormat, Parameters};
-use super::sweep::{Product, Sweep};
 
 /// Submit works: one, or one per row of parameters.
 ///

@@ -20,6 +20,7 @@ pub mod placeholders;
 pub mod record;
 pub mod resources;
 mod rows;
+pub mod sweep;
 pub mod template;
 pub mod units;
 pub mod view;

@@ -6,8 +6,6 @@
 
 mod merkle;
 mod params;
-mod sweep;
 
 pub use merkle::{NO_RESULT, Proof, Tree, root};
 pub use params::{Job, ParamsError, parse};
-pub use sweep::{Product, Sweep};

@@ -25,9 +25,8 @@ use serde_json::{Map, Value};
 use wire_protocol::file::Source;
 use wire_protocol::limits::ROW_BYTES_MAX;
 use wire_protocol::placeholders;
+use wire_protocol::sweep::{Product, Sweep};
 use wire_protocol::template::{Input, InputFile, Outputs, WorkTemplate, row};
-
-use super::sweep::{Product, Sweep, cut};
 
 /// Bytes of parameters that are read at all. Gas bounds them too: 64 KiB cost a requester 40 million.
 const PARAMS_BYTES_MAX: usize = 64 << 10;
@@ -206,7 +205,7 @@ impl Said {
             "stdinuri" => self.stdin = Some(source(text(value)?)?),
             "sweep" => {
                 let sweeps = list(value)?;
-                self.sweeps = sweeps.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+                self.sweeps = sweeps.iter().map(|text| sweep(text)).collect::<Result<_, _>>()?;
             }
             "collect" => self.collect = list(value)?,
             other => self.ignored.push(cut(other)),
@@ -312,6 +311,24 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// A sweep, whose name a requester has chosen.
+fn sweep(text: &str) -> Result<Sweep, String> {
+    let sweep: Sweep = text.parse()?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if sweep.name().chars().all(is_name) {
+        return Ok(sweep);
+    }
+    let name = cut(sweep.name());
+    Err(format!(
+        "`{name}` is no name of a parameter; use letters, digits, `-` and `_`"
+    ))
+}
+
+/// The beginning of a stranger's text, for a message.
+fn cut(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn what_makes_no_works_says_what_is_wrong() {
         (
             APP,
             r#"{"cmdline":"x","sweep":["a=1..2000","b=1..2000"]}"#,
-            "more than 1000000 works",
+            "the sweeps make 2000 × 2000 works; at most 1000000",
         ),
         (
             APP,

@@ -2,16 +2,17 @@
 //!
 //! A range includes both of its ends. Several sweeps make the product of their values, the last one changing
 //! fastest, so that works of one value of the first are next to each other. Values are computed when they are
-//! asked for: a sweep over a million works takes no more memory than one over ten.
+//! asked for: a sweep over a million works takes no more memory than one over ten. The text may be a stranger's: numbers are
+//! bounded before anything is made of them, and of a text only its beginning is repeated.
 
 use std::str::FromStr;
 
-use wire_protocol::limits::BAG_ROWS_MAX;
+use crate::limits::{BAG_ROWS_MAX, LIST_LEN_MAX};
 
 /// One parameter with its values.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sweep {
-    pub(crate) name: String,
+pub struct Sweep {
+    name: String,
     values: Values,
 }
 
@@ -24,22 +25,26 @@ enum Values {
 impl FromStr for Sweep {
     type Err = String;
 
+    /// Reads `NAME=FIRST..LAST`, `NAME=FIRST..LAST:STEP` or `NAME=VALUE,VALUE,…`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, values) = text
-            .split_once('=')
-            .ok_or_else(|| format!("`{text}` has no `=`; write NAME=0..1023, NAME=0..90:15 or NAME=a,b,c"))?;
+        let (name, values) = text.split_once('=').ok_or_else(|| {
+            let text = cut(text);
+            format!("`{text}` has no `=`; write NAME=0..1023, NAME=0..90:15 or NAME=a,b,c")
+        })?;
         if name.is_empty() || name.contains(['{', '}', ' ']) {
             return Err(format!(
-                "`{name}` is no name of a parameter; use letters, digits, `-` and `_`"
+                "`{}` is no name of a parameter; use letters, digits, `-` and `_`",
+                cut(name)
             ));
         }
+        let shown = cut(name);
         if values.is_empty() {
             return Err(format!(
-                "`{name}` has no values; write {name}=0..1023, {name}=0..90:15 or {name}=a,b,c"
+                "`{shown}` has no values; write {shown}=0..1023, {shown}=0..90:15 or {shown}=a,b,c"
             ));
         }
         let values = match values.split_once("..") {
-            Some((start, rest)) if !values.contains(',') => range(name, start, rest)?,
+            Some((start, rest)) if !values.contains(',') => range(&shown, start, rest)?,
             _ => Values::List(values.split(',').map(str::to_owned).collect()),
         };
         Ok(Self {
@@ -52,6 +57,7 @@ impl FromStr for Sweep {
 fn range(name: &str, start: &str, rest: &str) -> Result<Values, String> {
     let number = |what: &str, text: &str| {
         text.parse::<i64>().map_err(|_| {
+            let text = cut(text);
             format!("the {what} of `{name}` is `{text}`, which is no whole number; write {name}=0..1023 or {name}=0..90:15")
         })
     };
@@ -77,7 +83,13 @@ fn range(name: &str, start: &str, rest: &str) -> Result<Values, String> {
 }
 
 impl Sweep {
-    pub(crate) fn len(&self) -> u64 {
+    /// The parameter's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn count(&self) -> u64 {
         match &self.values {
             Values::Range { count, .. } => *count,
             Values::List(values) => values.len() as u64,
@@ -89,37 +101,41 @@ impl Sweep {
             Values::Range { start, step, .. } => {
                 (i128::from(*start) + i128::from(*step) * i128::from(index)).to_string()
             }
-            Values::List(values) => values[index as usize].clone(),
+            Values::List(values) => values[usize::try_from(index).expect("less than its length")].clone(),
         }
     }
 }
 
 /// All combinations of the sweeps' values.
-#[derive(Clone, Debug)]
-pub(crate) struct Product(Vec<Sweep>);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Product(Vec<Sweep>);
 
 impl Product {
-    pub(crate) fn new(sweeps: Vec<Sweep>) -> Result<Self, String> {
-        if let Some((index, twice)) = sweeps
-            .iter()
-            .enumerate()
-            .find(|(index, sweep)| sweeps[..*index].iter().any(|other| other.name == sweep.name))
-        {
+    /// Of no sweeps it is one row without values.
+    ///
+    /// # Errors
+    /// A name stands twice, there are more names than a template has columns, or more works than fit in one submission.
+    pub fn new(sweeps: Vec<Sweep>) -> Result<Self, String> {
+        if sweeps.len() > LIST_LEN_MAX {
             return Err(format!(
-                "--sweep number {} names `{}` a second time",
-                index + 1,
-                twice.name
+                "there are {} sweeps; at most {LIST_LEN_MAX}",
+                sweeps.len()
             ));
+        }
+        let is_second =
+            |(index, sweep): &(usize, &Sweep)| sweeps[..*index].iter().any(|other| other.name == sweep.name);
+        if let Some((_, second)) = sweeps.iter().enumerate().find(is_second) {
+            return Err(format!("two sweeps are named `{}`", cut(&second.name)));
         }
         let works = sweeps
             .iter()
-            .try_fold(1_u64, |works, sweep| works.checked_mul(sweep.len()));
+            .try_fold(1_u64, |works, sweep| works.checked_mul(sweep.count()));
         match works {
             Some(works) if works <= u64::from(BAG_ROWS_MAX) => Ok(Self(sweeps)),
             _ => {
                 let product = sweeps
                     .iter()
-                    .map(|sweep| sweep.len().to_string())
+                    .map(|sweep| sweep.count().to_string())
                     .collect::<Vec<_>>()
                     .join(" × ");
                 Err(format!(
@@ -129,30 +145,45 @@ impl Product {
         }
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        let works: u64 = self.0.iter().map(Sweep::len).product();
+    /// How many works.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        let works: u64 = self.0.iter().map(Sweep::count).product();
         u32::try_from(works).expect("bounded by new")
     }
 
-    pub(crate) fn columns(&self) -> Vec<String> {
+    /// Names of the parameters.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
         self.0.iter().map(|sweep| sweep.name.clone()).collect()
     }
 
-    pub(crate) fn values(&self, row: u32) -> Vec<String> {
+    /// A row's values.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn values(&self, row: u32) -> Vec<String> {
+        assert!(row < self.count(), "row {row} of {}", self.count());
         let mut rest = u64::from(row);
         let mut values: Vec<String> = self
             .0
             .iter()
             .rev()
             .map(|sweep| {
-                let index = rest % sweep.len();
-                rest /= sweep.len();
+                let index = rest % sweep.count();
+                rest /= sweep.count();
                 sweep.value(index)
             })
             .collect();
         values.reverse();
         values
     }
+}
+
+/// The beginning of somebody's text, for a message.
+fn cut(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 #[cfg(test)]
@@ -162,7 +193,7 @@ mod tests {
 
     fn values(text: &str) -> Result<Vec<String>, String> {
         let sweep: Sweep = text.parse()?;
-        Ok((0..sweep.len()).map(|index| sweep.value(index)).collect())
+        Ok((0..sweep.count()).map(|index| sweep.value(index)).collect())
     }
 
     #[test]
@@ -206,7 +237,7 @@ mod tests {
     fn the_last_sweep_changes_fastest() {
         let sweeps = ["y=0..1", "x=a,b,c"].map(|text| text.parse().unwrap());
         let product = Product::new(sweeps.to_vec()).unwrap();
-        let rows: Vec<String> = (0..product.len())
+        let rows: Vec<String> = (0..product.count())
             .map(|row| product.values(row).join(""))
             .collect();
         assert_eq!(rows, ["0a", "0b", "0c", "1a", "1b", "1c"]);
@@ -219,7 +250,23 @@ mod tests {
         assert!(error.contains("1024 × 1024"), "{error}");
         let huge = format!("a={}..{}", i64::MIN, i64::MAX).parse().unwrap();
         assert!(Product::new(vec![huge, "b=1,2".parse().unwrap()]).is_err());
-        assert!(Product::new(["a=1", "a=2"].map(|text| text.parse().unwrap()).to_vec()).is_err());
+        let twice = Product::new(["a=1", "a=2"].map(|text| text.parse().unwrap()).to_vec()).unwrap_err();
+        assert!(twice.contains("two sweeps are named `a`"), "{twice}");
+        let many = (0..=LIST_LEN_MAX).map(|n| format!("a{n}=1").parse().unwrap());
+        assert!(Product::new(many.collect()).unwrap_err().contains("at most 256"));
+    }
+
+    #[test]
+    fn of_a_long_text_only_the_beginning_is_repeated() {
+        let long = "x".repeat(10_000);
+        for text in [
+            long.clone(),
+            format!("{long}="),
+            format!("a=1..{long}"),
+            format!("{long}=1..b"),
+        ] {
+            assert!(values(&text).unwrap_err().len() < 300);
+        }
     }
 
     proptest! {
@@ -233,8 +280,8 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in "\\PC{0,40}") {
             if let Ok(sweep) = text.parse::<Sweep>() {
-                prop_assert!(sweep.len() >= 1);
-                sweep.value(sweep.len() - 1);
+                prop_assert!(sweep.count() >= 1);
+                sweep.value(sweep.count() - 1);
             }
         }
     }
