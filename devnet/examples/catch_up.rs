@@ -8,8 +8,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use devnet::{Devnet, Options};
-use wire_chain::{Chain, Commitment, LogReader, result_hash};
-use wire_hub::{Call, Hash, NOBODY, Rlc};
+use wire_chain::{Chain, LogReader};
+use wire_hub::{Call, Commitment, Hash, NOBODY, Rlc, result_hash};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -5,7 +5,7 @@
 //!                  │
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
-//! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  wire-chain  daemon
+//! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  wire-lane  wire-chain  daemon
 //!                engine-core  engine-queue  engine-journal  worker-core  sidecars-tables  sidecars-files
 //!                devnet  (testkit)
 //!                  │
@@ -40,6 +40,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("wire-grant", Layer::Part),
     ("wire-files", Layer::Part),
     ("wire-wallet", Layer::Part),
+    ("wire-lane", Layer::Part),
     ("wire-chain", Layer::Part),
     ("devnet", Layer::Part),
     ("daemon", Layer::Part),
@@ -70,6 +71,11 @@ const ONLY: &[(&str, &[&str], &str)] = &[
         "worker-core",
         &["wire-protocol"],
         "the agent's brain is a pure core",
+    ),
+    (
+        "wire-lane",
+        &["wire-hub", "wire-protocol"],
+        "who sends transactions decides it in a pure core",
     ),
     ("engine-queue", &[], "queues do not know what they carry"),
     (

@@ -21,6 +21,7 @@ const CORES: &[&str] = &[
     "worker/core/src",
     "wire/protocol/src",
     "wire/hub/src",
+    "wire/lane/src",
     "sidecars/reconcile/src/core",
 ];
 

@@ -1,8 +1,10 @@
 //! Orders from the offer to the money.
 
 use devnet::Devnet;
-use wire_chain::{At, Chain, Seen, View, result_hash};
-use wire_hub::{Address, Call, ContributionStatus, Event, MarketStatus, NOBODY, OrderStatus, Policy, Rlc};
+use wire_chain::{At, Chain, Seen, View};
+use wire_hub::{
+    Address, Call, ContributionStatus, Event, MarketStatus, NOBODY, OrderStatus, Policy, Rlc, result_hash,
+};
 use wire_wallet::Wallet;
 
 use crate::support::*;

@@ -1,8 +1,10 @@
 //! What the tests share: a chain with a pool, and steps of an order.
 
 use devnet::{Devnet, Options};
-use wire_chain::{Answer, At, Chain, Commitment, result_hash};
-use wire_hub::{Address, Balance, Call, Event, Hash, NOBODY, Receipt, Rlc, WorkOrder};
+use wire_chain::{Answer, At, Chain};
+use wire_hub::{
+    Address, Balance, Call, Commitment, Event, Hash, NOBODY, Receipt, Rlc, WorkOrder, result_hash,
+};
 use wire_wallet::Wallet;
 
 /// Periods of the category that tests use are of half a minute.

@@ -1,8 +1,8 @@
 //! Transactions that are refused, by the contracts or by the node, and chains that take others.
 
 use devnet::Devnet;
-use wire_chain::{Answer, At, Chain, Commitment, Counted, Sent, Simulated};
-use wire_hub::{Call, Hash, NOBODY, Rlc, Timestamp};
+use wire_chain::{Answer, At, Chain, Counted, Sent, Simulated};
+use wire_hub::{Call, Commitment, Hash, NOBODY, Rlc, Timestamp};
 use wire_wallet::Wallet;
 
 use crate::support::*;

@@ -1,6 +1,7 @@
 //! What the contracts keep, asked of them.
 
 use wire_chain::{Answer, App, At, Chain, Seen, View, Why, Wiring};
+
 use wire_hub::{
     Address, Affiliation, BlockRef, Call, Category, Consensus, Contribution, ContributionStatus, Hash,
     MarketOrder, MarketStatus, NOBODY, OrderStatus, Policy, Rlc, Trust, WorkOrder,
@@ -40,7 +41,7 @@ async fn each_view_is_answered() {
         subscription_minimum_score: 0,
         subscription_lock_stake: Rlc(10),
     };
-    let commitment = wire_chain::Commitment::of(RESULT, first);
+    let commitment = wire_hub::Commitment::of(RESULT, first);
     let order = WorkOrder {
         woid,
         market_order: offer,

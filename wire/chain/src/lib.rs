@@ -10,7 +10,7 @@
 //!               abi                  bytes of contracts and transactions: ethers is here and nowhere else
 //! ```
 //!
-//! Beside them: [`Unsigned`] transactions and what a [`Commitment`] to a result is, [`LogReader`] for many blocks at once,
+//! Beside them: [`Unsigned`] transactions, [`LogReader`] for many blocks at once,
 //! and [`start`], which looks whether the settings lead to the contracts of a pool.
 //!
 //! Deliberately absent: what is to be sent and when, nonces, fees, how many confirmations are enough, what follows from an
@@ -21,7 +21,6 @@
 mod abi;
 mod chain;
 mod contracts;
-mod contribution;
 mod error;
 mod json;
 mod logs;
@@ -34,7 +33,6 @@ mod view;
 
 pub use chain::{Answer, At, Chain, Counted, Fees, RawLog, Sent, Simulated, Transaction};
 pub use contracts::{Contracts, Input, Setup};
-pub use contribution::{Commitment, result_hash};
 pub use error::{BadData, Why};
 pub use logs::{LogReader, STRETCH_FIRST, STRETCH_MAX};
 pub use node::Node;

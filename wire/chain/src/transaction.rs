@@ -4,8 +4,7 @@
 //! reorganisation.
 
 use serde::{Deserialize, Serialize};
-use sha3::{Digest, Keccak256};
-use wire_hub::{Address, Gas, Hash, Nonce, Wei};
+use wire_hub::{Address, Gas, Hash, Nonce, Wei, keccak};
 use wire_wallet::Wallet;
 
 use crate::abi;
@@ -61,19 +60,14 @@ impl Unsigned {
     /// Signs it. The same transaction gives the same bytes, always.
     #[must_use]
     pub fn sign(&self, wallet: &Wallet) -> Signed {
-        let signature = wallet.sign_hash(&keccak256(&abi::rlp(self, None)));
+        let signature = wallet.sign_hash(&keccak(&abi::rlp(self, None)).0);
         let raw = abi::rlp(self, Some(signature));
         Signed {
-            hash: Hash(keccak256(&raw)),
+            hash: keccak(&raw),
             nonce: self.nonce,
             raw,
         }
     }
-}
-
-/// Ethereum's hash.
-pub(crate) fn keccak256(bytes: &[u8]) -> [u8; 32] {
-    Keccak256::digest(bytes).into()
 }
 
 #[cfg(test)]
@@ -138,6 +132,6 @@ mod tests {
         let raw = abi::rlp(&transaction, Some(signature));
         assert_eq!(raw[0], 2);
         let hash = word("0ec0b6a2df4d87424e5f6ad2a654e27aaeb7dac20ae9e8385cc09087ad532ee0");
-        assert_eq!(keccak256(&raw), hash);
+        assert_eq!(keccak(&raw).0, hash);
     }
 }

@@ -13,17 +13,27 @@
 //!
 //! The contracts: npm `iexec-poco` 1.1.17, `contracts/*.sol`.
 
+mod answer;
 mod block;
 mod call;
+mod contribution;
 mod event;
+mod hash;
 mod money;
+mod obstacle;
+mod order;
 mod rules;
 mod view;
 
+pub use answer::Answer;
 pub use block::{Block, BlockRef, Hash, Receipt, Timestamp};
 pub use call::Call;
+pub use contribution::{Commitment, result_hash};
 pub use event::{Event, Log, Place};
+pub use hash::{Hasher, keccak};
 pub use money::{Gas, Nonce, Rlc, Trust, Wei};
+pub use obstacle::{Obstacle, Scene, explain, holds, obstacle};
+pub use order::{Person, Views};
 pub use rules::{
     ALLOWED_AT_ONCE_MAX, ASK_STAKE_PERCENT, CONSENSUS_PERIODS, Category, Policy, REVEAL_PERIODS,
     SCORE_SLASHED,

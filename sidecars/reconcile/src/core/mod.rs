@@ -1,13 +1,9 @@
 //! What the sidecar decides. No clock, no sockets, no chance: see `xtask/src/purity.rs`.
 
-pub mod answer;
 pub mod bag;
-pub mod hash;
-pub mod lane;
 pub mod ledger;
 pub mod market;
 pub mod observe;
-pub mod obstacle;
 pub mod order;
 pub mod plan;
 pub mod policy;

@@ -282,7 +282,7 @@ impl Hub {
     /// reorganisation.
     pub(super) fn create(&mut self) -> Address {
         self.created += 1;
-        let hash = crate::core::hash::Hasher::default()
+        let hash = wire_hub::Hasher::default()
             .bytes(&self.address.0)
             .number(self.created)
             .finish();

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use wire_hub::{
-    ASK_STAKE_PERCENT, Address, CONSENSUS_PERIODS, Call, Consensus, Contribution, ContributionStatus, Event,
-    Hash, MarketStatus, NOBODY, OrderStatus, REVEAL_PERIODS, Rlc, SCORE_SLASHED, Timestamp, WorkOrder,
+    ASK_STAKE_PERCENT, Address, CONSENSUS_PERIODS, Call, Commitment, Consensus, Contribution,
+    ContributionStatus, Event, Hash, MarketStatus, NOBODY, OrderStatus, REVEAL_PERIODS, Rlc, SCORE_SLASHED,
+    Timestamp, WorkOrder, result_hash,
 };
 
 use super::hub::{Done, Hub, Revert, require};
-use crate::core::hash::{result_hash, result_sign};
 use crate::core::ledger::{kitty_bonus, split, weight};
 use crate::core::order::Texts;
 
@@ -282,7 +282,7 @@ impl Hub {
             "it is the result",
         )?;
         require(
-            contribution.result_sign == result_sign(result, worker),
+            contribution.result_sign == Commitment::of(result, worker).sign,
             "it is the worker's",
         )?;
         contribution.status = ContributionStatus::Proved;

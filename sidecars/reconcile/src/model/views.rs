@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use wire_hub::{
-    ASK_STAKE_PERCENT, Address, Affiliation, Balance, ContributionStatus, MarketOrder, MarketStatus, NOBODY,
-    OrderStatus, Rlc,
+    ASK_STAKE_PERCENT, Address, Affiliation, Answer, Balance, ContributionStatus, MarketOrder, MarketStatus,
+    NOBODY, OrderStatus, Person, Rlc, Views,
 };
 
 use super::hub::Hub;
-use crate::core::answer::Answer;
-use crate::core::order::{Person, Views};
 
 impl Hub {
     /// What there is of an order.

@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 
 use wire_chain::{Answer as Said, At, Chain, Counted, Price, Seen, Sent, Signed, Unsigned, View, Why};
-use wire_hub::{Address, BlockRef, ContributionStatus, Gas, Nonce, Wei};
+use wire_hub::{Address, Answer, BlockRef, ContributionStatus, Gas, Nonce, Person, Views, Wei};
 use wire_wallet::Wallet;
 
-use crate::core::answer::Answer;
-use crate::core::lane::{self, Fees, Payload, Sending};
 use crate::core::observe::{Question, Reply};
-use crate::core::order::{Person, Views};
 use crate::core::reconciler::{Effect, Event, LaneEvent};
+use wire_lane as lane;
+use wire_lane::{Fees, Payload, Sending};
 
 /// Gas of a transaction that does nothing.
 const NOTHING_GAS: Gas = Gas(21_000);

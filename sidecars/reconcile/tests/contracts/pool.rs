@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use devnet::{Devnet, Options};
-use sidecars_reconcile::core::lane::{self, FeePolicy};
 use sidecars_reconcile::core::observe;
 use sidecars_reconcile::core::order::{Identity, Outcome, State, Texts};
 use sidecars_reconcile::core::plan;
@@ -11,8 +10,10 @@ use sidecars_reconcile::core::policy::ConsensusPolicy;
 use sidecars_reconcile::core::reconciler::{Effect, Event, Reconciler, Restored, Settings, Worker};
 use sidecars_reconcile::shell::NodeShell;
 use wire_chain::rpc::{Rpc, RpcOptions};
-use wire_chain::{At, Chain, Commitment, Node};
-use wire_hub::{Address, Balance, ContributionStatus, Hash, NOBODY, OrderStatus, Rlc, Wei};
+use wire_chain::{At, Chain, Node};
+use wire_hub::{Address, Balance, Commitment, ContributionStatus, Hash, NOBODY, OrderStatus, Rlc, Wei};
+use wire_lane as lane;
+use wire_lane::FeePolicy;
 use wire_protocol::units::{Instant, Millis};
 use wire_wallet::Wallet;
 

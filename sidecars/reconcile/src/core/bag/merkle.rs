@@ -11,10 +11,8 @@
 //! being taken for a node, and the count keeps one bag's root from being another's with rows left out. A row without a
 //! result has [`NO_RESULT`] as its digest.
 
-use wire_hub::Hash;
+use wire_hub::{Hash, Hasher};
 use wire_protocol::limits::BAG_ROWS_MAX;
-
-use crate::core::hash::Hasher;
 
 /// What stands for the digest of a work that has no result.
 pub const NO_RESULT: Hash = Hash::ZERO;
@@ -167,7 +165,7 @@ mod tests {
 
     fn digests(count: usize) -> Vec<Hash> {
         (0..count)
-            .map(|row| crate::core::hash::keccak(&row.to_be_bytes()))
+            .map(|row| wire_hub::keccak(&row.to_be_bytes()))
             .collect()
     }
 

@@ -4,10 +4,9 @@
 //! when an order is finalized stands in the receipt of our own transaction, since the hub's events name nobody that one
 //! could filter by. When a requester claims, which is not ours, it follows from the event again.
 
-use wire_hub::{ASK_STAKE_PERCENT, Address, ContributionStatus, Event, Log, Receipt, Timestamp};
+use wire_hub::{ASK_STAKE_PERCENT, Address, ContributionStatus, Event, Log, Receipt, Timestamp, Views};
 
 use super::{Entry, Ledger, Movement};
-use crate::core::order::Views;
 
 /// Entries that one log may make: 60 workers, a requester and a pool fit.
 const ENTRIES_PER_LOG: u32 = 256;

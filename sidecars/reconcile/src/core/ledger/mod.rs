@@ -119,6 +119,11 @@ impl Ledger {
         self.open.retain(|(at, _), _| *at != block);
     }
 
+    /// Takes back what blocks beyond this one did: after a restart they are followed again, or others in their place.
+    pub fn undo_beyond(&mut self, number: u64) {
+        self.open.retain(|(at, _), _| at.number <= number);
+    }
+
     /// Blocks up to this number are final: their entries become sums.
     pub fn settle(&mut self, upto: u64) {
         self.settled = self.settled.max(Some(upto));

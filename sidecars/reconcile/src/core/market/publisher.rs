@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use wire_hub::{ASK_STAKE_PERCENT, Address, Balance, Call, MarketOrder, MarketStatus, Rlc, Trust};
+use wire_hub::{
+    ASK_STAKE_PERCENT, Address, Answer, Balance, Call, Hasher, MarketOrder, MarketStatus, Rlc, Trust,
+};
 
-use crate::core::answer::Answer;
-use crate::core::hash::Hasher;
-use crate::core::lane::{Intent, IntentId};
 use crate::core::plan::gas_limit;
+use wire_lane::{Intent, IntentId};
 
 /// What an operator wants to sell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use wire_hub::{Block, BlockRef, Log};
+use wire_hub::{Answer, Block, BlockRef, Log};
 use wire_protocol::units::Millis;
-
-use crate::core::answer::Answer;
 
 /// How a chain is followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

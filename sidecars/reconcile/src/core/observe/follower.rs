@@ -1,12 +1,11 @@
 //! The follower: see the module's documentation.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Block, BlockRef, Log};
+use wire_hub::{Answer, Block, BlockRef, Log};
 use wire_protocol::units::Instant;
 
 use super::event::{Effect, Event, Finality, Question, Reply, Settings, TooDeep};
 use super::ring::Ring;
-use crate::core::answer::Answer;
 
 /// Follows a chain.
 #[derive(Clone, Debug)]

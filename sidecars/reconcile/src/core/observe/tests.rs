@@ -1,11 +1,10 @@
 //! A follower against an obvious chain that is reorganised under it, and answers that are lost, late or wrong.
 
 use proptest::prelude::*;
-use wire_hub::{Address, Block, BlockRef, Event as Said, Hash, Log, Place, Timestamp};
+use wire_hub::{Address, Answer, Block, BlockRef, Event as Said, Hash, Log, Place, Timestamp};
 use wire_protocol::units::{Instant, Millis};
 
 use super::*;
-use crate::core::answer::Answer;
 
 const SETTINGS: Settings = Settings {
     ring_len: 24,

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Address, Block, BlockRef, Event, Hash, Log, Timestamp, WorkOrder};
+use wire_hub::{Address, Answer, Block, BlockRef, Event, Hash, Log, Timestamp, Views, WorkOrder};
 
-use super::{Identity, Intended, Observed, Texts, Views, fingerprint};
-use crate::core::answer::Answer;
+use super::{Identity, Intended, Observed, Texts, fingerprint};
 
 /// All orders that are not forgotten.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

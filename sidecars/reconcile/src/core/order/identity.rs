@@ -1,9 +1,7 @@
 //! Which order it is. Its address is not enough: after a reorganisation another requester's order may have it.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Address, Hash, WorkOrder};
-
-use crate::core::hash::Hasher;
+use wire_hub::{Address, Hash, Hasher, WorkOrder};
 
 /// What an order is known by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

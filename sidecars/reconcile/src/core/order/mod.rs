@@ -12,6 +12,6 @@ mod state;
 pub use book::{Book, Entry};
 pub use identity::{Identity, fingerprint};
 pub use intended::{Asked, Intended, Outcome, Texts};
-pub use observed::{Observed, Person, Views};
+pub use observed::Observed;
 pub use state::State;
 pub(crate) use state::pending;

@@ -1,13 +1,7 @@
-//! What the chain has of an order, and of those who may work on it.
+//! What was seen of an order.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{
-    Address, Affiliation, Balance, Block, CONSENSUS_PERIODS, Category, Consensus, Contribution,
-    ContributionStatus, MarketOrder, Timestamp, WorkOrder,
-};
-
-use crate::core::answer::Answer;
-use crate::core::policy::Ballot;
+use wire_hub::{Answer, Block, Timestamp, Views};
 
 /// What was seen of an order, all of it at one block.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -26,88 +20,10 @@ pub struct Observed {
     pub result: Option<super::Texts>,
 }
 
-/// What the contracts have of an order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Views {
-    /// What was bought.
-    pub order: WorkOrder,
-    /// The offer that it was bought of.
-    pub market: MarketOrder,
-    /// The offer's category.
-    pub category: Category,
-    /// Where it stands.
-    pub consensus: Consensus,
-    /// Who was allowed: first those who contributed, in the order of the chain, then the others.
-    pub contributions: Vec<(Address, Contribution)>,
-    /// The requester's contract was told.
-    pub is_callback_done: bool,
-}
-
-/// What the hub has of somebody, at the same block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Person {
-    /// Its pool.
-    pub affiliation: Affiliation,
-    /// Its money.
-    pub balance: Balance,
-}
-
 impl Observed {
     /// Blocks on top of the one that bought it.
     #[must_use]
     pub fn confirmations(&self) -> u64 {
         self.at.at.number.saturating_sub(self.bought)
-    }
-}
-
-impl Views {
-    /// A worker's part.
-    #[must_use]
-    pub fn contribution(&self, worker: Address) -> Contribution {
-        let found = self.contributions.iter().find(|(of, _)| *of == worker);
-        found.map(|(_, contribution)| *contribution).unwrap_or_default()
-    }
-
-    /// Its status.
-    #[must_use]
-    pub fn status(&self, worker: Address) -> ContributionStatus {
-        self.contribution(worker).status
-    }
-
-    /// Workers with this status, in the order of the chain.
-    pub fn with(&self, status: ContributionStatus) -> impl Iterator<Item = (Address, Contribution)> {
-        let is = move |(_, contribution): &&(Address, Contribution)| contribution.status == status;
-        self.contributions.iter().filter(is).copied()
-    }
-
-    /// Contributions that count, in the order of the chain.
-    #[must_use]
-    pub fn ballots(&self) -> Vec<Ballot> {
-        let ballot = |(_, contribution): (Address, Contribution)| Ballot {
-            hash: contribution.result_hash,
-            score: contribution.score,
-        };
-        self.with(ContributionStatus::Contributed).map(ballot).collect()
-    }
-
-    /// Contributed what was believed, and has not revealed it: these lose their stake if they do not.
-    #[must_use]
-    pub fn to_reveal(&self) -> Vec<Address> {
-        let has_won = |contribution: &Contribution| contribution.result_hash == self.consensus.consensus;
-        let contributed = self.with(ContributionStatus::Contributed);
-        contributed
-            .filter(|(_, contribution)| has_won(contribution))
-            .map(|(worker, _)| worker)
-            .collect()
-    }
-
-    /// So many periods of its category after it was bought.
-    #[must_use]
-    pub fn after(&self, periods: u64) -> Timestamp {
-        let before_end = self
-            .category
-            .period_s
-            .saturating_mul(CONSENSUS_PERIODS.saturating_sub(periods));
-        Timestamp(self.consensus.consensus_timeout.0.saturating_sub(before_end))
     }
 }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use wire_hub::{ContributionStatus, OrderStatus};
+use wire_hub::{Answer, ContributionStatus, OrderStatus, Views};
 
-use super::{Identity, Intended, Observed, Views, fingerprint};
-use crate::core::answer::Answer;
-use crate::core::policy::{ConsensusPolicy, Pending, Question, Verdict};
+use super::{Identity, Intended, Observed, fingerprint};
+use crate::core::policy::{ConsensusPolicy, Pending, Question, Verdict, ballots};
 
 /// Where an order is.
 ///
@@ -231,7 +230,7 @@ fn verdict(
     let pending = pending(views, intended, |_| 0);
     policy.verdict(&Question {
         trust: views.market.trust,
-        ballots: &views.ballots(),
+        ballots: &ballots(views),
         pending: &pending,
         patience_s: patience_s.unwrap_or(views.category.period_s),
         now: observed.at.timestamp,

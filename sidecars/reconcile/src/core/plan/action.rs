@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use wire_hub::{Address, Call, Gas, Hash, Timestamp};
+use wire_hub::{Address, Call, Gas, Hash, Hasher, Timestamp};
 
-use crate::core::hash::Hasher;
-use crate::core::lane::{Intent, IntentId};
 use crate::core::order::{Identity, Texts};
+use wire_lane::{Intent, IntentId};
 
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,11 +24,6 @@ pub enum Action {
     Allow(Vec<Address>),
     /// Send `revealConsensus`.
     RevealConsensus(Hash),
-    /// Tell workers, each for itself, that they have to reveal, which they also see on chain. Nobody is told who else works
-    /// on an order.
-    TellToReveal(Vec<Address>),
-    /// Tell workers that the order is decided without them, and that it costs them nothing.
-    TellTooLate(Vec<Address>),
     /// Send `reopen`.
     Reopen,
     /// Send `finalizeWork`.
@@ -90,11 +84,7 @@ impl Step {
                 uri: texts.uri.clone(),
             },
             Action::Evict(worker) => Call::EvictWorker { worker: *worker },
-            Action::Submit { .. }
-            | Action::Cancel(_)
-            | Action::TellToReveal(_)
-            | Action::TellTooLate(_)
-            | Action::Wait(_) => return None,
+            Action::Submit { .. } | Action::Cancel(_) | Action::Wait(_) => return None,
         })
     }
 
@@ -167,8 +157,6 @@ impl fmt::Display for Step {
             Action::Cancel(workers) => write!(f, "cancel works of {}", list(workers)),
             Action::Allow(workers) => write!(f, "allow {}", list(workers)),
             Action::RevealConsensus(hash) => write!(f, "reveal consensus {}", &hash.to_string()[..10]),
-            Action::TellToReveal(workers) => write!(f, "tell to reveal {}", list(workers)),
-            Action::TellTooLate(workers) => write!(f, "tell that it is too late {}", list(workers)),
             Action::Reopen => f.write_str("reopen"),
             Action::Finalize(texts) => write!(f, "finalize stdout={:?} uri={:?}", texts.stdout, texts.uri),
             Action::CallBack { gas_max, .. } => write!(f, "call back with {} gas", gas_max.0),

@@ -1,14 +1,12 @@
 //! Of an order that is not decided: whom to ask, whom to allow, and when to give up.
 
-use wire_hub::{ALLOWED_AT_ONCE_MAX, ContributionStatus};
+use wire_hub::{ALLOWED_AT_ONCE_MAX, Answer, ContributionStatus, Hasher, Views};
 
 use super::action::Action;
 use super::planner::{AIM_PERIODS, Planner, QUORUM_MAX, REVEAL_PERIODS_MAX};
 use super::workers::{Candidate, may_be_allowed, owners, unfit};
-use crate::core::answer::Answer;
-use crate::core::hash::Hasher;
-use crate::core::order::{Views, pending};
-use crate::core::policy::{Pending, Question, Verdict};
+use crate::core::order::pending;
+use crate::core::policy::{Pending, Question, Verdict, ballots};
 
 impl Planner<'_, '_> {
     /// Not believed yet: ask, allow, wait; or, at the latest time, decide.
@@ -23,7 +21,7 @@ impl Planner<'_, '_> {
         self.allow(views);
         match verdict {
             Verdict::Waiting { until } => {
-                let count = views.ballots().len();
+                let count = ballots(views).len();
                 let text = format!("{count} have contributed and {open} still may, which would be enough");
                 self.wait(Some(until), &text);
             }
@@ -95,7 +93,7 @@ impl Planner<'_, '_> {
         let settings = self.world.settings;
         settings.consensus.verdict(&Question {
             trust: views.market.trust,
-            ballots: &views.ballots(),
+            ballots: &ballots(views),
             pending,
             patience_s: settings.patience_s.unwrap_or(views.category.period_s),
             now: self.order.observed.at.timestamp,
@@ -147,7 +145,7 @@ impl Planner<'_, '_> {
     /// It is the latest time, and no result is believed.
     fn give_up(&mut self, views: &Views) {
         let settings = self.world.settings;
-        match settings.consensus.best(&views.ballots()) {
+        match settings.consensus.best(&ballots(views)) {
             Some((hash, agreeing))
                 if settings.best_effort && self.is_in_time(views.after(REVEAL_PERIODS_MAX)) =>
             {

@@ -14,7 +14,7 @@
 //! After 8·ref the time to reveal would end behind 10·ref, and with one winner missing nothing could be finalized any more.
 //! All times are those of blocks: the last one's, and what it takes until a transaction is in the next.
 //!
-//! Deliberately absent: keys, nonces and prices ([`crate::core::lane`]), and the engine's wire.
+//! Deliberately absent: keys, nonces and prices (`wire-lane`), and the engine's wire.
 
 mod action;
 mod gathering;

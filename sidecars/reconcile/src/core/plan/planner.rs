@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use wire_hub::{Address, ContributionStatus, Gas, NOBODY, Timestamp};
+use wire_hub::{Address, Answer, ContributionStatus, Gas, NOBODY, Timestamp, Views};
 
 use super::action::{Action, Step};
 use super::workers::{Candidate, Reservations};
-use crate::core::answer::Answer;
-use crate::core::order::{Identity, Intended, Observed, State, Texts, Views};
+use crate::core::order::{Identity, Intended, Observed, State, Texts};
 use crate::core::policy::{ConsensusPolicy, Verdict};
 
 /// Periods after which a result should be believed at the latest: what the third version of the contracts enforces.
@@ -102,7 +101,7 @@ fn evict(world: &World<'_>, steps: &mut Vec<Step>) {
     };
     for candidate in world.candidates {
         let faults = world.faults.get(&candidate.wallet).copied().unwrap_or(0);
-        let is_ours = |person: &crate::core::order::Person| person.affiliation.pool == world.pool;
+        let is_ours = |person: &wire_hub::Person| person.affiliation.pool == world.pool;
         if faults >= limit && candidate.person.known().is_some_and(is_ours) {
             steps.push(Step {
                 order: None,
@@ -181,40 +180,27 @@ impl Planner<'_, '_> {
     /// The chain knows the result; who contributed it is read from there and not from memory, as some may have done so
     /// just before it was decided.
     fn reveal(&mut self, views: &Views) {
-        self.tell_too_late(views);
-        let winners = views.to_reveal();
-        let missing = winners.len();
-        if !winners.is_empty() {
-            let reason = format!(
-                "they contributed it; who has not revealed by {} loses its stake",
-                views.consensus.reveal_date.0
-            );
-            let deadline = Some(views.consensus.reveal_date);
-            self.step(Action::TellToReveal(winners), reason, deadline);
-        }
+        self.cancel_late(views);
         let text = format!(
-            "{missing} of {} winners have not revealed",
+            "{} of {} winners have not revealed; who has not by then loses its stake",
+            views.to_reveal().len(),
             views.consensus.winner_count
         );
         self.wait(Some(views.consensus.reveal_date), &text);
     }
 
-    fn tell_too_late(&mut self, views: &Views) {
+    /// The contract takes no contribution any more.
+    fn cancel_late(&mut self, views: &Views) {
         let intended = &self.order.intended;
         let may = |status| matches!(status, ContributionStatus::Unset | ContributionStatus::Authorized);
         let asked = intended.open().map(|(worker, _)| worker);
         let late: Vec<Address> = asked.filter(|worker| may(views.status(*worker))).collect();
-        if late.is_empty() {
-            return;
-        }
         let mut running = intended.running();
         running.retain(|worker| late.contains(worker));
-        let reason = "the order is decided without them; it costs them nothing";
-        self.step(Action::TellTooLate(late), reason.into(), None);
         if !running.is_empty() {
             self.step(
                 Action::Cancel(running),
-                "the contract takes no contribution any more".into(),
+                "the order is decided without them, which costs them nothing".into(),
                 None,
             );
         }
@@ -232,7 +218,7 @@ impl Planner<'_, '_> {
     }
 
     fn finalize(&mut self, views: &Views) {
-        self.tell_too_late(views);
+        self.cancel_late(views);
         let consensus = &views.consensus;
         let timeout = consensus.consensus_timeout;
         if !self.is_in_time(timeout) {

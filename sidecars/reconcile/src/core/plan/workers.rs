@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, ContributionStatus, OrderStatus, Rlc};
+use wire_hub::{Address, Answer, ContributionStatus, OrderStatus, Person, Rlc, Views};
 
 use super::planner::{Order, World};
-use crate::core::answer::Answer;
-use crate::core::order::{Person, Views};
 
 /// A worker of the pool that could be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -24,7 +24,7 @@ mod wide;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Hash, Timestamp, Trust};
+use wire_hub::{Address, Contribution, ContributionStatus, Hash, Timestamp, Trust, Views};
 
 use wide::Wide;
 
@@ -60,6 +60,16 @@ pub struct Ballot {
     pub hash: Hash,
     /// Its worker's score when it contributed.
     pub score: u64,
+}
+
+/// The contributions that count, in the order of the chain.
+#[must_use]
+pub fn ballots(views: &Views) -> Vec<Ballot> {
+    let ballot = |(_, part): (Address, Contribution)| Ballot {
+        hash: part.result_hash,
+        score: part.score,
+    };
+    views.with(ContributionStatus::Contributed).map(ballot).collect()
 }
 
 /// A worker that was asked and has not contributed.

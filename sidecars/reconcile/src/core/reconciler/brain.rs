@@ -9,10 +9,11 @@ use super::event::{Effect, Event, Settings, Worker};
 use super::notes::{self, Restored};
 use super::reading::Reading;
 use super::transactions::of_lane;
-use crate::core::lane::{self, Intent, Lane};
 use crate::core::observe::{self, Follower};
 use crate::core::order::{Book, Identity, Intended, Outcome, Texts};
 use crate::core::plan::Step;
+use wire_lane as lane;
+use wire_lane::{Intent, Lane};
 
 /// Follows the chain, plans and carries out.
 #[derive(Clone, Debug)]

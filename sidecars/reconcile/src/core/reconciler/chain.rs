@@ -1,13 +1,13 @@
 //! What the chain says: blocks and events, taken back where they are orphaned, and the content of orders.
 
-use wire_hub::{Address, Block, BlockRef, Event as Said, Log, WorkOrder};
+use wire_hub::{Address, Answer, Block, BlockRef, Event as Said, Log, WorkOrder};
 use wire_protocol::units::Instant;
 
 use super::brain::{Reconciler, Unread};
 use super::event::Effect;
-use crate::core::answer::Answer;
+use crate::core::observe;
 use crate::core::observe::Finality;
-use crate::core::{lane, observe};
+use wire_lane as lane;
 
 impl Reconciler {
     pub(super) fn follow(&mut self, now: Instant, event: observe::Event, effects: &mut Vec<Effect>) {

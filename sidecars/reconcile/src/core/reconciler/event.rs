@@ -1,13 +1,13 @@
 //! What the reconciler is told, and what it asks for.
 
-use wire_hub::{Address, Block, BlockRef, Hash, Log, Receipt, Wei, WorkOrder};
+use wire_hub::{Address, Answer, Block, BlockRef, Hash, Log, Person, Receipt, Views, Wei, WorkOrder};
 use wire_protocol::units::Millis;
 
-use crate::core::answer::Answer;
-use crate::core::lane::{self, Alert, Fees, Intent, Payload, Progress};
 use crate::core::observe::{self, Question, Reply, TooDeep};
-use crate::core::order::{Identity, Outcome, Person, State, Texts, Views};
+use crate::core::order::{Identity, Outcome, State, Texts};
 use crate::core::plan::{self, Step};
+use wire_lane as lane;
+use wire_lane::{Alert, Fees, Intent, Payload, Progress};
 
 /// How it behaves.
 #[derive(Clone, Copy, Debug)]
@@ -132,15 +132,6 @@ pub enum Event {
     Tick,
 }
 
-/// What workers are told. It helps them to be in time; the chain is what counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Letter {
-    /// The result that they have contributed was taken: reveal it.
-    Reveal,
-    /// The order was decided without them.
-    TooLate,
-}
-
 /// What follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -221,15 +212,6 @@ pub enum Effect {
         order: Identity,
         /// Whose.
         worker: Address,
-    },
-    /// Tell workers.
-    Tell {
-        /// Of which order.
-        order: Identity,
-        /// Whom.
-        workers: Vec<Address>,
-        /// What.
-        letter: Letter,
     },
     /// Keep this under this key for a restart; `None`: nothing any more.
     Note {

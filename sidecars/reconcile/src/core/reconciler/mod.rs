@@ -28,5 +28,5 @@ mod reading;
 mod transactions;
 
 pub use brain::Reconciler;
-pub use event::{Effect, Event, LaneEvent, Letter, Settings, Worker};
+pub use event::{Effect, Event, LaneEvent, Settings, Worker};
 pub use notes::{NotesError, Restored};

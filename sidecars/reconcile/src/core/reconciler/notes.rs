@@ -11,9 +11,9 @@ use std::fmt;
 use wire_hub::Nonce;
 use wire_protocol::codec::{put_control, read_control};
 
-use crate::core::lane::Kept;
 use crate::core::observe::Cursor;
 use crate::core::order::{Entry, Identity};
+use wire_lane::Kept;
 
 const CURSOR: &str = "cursor";
 const ORDER: &str = "order/";

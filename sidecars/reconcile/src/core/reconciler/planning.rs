@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Call, Hash, Timestamp, WorkOrder};
+use wire_hub::{Address, Answer, Call, Hash, Hasher, Timestamp, Views, WorkOrder, result_hash};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
-use super::event::{Effect, Letter, Worker};
+use super::event::{Effect, Worker};
 use super::notes;
 use super::reading::Reading;
-use crate::core::answer::Answer;
-use crate::core::hash::{Hasher, result_hash};
-use crate::core::lane;
-use crate::core::order::{Asked, Identity, Intended, Outcome, State, Texts, Views};
+use crate::core::order::{Asked, Identity, Intended, Outcome, State, Texts};
 use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
+use wire_lane as lane;
 
 impl Reconciler {
     /// Asks for what a plan needs, once the chain was followed up to its head.
@@ -195,28 +193,7 @@ impl Reconciler {
                     }
                 }
             }
-            Action::TellToReveal(workers) => self.post(order, workers, Letter::Reveal, step, effects),
-            Action::TellTooLate(workers) => self.post(order, workers, Letter::TooLate, step, effects),
             _ => {}
-        }
-    }
-
-    /// Tells workers, unless just this was told.
-    fn post(
-        &self,
-        order: Identity,
-        workers: &[Address],
-        letter: Letter,
-        step: &Step,
-        effects: &mut Vec<Effect>,
-    ) {
-        let before = self.said.get(&Some(order));
-        if before.is_none_or(|before| !before.contains(step)) {
-            effects.push(Effect::Tell {
-                order,
-                workers: workers.to_vec(),
-                letter,
-            });
         }
     }
 

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, BlockRef};
+use wire_hub::{Address, Answer, BlockRef, Person, Views};
 
 use super::event::Effect;
-use crate::core::answer::Answer;
-use crate::core::order::{Person, Views};
 
 /// Views at one block, as they come in.
 #[derive(Clone, Debug)]

@@ -1,16 +1,15 @@
 //! Between plans and the lane: what is wanted and what not any more, and whether it would take effect.
 
-use wire_hub::{Address, Call, Timestamp};
+use wire_hub::{Address, Answer, Call, Scene, Timestamp, holds};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
 use super::event::{Effect, LaneEvent};
 use super::notes;
 use super::reading::Reading;
-use crate::core::answer::Answer;
-use crate::core::lane::{self, Intent, IntentId, Progress};
-use crate::core::obstacle::{Scene, holds};
 use crate::core::plan::Step;
+use wire_lane as lane;
+use wire_lane::{Intent, IntentId, Progress};
 
 impl Reconciler {
     pub(super) fn tell(&mut self, now: Instant, event: lane::Event, effects: &mut Vec<Effect>) {

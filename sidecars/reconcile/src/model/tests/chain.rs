@@ -3,17 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire_hub::{
-    Address, Block, BlockRef, Call, ContributionStatus, Gas, Hash, Log, NOBODY, Nonce, OrderStatus, Place,
-    Receipt, Timestamp, Wei,
+    Address, Answer, Block, BlockRef, Call, Commitment, ContributionStatus, Gas, Hash, Log, NOBODY, Nonce,
+    Obstacle, OrderStatus, Person, Place, Receipt, Scene, Timestamp, Wei, keccak, obstacle, result_hash,
 };
 
 use super::super::Hub;
 use super::world::*;
-use crate::core::answer::Answer;
-use crate::core::hash::{keccak, result_hash, result_sign};
-use crate::core::lane::Payload;
-use crate::core::obstacle::{Obstacle, Scene, obstacle};
-use crate::core::order::{Outcome, Person};
+use crate::core::order::Outcome;
+use wire_lane::Payload;
 
 impl World {
     pub(super) fn mine(&mut self) {
@@ -152,7 +149,7 @@ impl World {
                     let call = Call::Contribute {
                         woid,
                         result_hash: result_hash(result),
-                        result_sign: result_sign(result, who),
+                        result_sign: Commitment::of(result, who).sign,
                     };
                     calls.push((who, call));
                 }
@@ -235,7 +232,7 @@ pub(super) fn receipt(transaction: Hash, block: BlockRef, succeeded: bool) -> Re
 pub(super) fn scene<'a>(
     hub: &Hub,
     sender: Address,
-    views: &'a Answer<crate::core::order::Views>,
+    views: &'a Answer<wire_hub::Views>,
     people: &'a BTreeMap<Address, Person>,
     at: Timestamp,
 ) -> Scene<'a> {
@@ -249,7 +246,7 @@ pub(super) fn scene<'a>(
     }
 }
 
-pub(super) fn views_of(hub: &Hub, call: &Call) -> Answer<crate::core::order::Views> {
+pub(super) fn views_of(hub: &Hub, call: &Call) -> Answer<wire_hub::Views> {
     match call {
         Call::AllowWorkersToContribute { woid, .. }
         | Call::RevealConsensus { woid, .. }

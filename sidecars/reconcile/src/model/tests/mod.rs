@@ -6,10 +6,9 @@ mod pool;
 mod world;
 
 use proptest::prelude::*;
-use wire_hub::{Address, Call, Event as Said, Policy, Rlc, Timestamp};
+use wire_hub::{Address, Call, Commitment, Event as Said, Policy, Rlc, Timestamp};
 
 use super::*;
-use crate::core::hash::{result_hash, result_sign};
 use crate::core::order::State;
 use crate::core::policy::ConsensusPolicy;
 use world::{Agent, Faults, OWNER, Request, World, requester, worker};
@@ -158,16 +157,14 @@ fn if_nobody_reveals_others_get_their_turn() {
 
 /// R5: too late is no fault.
 #[test]
-fn whoever_is_too_late_is_told_and_loses_nothing() {
+fn whoever_is_too_late_loses_nothing() {
     let mut world = World::new(1, "aab", &[request(2, KEEPS)]);
     world.settings.consensus = ConsensusPolicy::Majority { agreeing: 2, of: 3 };
     world.agents[2].blocks = 20;
     world.settings.patience_s = Some(24);
     world.run();
     assert_eq!(world.state(), [State::Final]);
-    if world.told_late.contains(&worker(3)) {
-        assert_eq!(world.money(worker(3)), (1_000, 10));
-    }
+    assert_eq!(world.money(worker(3)), (1_000, 10));
 }
 
 /// S3: a worker's stake is enough for three orders, and is never promised to a fourth.
@@ -283,7 +280,7 @@ fn whoever_finalizes_next_gets_the_kitty() {
     let workers = vec![worker(1)];
     call(OWNER, Call::AllowWorkersToContribute { woid, workers });
     let result = world::result('a');
-    let (hash, sign) = (result_hash(result), result_sign(result, worker(1)));
+    let Commitment { hash, sign } = Commitment::of(result, worker(1));
     call(
         worker(1),
         Call::Contribute {

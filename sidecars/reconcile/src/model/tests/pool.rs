@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use wire_hub::{Address, Call, Event as Said, Log, Receipt, Timestamp, Wei};
+use wire_hub::{Address, Answer, Call, Event as Said, Log, Receipt, Timestamp, Wei, keccak};
 
 use super::chain::{receipt, scene, views_of};
 use super::world::*;
-use crate::core::answer::Answer;
-use crate::core::hash::keccak;
-use crate::core::lane::{self, Intent, Progress, Sending};
 use crate::core::observe::{Question, Reply};
 use crate::core::order::{Identity, Outcome, State, Texts};
 use crate::core::plan::{Order, Step};
-use crate::core::reconciler::{Effect, Event, LaneEvent, Letter, Reconciler, Restored, Worker};
+use crate::core::reconciler::{Effect, Event, LaneEvent, Reconciler, Restored, Worker};
+use wire_lane as lane;
+use wire_lane::{Intent, Progress, Sending};
 
 impl World {
     /// The reconciler hears of the last block, and all that follows from it happens.
@@ -145,12 +144,6 @@ impl World {
                 }
                 None
             }
-            Effect::Tell { workers, letter, .. } => {
-                if letter == Letter::TooLate {
-                    self.told_late.extend(workers);
-                }
-                None
-            }
             Effect::Say(step) => {
                 self.on_step(&step);
                 None
@@ -260,7 +253,7 @@ impl World {
         let [after, before] = seen
             .each_ref()
             .map(|(hub, views, people)| scene(hub, OWNER, views, people, at));
-        let why = crate::core::obstacle::explain(call, &after, &before);
+        let why = wire_hub::explain(call, &after, &before);
         self.failures.push(why);
     }
 
@@ -322,13 +315,10 @@ impl World {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
         let restored = Restored::read(notes).expect("notes of its own");
-        let now = self.now();
-        self.brain = Some(Reconciler::restore(
-            brain_settings(self.settings),
-            restored,
-            0,
-            now,
-        ));
+        let brain = Reconciler::restore(brain_settings(self.settings), restored, 0, self.now());
+        self.ledger
+            .undo_beyond(brain.tip().map_or(0, |tip| tip.at.number));
+        self.brain = Some(brain);
         let workers = (1..=self.agents.len()).map(|number| Worker {
             wallet: worker(number),
             owner: format!("owner {number}"),

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire_hub::{
     Address, Block, BlockRef, Call, Event as Said, Hash, Log, NOBODY, Nonce, Policy, Receipt, Rlc, Timestamp,
-    Trust, Wei,
+    Trust, Wei, keccak,
 };
 use wire_protocol::units::{Instant, Millis};
 
 use super::super::{App, Hub};
-use crate::core::hash::keccak;
-use crate::core::lane::{self, FeePolicy, Payload};
 use crate::core::ledger::Ledger;
 use crate::core::observe;
 use crate::core::order::{Identity, State};
 use crate::core::plan;
 use crate::core::reconciler::{self, Reconciler};
+use wire_lane as lane;
+use wire_lane::{FeePolicy, Payload};
 
 pub(crate) const OWNER: Address = Address([0xcc; 20]);
 pub(super) const APP: Address = Address([0xa0; 20]);
@@ -119,7 +119,6 @@ pub(crate) struct World {
     pub(crate) reorganised: bool,
     /// Reasons of failed transactions.
     pub(crate) failures: Vec<String>,
-    pub(crate) told_late: BTreeSet<Address>,
     pub(crate) steps: BTreeMap<&'static str, usize>,
     pub(super) longest: usize,
 }
@@ -199,7 +198,6 @@ impl World {
             states: BTreeMap::new(),
             reorganised: false,
             failures: Vec::new(),
-            told_late: BTreeSet::new(),
             steps: BTreeMap::new(),
             longest: 1,
         }

@@ -3,10 +3,9 @@
 mod scene;
 
 use insta::assert_snapshot;
-use wire_hub::{Address, ContributionStatus, Gas, OrderStatus, Rlc, Timestamp};
+use wire_hub::{Address, Answer, ContributionStatus, Gas, OrderStatus, Rlc, Timestamp};
 
 use super::*;
-use crate::core::answer::Answer;
 use crate::core::order::{Outcome, Texts};
 use crate::core::policy::ConsensusPolicy;
 use scene::{POOL, Scene, T0, candidate, order, result, worker};
@@ -217,7 +216,7 @@ fn revealing_never_begins_after_eight_periods_less_the_margin() {
     }
 }
 
-/// Rule 1: a third contributed just before, and its worker is among those who are told.
+/// Rule 1: a third contributed just before, and it is waited for.
 #[test]
 fn who_must_reveal_is_read_from_the_chain() {
     let scene = Scene::new(0)
@@ -227,10 +226,8 @@ fn who_must_reveal_is_read_from_the_chain() {
         .revealing('a', 100)
         .at(150);
     assert_snapshot!(scene.text(), @r"
-    0xeeeeee tell that it is too late 0x040404 0x050505: the order is decided without them; it costs them nothing
-    0xeeeeee cancel works of 0x040404 0x050505: the contract takes no contribution any more
-    0xeeeeee tell to reveal 0x010101 0x030303 (by 10700): they contributed it; who has not revealed by 10700 loses its stake
-    0xeeeeee wait until 10700: 2 of 2 winners have not revealed
+    0xeeeeee cancel works of 0x040404 0x050505: the order is decided without them, which costs them nothing
+    0xeeeeee wait until 10700: 2 of 2 winners have not revealed; who has not by then loses its stake
     ");
 }
 
@@ -244,8 +241,7 @@ fn a_partial_reveal_is_finalized_when_the_time_to_reveal_is_over() {
         .revealed(&[1])
         .with_result();
     assert_snapshot!(scene.clone().at(699).text(), @r"
-    0xeeeeee tell to reveal 0x020202 (by 10700): they contributed it; who has not revealed by 10700 loses its stake
-    0xeeeeee wait until 10700: 1 of 2 winners have not revealed
+    0xeeeeee wait until 10700: 1 of 2 winners have not revealed; who has not by then loses its stake
     ");
     assert_snapshot!(scene.clone().at(700).text(), @r#"
     0xeeeeee finalize stdout="" uri="xw://pool/1" (by 12964): 1 of 2 winners have revealed

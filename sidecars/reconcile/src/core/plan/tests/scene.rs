@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use wire_hub::{
-    Address, Affiliation, Balance, Block, BlockRef, Category, Consensus, Contribution, ContributionStatus,
-    Hash, MarketOrder, MarketStatus, NOBODY, OrderStatus, Rlc, Timestamp, Trust, WorkOrder,
+    Address, Affiliation, Answer, Balance, Block, BlockRef, Category, Consensus, Contribution,
+    ContributionStatus, Hash, MarketOrder, MarketStatus, NOBODY, OrderStatus, Person, Rlc, Timestamp, Trust,
+    Views, WorkOrder,
 };
 
 use super::super::*;
-use crate::core::answer::Answer;
-use crate::core::order::{Asked, Identity, Intended, Observed, Outcome, Person, Texts, Views, fingerprint};
+use crate::core::order::{Asked, Identity, Intended, Observed, Outcome, Texts, fingerprint};
 use crate::core::policy::ConsensusPolicy;
 
 pub(crate) const POOL: Address = Address([0xaa; 20]);

@@ -3,11 +3,10 @@
 mod world;
 
 use proptest::prelude::*;
-use wire_hub::{Nonce, Timestamp, Wei};
+use wire_hub::{Answer, Nonce, Timestamp, Wei};
 use wire_protocol::units::Millis;
 
 use super::*;
-use crate::core::answer::Answer;
 use world::{REORG_MAX, SETTINGS, Task, Transaction, World, id};
 
 fn mined(world: &World, number: u8) -> usize {

@@ -1,12 +1,11 @@
 //! What the chain has of our nonces.
 
-use wire_hub::{Hash, Nonce, Receipt};
+use wire_hub::{Answer, Hash, Nonce, Receipt};
 use wire_protocol::units::Instant;
 
 use super::event::{Account, Alert, Effect, Progress};
 use super::slot::{Phase, Slot};
 use super::wallet::{Lane, report};
-use crate::core::answer::Answer;
 
 impl Lane {
     /// Asks for the account; what follows is done when it is there.

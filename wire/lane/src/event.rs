@@ -3,12 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Block, BlockRef, Call, Gas, Hash, Nonce, Receipt, Timestamp, Wei};
+use wire_hub::{Answer, Block, BlockRef, Call, Gas, Hash, Nonce, Receipt, Timestamp, Wei};
 use wire_protocol::units::Millis;
 
 use super::fees::{FeePolicy, Fees};
 use super::slot::Attempt;
-use crate::core::answer::Answer;
 
 /// How a lane behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,13 +8,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use wire_hub::{
-    ASK_STAKE_PERCENT, Address, Call, ContributionStatus, Hash, NOBODY, OrderStatus, Rlc, Timestamp,
+use crate::{
+    ASK_STAKE_PERCENT, Address, Answer, Call, Commitment, Contribution, ContributionStatus, Hash, NOBODY,
+    OrderStatus, Person, Rlc, Timestamp, Views,
 };
-
-use crate::core::answer::Answer;
-use crate::core::hash::{result_hash, result_sign};
-use crate::core::order::{Person, Views};
 
 /// All that a call's fate depends on.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +167,9 @@ pub fn obstacle(call: &Call, scene: &Scene<'_>) -> Option<Obstacle> {
         }),
         Call::RevealConsensus { consensus, .. } => scene
             .of_order(OrderStatus::Active, |views| {
-                let has = |ballot: &crate::core::policy::Ballot| ballot.hash == *consensus;
-                (!views.ballots().iter().any(has)).then_some(Obstacle::NobodyContributed)
+                let mut counting = views.with(ContributionStatus::Contributed);
+                let has = |(_, part): (Address, Contribution)| part.result_hash == *consensus;
+                (!counting.any(has)).then_some(Obstacle::NobodyContributed)
             })
             .or_else(|| scene.not_owner()),
         Call::Reveal { result, .. } => scene.of_order(OrderStatus::Revealing, |views| {
@@ -242,9 +240,9 @@ impl Scene<'_> {
         let contribution = views.contribution(self.sender);
         self.is_not(views, self.sender, ContributionStatus::Contributed)
             .or_else(|| {
-                let is_it = contribution.result_hash == views.consensus.consensus
-                    && contribution.result_hash == result_hash(result)
-                    && contribution.result_sign == result_sign(result, self.sender);
+                let Commitment { hash, sign } = Commitment::of(result, self.sender);
+                let is_it = hash == views.consensus.consensus
+                    && (contribution.result_hash, contribution.result_sign) == (hash, sign);
                 (!is_it).then_some(Obstacle::OtherResult)
             })
     }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wire_hub::{Address, Block, BlockRef, Call, Gas, Hash, Nonce, Receipt, Timestamp, Wei};
+use wire_hub::{Address, Answer, Block, BlockRef, Call, Gas, Hash, Nonce, Receipt, Timestamp, Wei};
 use wire_protocol::units::{Instant, Millis};
 
 use super::super::*;
-use crate::core::answer::Answer;
 
 pub(crate) const FINAL_AFTER: u64 = 8;
 /// Reorganisations go back at most so far, over all of them together; less than what is final.

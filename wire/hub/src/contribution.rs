@@ -9,9 +9,7 @@
 //! `WorkerPool.sol`, `reveal`, compares both with the result that is shown. Neither names the order: the contracts of this
 //! version do not ask for more.
 
-use wire_hub::{Address, Call, Hash};
-
-use crate::transaction::keccak256;
+use crate::{Address, Call, Hash, keccak};
 
 /// A result as a worker commits itself to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,14 +24,14 @@ impl Commitment {
     /// Of this result by this worker. The contract refuses a zero hash or sign, which nobody can find a result for.
     #[must_use]
     pub fn of(result: Hash, worker: Address) -> Self {
-        let mut mixed = keccak256(&worker.0);
+        let mut mixed = keccak(&worker.0).0;
         mixed
             .iter_mut()
             .zip(result.0)
             .for_each(|(byte, of_result)| *byte ^= of_result);
         Self {
             hash: result_hash(result),
-            sign: Hash(keccak256(&mixed)),
+            sign: keccak(&mixed),
         }
     }
 
@@ -51,7 +49,7 @@ impl Commitment {
 /// What all who have this result contribute.
 #[must_use]
 pub fn result_hash(result: Hash) -> Hash {
-    Hash(keccak256(&result.0))
+    keccak(&result.0)
 }
 
 #[cfg(test)]
@@ -66,7 +64,7 @@ mod tests {
     /// `iexec-poco-1.1.17:test/000_0_testsha.js:90`; the contract took them.
     #[test]
     fn commitments_are_those_that_the_contract_takes() {
-        let result = Hash(keccak256(b"tagazok"));
+        let result = keccak(b"tagazok");
         let shown = bytes("797a680cd83bbc83f5ab2b4560d206a96e5a8e6b5025e54e3471d18996c2854a");
         assert_eq!(result, Hash(shown));
         let hash = Hash(bytes(

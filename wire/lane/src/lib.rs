@@ -20,7 +20,7 @@
 //!
 //! Gas prices are bounded by a cap, what is spent in an hour by another. Beyond them the lane holds and says so.
 //!
-//! Deliberately absent: keys, nodes, whether a call makes sense ([`crate::core::obstacle`]).
+//! Deliberately absent: keys, nodes, whether a call makes sense (`wire_hub::obstacle`).
 
 mod event;
 mod fees;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wire_hub::{Block, Hash, Nonce, Receipt, Wei};
+use wire_hub::{Answer, Block, Hash, Nonce, Receipt, Wei};
 use wire_protocol::units::Instant;
 
 use super::event::{
@@ -11,7 +11,6 @@ use super::event::{
 use super::fees::Fees;
 use super::slot::{Attempt, Phase, Purpose, Slot, Step};
 use super::spending::Spending;
-use crate::core::answer::Answer;
 
 /// The transactions of one wallet. See the module's documentation.
 #[derive(Clone, Debug)]
