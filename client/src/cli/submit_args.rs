@@ -254,6 +254,7 @@ impl Submit {
             time_to_live: self.time_to_live,
             label: self.label.clone(),
             category: self.category.clone(),
+            ticket: Vec::new(),
         };
         template.validate().map_err(|invalid| {
             let failure = Failure::usage(invalid.to_string());

@@ -23,6 +23,7 @@ mod money;
 mod obstacle;
 mod order;
 mod rules;
+mod ticket;
 mod view;
 
 pub use answer::Answer;
@@ -38,6 +39,7 @@ pub use rules::{
     ALLOWED_AT_ONCE_MAX, ASK_STAKE_PERCENT, CONSENSUS_PERIODS, Category, Policy, REVEAL_PERIODS,
     SCORE_SLASHED,
 };
+pub use ticket::{Ticket, result_of};
 pub use view::{
     Affiliation, Balance, Consensus, Contribution, ContributionStatus, MarketOrder, MarketStatus,
     OrderStatus, WorkOrder,

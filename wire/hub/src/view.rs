@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Hash, Rlc, Timestamp, Trust};
+use crate::{Address, Hash, Hasher, Rlc, Timestamp, Trust};
 
 /// The state of an order (`WorkOrderStatusEnum`).
 ///
@@ -50,6 +50,22 @@ pub struct WorkOrder {
     pub emitcost: Rlc,
     /// Where it stands.
     pub status: OrderStatus,
+}
+
+impl WorkOrder {
+    /// The hash of all that makes it what it is, but for its address and its place in the chain.
+    #[must_use]
+    pub fn fingerprint(&self) -> Hash {
+        Hasher::default()
+            .bytes(&self.requester.0)
+            .bytes(&self.app.0)
+            .bytes(&self.dataset.0)
+            .text(&self.params)
+            .bytes(&self.callback.0)
+            .bytes(&self.beneficiary.0)
+            .number(self.market_order)
+            .finish()
+    }
 }
 
 /// What the pool's contract keeps of an order (`m_consensus`).

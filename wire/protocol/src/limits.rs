@@ -18,6 +18,9 @@ pub const BAG_ROWS_MAX: u32 = 1_000_000;
 /// Bytes of an encoded template.
 pub const TEMPLATE_BYTES_MAX: usize = 128 * 1024;
 
+/// Of what a worker is given to have its result taken elsewhere.
+pub const TICKET_BYTES_MAX: usize = 1024;
+
 /// Bytes of a name, a tag, a login, a label.
 pub const NAME_BYTES_MAX: usize = 256;
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::{SOURCE_BYTES_MAX, Source};
 use crate::joining::Address;
-use crate::limits::{FILES_PER_WORK_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX};
+use crate::limits::{
+    FILES_PER_WORK_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TEMPLATE_BYTES_MAX, TICKET_BYTES_MAX,
+};
 use crate::placeholders;
 use crate::resources::Packing;
 use crate::units::{Bytes, Millis};
@@ -45,6 +47,9 @@ pub struct WorkTemplate {
     /// The [`crate::category::Category`] whose ceilings are the limits that are not given, and which no limit may pass.
     /// `None`: limits are as they are given.
     pub category: Option<String>,
+    /// What the worker needs to have its result taken elsewhere, by whoever is to pay for it (an order of a chain, say): bytes
+    /// that mean nothing to the engine, at most [`TICKET_BYTES_MAX`]. None: nothing is to be done with it.
+    pub ticket: Vec<u8>,
 }
 
 /// Where a command's standard input comes from.
@@ -332,6 +337,7 @@ impl Default for WorkTemplate {
             time_to_live: None,
             label: String::new(),
             category: None,
+            ticket: Vec::new(),
         }
     }
 }
@@ -421,6 +427,15 @@ impl WorkTemplate {
                     ),
                 );
             }
+        }
+        if self.ticket.len() > TICKET_BYTES_MAX {
+            return refuse(
+                "ticket",
+                format!(
+                    "is {} bytes long; at most {TICKET_BYTES_MAX} are allowed",
+                    self.ticket.len()
+                ),
+            );
         }
         if self.executor().is_empty() {
             return refuse("app", "is empty; give an executor such as `process`".to_owned());

@@ -2,7 +2,7 @@
 
 use wire_protocol::codec::DecodeError;
 use wire_protocol::ids::{Attempt, Epoch, LeaseToken, Shard, WorkId};
-use wire_protocol::limits::{LEASES_PER_WORKER_MAX, LIST_LEN_MAX, NAME_BYTES_MAX};
+use wire_protocol::limits::{LEASES_PER_WORKER_MAX, LIST_LEN_MAX, NAME_BYTES_MAX, TICKET_BYTES_MAX};
 use wire_protocol::log::{LOG_CHUNK_BYTES_MAX, LogStream, WorkerLog};
 use wire_protocol::template::{Input, InputFile, Limits, Offer, Priority, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
@@ -49,6 +49,9 @@ fn a_template_is_refused_for_each_rule_and_told_the_field() {
         }),
         ("app", "is 257 bytes long", |t| {
             t.app = name_of(NAME_BYTES_MAX + 1)
+        }),
+        ("ticket", "is 1025 bytes long", |t| {
+            t.ticket = vec![0; TICKET_BYTES_MAX + 1]
         }),
         ("label", "is 257 bytes long", |t| {
             t.label = name_of(NAME_BYTES_MAX + 1)
@@ -163,6 +166,7 @@ fn a_template_at_its_bounds_is_taken() {
         |t| t.command = vec!["x".to_owned(); LIST_LEN_MAX],
         |t| t.app = "null".to_owned(),
         |t| t.label = name_of(NAME_BYTES_MAX),
+        |t| t.ticket = vec![0; TICKET_BYTES_MAX],
         |t| t.priority = Priority::MAX,
         |t| t.limits.output = Limits::OUTPUT_MAX,
         |t| t.limits.wall_clock = Millis(1),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wire_hub::{Address, Answer, Block, BlockRef, Event, Hash, Log, Timestamp, Views, WorkOrder};
 
-use super::{Identity, Intended, Observed, Texts, fingerprint};
+use super::{Identity, Intended, Observed, Texts};
 
 /// All orders that are not forgotten.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl Book {
     /// An order was bought in this block. The same order (all of it but the block) that a reorganisation had taken back
     /// goes on with its works; anything else at its address is another order.
     pub fn on_bought(&mut self, chain_id: u64, hub: Address, at: BlockRef, order: &WorkOrder) {
-        let fingerprint = fingerprint(order);
+        let fingerprint = order.fingerprint();
         let is_it = |identity: &Identity| identity.woid == order.woid && identity.fingerprint == fingerprint;
         let known = self.entries.iter_mut().find(|(identity, _)| is_it(identity));
         if let Some((_, entry)) = known {
@@ -106,7 +106,7 @@ impl Book {
         final_: Option<(u64, Timestamp)>,
     ) -> Option<Observed> {
         let entry = self.entries.get(identity)?;
-        let is_another = |views: &Views| fingerprint(&views.order) != identity.fingerprint;
+        let is_another = |views: &Views| views.order.fingerprint() != identity.fingerprint;
         let views = match views {
             Answer::Known(views) if entry.bought.is_none() && !is_another(&views) => Answer::Absent,
             views => views,

@@ -1,7 +1,7 @@
 //! Which order it is. Its address is not enough: after a reorganisation another requester's order may have it.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Address, Hash, Hasher, WorkOrder};
+use wire_hub::{Address, Hash, Hasher};
 
 /// What an order is known by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -30,18 +30,4 @@ impl Identity {
             .bytes(&self.fingerprint.0)
             .finish()
     }
-}
-
-/// The hash of all that makes an order what it is, but for its place in the chain.
-#[must_use]
-pub fn fingerprint(order: &WorkOrder) -> Hash {
-    Hasher::default()
-        .bytes(&order.requester.0)
-        .bytes(&order.app.0)
-        .bytes(&order.dataset.0)
-        .text(&order.params)
-        .bytes(&order.callback.0)
-        .bytes(&order.beneficiary.0)
-        .number(order.market_order)
-        .finish()
 }

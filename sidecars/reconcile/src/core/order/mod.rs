@@ -10,7 +10,7 @@ mod observed;
 mod state;
 
 pub use book::{Book, Entry};
-pub use identity::{Identity, fingerprint};
+pub use identity::Identity;
 pub use intended::{Asked, Intended, Outcome, Texts};
 pub use observed::Observed;
 pub use state::State;

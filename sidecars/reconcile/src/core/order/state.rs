@@ -4,7 +4,7 @@ use std::fmt;
 
 use wire_hub::{Answer, ContributionStatus, OrderStatus, Views};
 
-use super::{Identity, Intended, Observed, fingerprint};
+use super::{Identity, Intended, Observed};
 use crate::core::policy::{ConsensusPolicy, Pending, Question, Verdict, ballots};
 
 /// Where an order is.
@@ -94,7 +94,7 @@ impl State {
             Answer::Absent => return Self::Cancelled,
             Answer::Unknown => return Self::Unread,
         };
-        if fingerprint(&views.order) != identity.fingerprint {
+        if views.order.fingerprint() != identity.fingerprint {
             return Self::Replaced;
         }
         match views.order.status {

@@ -62,7 +62,7 @@ prop_compose! {
         (priority, attempts_max, processes) in any::<(u8, u16, u32)>(),
         (wall_clock, output, memory, disk, archive) in any::<(u64, u64, u64, u64, u64)>(),
         (backoff_min, backoff_max) in any::<(u64, u64)>(),
-        time_to_live in option::of(any::<u64>()), category in option::of(text()),
+        time_to_live in option::of(any::<u64>()), category in option::of(text()), ticket in vec(any::<u8>(), 0..9),
     ) -> WorkTemplate {
         WorkTemplate {
             app, command, env, input, files, outputs, columns, requirements, label,
@@ -76,6 +76,7 @@ prop_compose! {
             },
             time_to_live: time_to_live.map(Millis),
             category,
+            ticket,
         }
     }
 }

@@ -148,6 +148,7 @@ fn template() -> WorkTemplate {
         time_to_live: Some(Millis::from_secs(3_600)),
         label: text("fractal"),
         category: Some(text("M")),
+        ticket: vec![7; 3],
     }
 }
 

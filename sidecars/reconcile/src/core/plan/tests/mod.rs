@@ -270,7 +270,7 @@ fn when_all_have_revealed_it_is_finalized_at_once() {
     0xeeeeee finalize stdout="" uri="xw://pool/1" (by 12964): 2 of 2 winners have revealed
     "#);
     scene.views().order.callback = worker(0xcb);
-    scene.orders[0].identity.fingerprint = crate::core::order::fingerprint(&scene.views().order.clone());
+    scene.orders[0].identity.fingerprint = scene.views().order.fingerprint();
     assert_snapshot!(scene.text(), @r#"
     0xeeeeee finalize stdout="42" uri="xw://pool/1" (by 12964): 2 of 2 winners have revealed
     "#);
@@ -344,7 +344,7 @@ fn an_answer_that_is_missing_changes_nothing() {
 fn the_requesters_contract_is_told_once_and_only_if_the_operator_pays() {
     let mut scene = Scene::new(0).with_status(OrderStatus::Completed);
     scene.views().order.callback = worker(0xcb);
-    scene.orders[0].identity.fingerprint = crate::core::order::fingerprint(&scene.views().order.clone());
+    scene.orders[0].identity.fingerprint = scene.views().order.fingerprint();
     scene.orders[0].observed.result = Some(Texts {
         stdout: "42".into(),
         ..Texts::default()

@@ -9,7 +9,7 @@ use wire_hub::{
 };
 
 use super::super::*;
-use crate::core::order::{Asked, Identity, Intended, Observed, Outcome, Texts, fingerprint};
+use crate::core::order::{Asked, Identity, Intended, Observed, Outcome, Texts};
 use crate::core::policy::ConsensusPolicy;
 
 pub(crate) const POOL: Address = Address([0xaa; 20]);
@@ -239,7 +239,7 @@ pub(crate) fn order(number: u8, trust: u128) -> Order {
         hub: Address([0xdd; 20]),
         woid,
         block: Hash([1; 32]),
-        fingerprint: fingerprint(&order),
+        fingerprint: order.fingerprint(),
     };
     let views = Views {
         order,
