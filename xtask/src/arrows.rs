@@ -118,13 +118,14 @@ const ONLY: &[(&str, &[&str], &str)] = &[
 
 /// Edges within a layer that are not of tests, and why each is there.
 const WITHIN: &[(&str, &str)] = &[
-    ("bench", "client"),           // it measures what users have
-    ("wire-hub", "wire-protocol"), // addresses are the same on both wires
-    ("wire-files", "wire-link"),   // files and links believe the same certificates
-    ("wire-chain", "wire-wallet"), // who signs transactions
-    ("devnet", "wire-chain"),      // a chain is asked and told by what the pool asks and tells it by
-    ("devnet", "wire-wallet"),     // and has wallets
-    ("sidecars-tables", "daemon"), // the options that say which database read a secret
+    ("bench", "client"),              // it measures what users have
+    ("wire-hub", "wire-protocol"),    // addresses are the same on both wires
+    ("wire-files", "wire-link"),      // files and links believe the same certificates
+    ("wire-chain", "wire-wallet"),    // who signs transactions
+    ("devnet", "wire-chain"),         // a chain is asked and told by what the pool asks and tells it by
+    ("devnet", "wire-wallet"),        // and has wallets
+    ("sidecars-reconcile", "client"), // it asks for works as any client does
+    ("sidecars-tables", "daemon"),    // the options that say which database read a secret
 ];
 
 /// What tests share. Of what is not a test only the harness may have it, which starts databases too.
@@ -342,6 +343,7 @@ mod tests {
             ("sim", "worker-core"),
             ("sidecars-persist", "engine-journal"),
             ("sidecars-persist", "sidecars-tables"),
+            ("sidecars-reconcile", "client"), // it asks for works as any client does
             ("sidecars-tables", "daemon"),
             ("engine-journal", "dev:engine-queue"),
             ("sim", "dev:bench"),

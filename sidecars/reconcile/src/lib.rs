@@ -17,9 +17,19 @@
 //! events, questions, transactions and notes go out as effects. Names of the hub's contracts are spelled as they spell
 //! them, and stay here.
 //!
-//! Deliberately absent: the ABI, nodes and signatures (`wire-chain`), and the process.
+//! [`shell`] performs them; [`run`] is the life of the process around it.
+//!
+//! Deliberately absent: the ABI, nodes and signatures (`wire-chain`).
 
+mod config;
 pub mod core;
+pub mod exit;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod process;
 pub mod shell;
+mod status;
+
+pub use config::{Config, Options};
+pub use process::{Failure, run};
+pub use status::Status;

@@ -19,6 +19,7 @@ mod call;
 mod contribution;
 mod event;
 mod hash;
+pub mod merkle;
 mod money;
 mod obstacle;
 mod order;

@@ -1,5 +1,21 @@
-//! What the core asks for, done: it decides nothing.
+//! Performs what the core asks for, and decides nothing.
+//!
+//! ```text
+//!   node ◄── questions, transactions ── Driver ── notes ──► Keeper ── one write at a time ──► engine's notebook
+//!     │                                 ▲  │                   │ durable: then works are asked for
+//!     └── answers ───────── events ─────┘  └── works ◄─────────┘
+//!                             ▲                 │
+//!                  workers ───┴──── outcomes ───┘   engine
+//! ```
 
+mod backoff;
+mod driver;
+mod keeper;
 mod node;
+mod offers;
+mod roster;
+mod works;
 
+pub use driver::{Driver, DriverError, Engine};
 pub use node::NodeShell;
+pub use works::WorkSettings;

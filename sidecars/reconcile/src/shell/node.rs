@@ -4,11 +4,13 @@
 //! again.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
-use wire_chain::{Answer as Said, At, Chain, Counted, Price, Seen, Sent, Signed, Unsigned, View, Why};
+use wire_chain::{Answer as Said, App, At, Chain, Counted, Price, Seen, Sent, Signed, Unsigned, View, Why};
 use wire_hub::{Address, Answer, BlockRef, ContributionStatus, Gas, Nonce, Person, Views, Wei};
 use wire_wallet::Wallet;
 
+use super::offers::Shelf;
 use crate::core::observe::{Question, Reply};
 use crate::core::reconciler::{Effect, Event, LaneEvent};
 use wire_lane as lane;
@@ -20,14 +22,19 @@ const NOTHING_GAS: Gas = Gas(21_000);
 /// Asks a chain, and signs for it.
 #[derive(Debug)]
 pub struct NodeShell<C> {
-    chain: C,
+    pub(super) chain: C,
     wallet: Wallet,
+    pub(super) shelf: Mutex<Shelf>,
 }
 
 impl<C: Chain> NodeShell<C> {
     /// Asks this chain, and signs with this wallet.
-    pub const fn new(chain: C, wallet: Wallet) -> Self {
-        Self { chain, wallet }
+    pub fn new(chain: C, wallet: Wallet) -> Self {
+        Self {
+            chain,
+            wallet,
+            shelf: Mutex::new(Shelf::new()),
+        }
     }
 
     /// What is new, to be asked every now and then.
@@ -72,6 +79,10 @@ impl<C: Chain> NodeShell<C> {
                 let (at, who) = (*at, *who);
                 Event::Met { at, who, person }
             }
+            Effect::SeeOffers { at, category } => {
+                let (at, offers) = (*at, self.offers(*at, *category).await);
+                Event::Offers { at, offers }
+            }
             Effect::AskAccount(at) => Event::Lane(LaneEvent::Account(self.account(*at).await?)),
             Effect::AskGasPrice => match self.chain.fees().await {
                 Said::Known(wire_chain::Fees::Legacy { gas_price }) => {
@@ -95,6 +106,20 @@ impl<C: Chain> NodeShell<C> {
             }
             _ => return None,
         })
+    }
+
+    /// How an app is run. Nothing of an app ever changes, so it is asked of the newest block.
+    pub async fn app(&self, app: Address) -> Answer<App> {
+        match self.chain.look(View::App { app }, At::Latest).await {
+            Said::Known(Seen::App(app)) => Answer::Known(app),
+            Said::Absent => Answer::Absent,
+            Said::Known(_) | Said::Unknown(_) => Answer::Unknown,
+        }
+    }
+
+    /// The chain that is asked.
+    pub const fn chain(&self) -> &C {
+        &self.chain
     }
 
     async fn reply(&self, question: Question) -> Reply {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use devnet::{Devnet, Options};
 use sidecars_reconcile::core::observe;
-use sidecars_reconcile::core::order::{Identity, Outcome, State, Texts};
+use sidecars_reconcile::core::order::{Identity, Job, Outcome, State, Texts};
 use sidecars_reconcile::core::plan;
 use sidecars_reconcile::core::policy::ConsensusPolicy;
-use sidecars_reconcile::core::reconciler::{Effect, Event, Reconciler, Restored, Settings, Worker};
+use sidecars_reconcile::core::reconciler::{Effect, Event, Reconciler, Restored, Settings, Share, Worker};
 use sidecars_reconcile::shell::NodeShell;
 use wire_chain::rpc::{Rpc, RpcOptions};
 use wire_chain::{At, Chain, Node};
@@ -119,7 +119,11 @@ impl Pool {
             is_free: true,
         });
         let workers = workers.collect();
-        self.tell(Event::Workers(workers)).await;
+        self.tell(Event::Workers {
+            workers,
+            load_percent: 0,
+        })
+        .await;
     }
 
     fn workers(&self) -> &[Wallet] {
@@ -183,8 +187,16 @@ impl Pool {
                 events.extend(self.shell.perform(&effect).await);
                 match effect {
                     Effect::Note { number, .. } if number > 0 => events.push_back(Event::Noted(number)),
-                    Effect::Submit { order, worker, .. } if self.works.insert((order, worker)) => {
-                        events.push_back(self.done(order, worker));
+                    Effect::Understand { order, .. } => {
+                        let job = Job::Work;
+                        events.push_back(Event::Understood { order, job });
+                    }
+                    Effect::Submit {
+                        order,
+                        share: Share::Worker { wallet, .. },
+                        ..
+                    } if self.works.insert((order, wallet)) => {
+                        events.push_back(self.done(order, wallet));
                     }
                     Effect::Over { state, .. } => self.over.push(state),
                     Effect::Report {
@@ -310,6 +322,7 @@ fn settings(chain_id: u64, hub: Address, pool: Address, owner: Address) -> Setti
             callback_gas_max: None,
             evict_after: None,
         },
+        offer: None,
         pause: Millis(100),
     }
 }

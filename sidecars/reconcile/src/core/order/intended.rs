@@ -18,8 +18,46 @@ pub struct Intended {
     pub result: Option<Texts>,
     /// Times that it was reopened, and that each kind of call was mined in vain: names of intents differ by them.
     pub rounds: u32,
-    /// Why it can never be run: its parameters make no works.
-    pub unrunnable: Option<String>,
+    /// What its parameters ask for.
+    pub job: Job,
+}
+
+/// What an order's parameters ask for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Job {
+    /// Nobody has looked yet.
+    #[default]
+    Unread,
+    /// A work, which each of its workers does.
+    Work,
+    /// Many works, which the whole pool does once; the order's workers contribute the root over their results.
+    Bag(Bag),
+    /// Nothing that can be run, for this reason.
+    Unrunnable(String),
+}
+
+/// How far a bag is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Bag {
+    /// It is to be asked for.
+    Wanted,
+    /// The engine was asked for it.
+    Asked,
+    /// This is the root.
+    Done(Hash),
+    /// It has no root: it was cancelled.
+    Failed,
+}
+
+impl Job {
+    /// What workers contribute, where it is not what they computed themselves.
+    #[must_use]
+    pub fn root(&self) -> Option<Hash> {
+        match self {
+            Self::Bag(Bag::Done(root)) => Some(*root),
+            _ => None,
+        }
+    }
 }
 
 /// A worker's row of an order.

@@ -11,7 +11,7 @@ mod state;
 
 pub use book::{Book, Entry};
 pub use identity::Identity;
-pub use intended::{Asked, Intended, Outcome, Texts};
+pub use intended::{Asked, Bag, Intended, Job, Outcome, Texts};
 pub use observed::Observed;
 pub use state::State;
 pub(crate) use state::pending;

@@ -18,8 +18,15 @@ pub enum Action {
         /// Whose rows.
         workers: Vec<Address>,
     },
+    /// Submit all works that an order stands for, for whoever does them.
+    SubmitBag {
+        /// Their idempotency key.
+        key: Hash,
+    },
     /// Cancel rows that are not done.
     Cancel(Vec<Address>),
+    /// Cancel the works that an order stands for.
+    CancelBag,
     /// Send `allowWorkersToContribute`.
     Allow(Vec<Address>),
     /// Send `revealConsensus`.
@@ -84,7 +91,11 @@ impl Step {
                 uri: texts.uri.clone(),
             },
             Action::Evict(worker) => Call::EvictWorker { worker: *worker },
-            Action::Submit { .. } | Action::Cancel(_) | Action::Wait(_) => return None,
+            Action::Submit { .. }
+            | Action::SubmitBag { .. }
+            | Action::CancelBag
+            | Action::Cancel(_)
+            | Action::Wait(_) => return None,
         })
     }
 
@@ -154,6 +165,8 @@ impl fmt::Display for Step {
         }
         match &self.action {
             Action::Submit { workers, .. } => write!(f, "submit works for {}", list(workers)),
+            Action::SubmitBag { .. } => f.write_str("submit its works"),
+            Action::CancelBag => f.write_str("cancel its works"),
             Action::Cancel(workers) => write!(f, "cancel works of {}", list(workers)),
             Action::Allow(workers) => write!(f, "allow {}", list(workers)),
             Action::RevealConsensus(hash) => write!(f, "reveal consensus {}", &hash.to_string()[..10]),

@@ -5,17 +5,34 @@ use wire_hub::{ALLOWED_AT_ONCE_MAX, Answer, ContributionStatus, Hasher, Views};
 use super::action::Action;
 use super::planner::{AIM_PERIODS, Planner, QUORUM_MAX, REVEAL_PERIODS_MAX};
 use super::workers::{Candidate, may_be_allowed, owners, unfit};
-use crate::core::order::pending;
+use crate::core::order::{Bag, Job, pending};
 use crate::core::policy::{Pending, Question, Verdict, ballots};
 
 impl Planner<'_, '_> {
     /// Not believed yet: ask, allow, wait; or, at the latest time, decide.
     pub(super) fn gather(&mut self, views: &Views) {
-        if let Some(why) = &self.order.intended.unrunnable {
+        if let Job::Unrunnable(why) = &self.order.intended.job {
             return self.wait(None, &format!("its parameters make no works: {why}"));
         }
         if self.expected() >= views.after(AIM_PERIODS) {
             return self.give_up(views);
+        }
+        match self.order.intended.job {
+            Job::Unread => return self.wait(None, "its parameters are not read yet"),
+            Job::Bag(Bag::Wanted) => {
+                let key = self.order.identity.key();
+                let reason =
+                    "the whole pool does its works; what is contributed is the root over their results";
+                return self.step(Action::SubmitBag { key }, reason.to_owned(), None);
+            }
+            Job::Bag(Bag::Asked) => {
+                let until = Some(views.after(AIM_PERIODS));
+                return self.wait(until, "its works are under way");
+            }
+            Job::Bag(Bag::Failed) => {
+                return self.wait(None, "its works were cancelled, so that there is no root");
+            }
+            Job::Work | Job::Bag(Bag::Done(_)) | Job::Unrunnable(_) => {}
         }
         let (verdict, open) = self.recruit(views);
         self.allow(views);

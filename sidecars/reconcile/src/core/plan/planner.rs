@@ -6,7 +6,7 @@ use wire_hub::{Address, Answer, ContributionStatus, Gas, NOBODY, Timestamp, View
 
 use super::action::{Action, Step};
 use super::workers::{Candidate, Reservations};
-use crate::core::order::{Identity, Intended, Observed, State, Texts};
+use crate::core::order::{Bag, Identity, Intended, Job, Observed, State, Texts};
 use crate::core::policy::{ConsensusPolicy, Verdict};
 
 /// Periods after which a result should be believed at the latest: what the third version of the contracts enforces.
@@ -262,6 +262,9 @@ impl Planner<'_, '_> {
         let running = self.order.intended.running();
         if !running.is_empty() {
             self.step(Action::Cancel(running), why.to_owned(), None);
+        }
+        if self.order.intended.job == Job::Bag(Bag::Asked) {
+            self.step(Action::CancelBag, why.to_owned(), None);
         }
     }
 

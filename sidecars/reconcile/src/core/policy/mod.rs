@@ -22,6 +22,7 @@
 mod wide;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use wire_hub::{Address, Contribution, ContributionStatus, Hash, Timestamp, Trust, Views};
@@ -51,6 +52,34 @@ pub enum ConsensusPolicy {
         /// How many are asked at most.
         of: u32,
     },
+}
+
+impl FromStr for ConsensusPolicy {
+    type Err = String;
+
+    /// Reads `poco`, `sarmenta`, `unanimity`, `unanimity:3`, `majority:2/3`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let count = |digits: &str| digits.parse::<u32>().ok().filter(|count| *count > 0);
+        let read = match text.split_once(':') {
+            None => match text {
+                "poco" => Some(Self::Poco),
+                "sarmenta" => Some(Self::Sarmenta),
+                "unanimity" => Some(Self::Unanimity { workers: None }),
+                _ => None,
+            },
+            Some(("unanimity", workers)) => count(workers).map(|workers| Self::Unanimity {
+                workers: Some(workers),
+            }),
+            Some(("majority", of)) => of.split_once('/').and_then(|(agreeing, of)| {
+                let (agreeing, of) = (count(agreeing)?, count(of)?);
+                (agreeing <= of).then_some(Self::Majority { agreeing, of })
+            }),
+            Some(_) => None,
+        };
+        read.ok_or_else(|| {
+            "write poco, sarmenta, unanimity, unanimity:N or majority:K/N with K up to N".to_owned()
+        })
+    }
 }
 
 /// A contribution that counts: on chain as CONTRIBUTED, neither revealed nor rejected.

@@ -232,3 +232,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn policies_are_read_as_operators_write_them() {
+    let read = |text: &str| text.parse::<ConsensusPolicy>().ok();
+    assert_eq!(read("poco"), Some(ConsensusPolicy::Poco));
+    assert_eq!(read("sarmenta"), Some(ConsensusPolicy::Sarmenta));
+    assert_eq!(
+        read("unanimity"),
+        Some(ConsensusPolicy::Unanimity { workers: None })
+    );
+    assert_eq!(
+        read("unanimity:3"),
+        Some(ConsensusPolicy::Unanimity { workers: Some(3) })
+    );
+    assert_eq!(
+        read("majority:2/3"),
+        Some(ConsensusPolicy::Majority { agreeing: 2, of: 3 })
+    );
+    for wrong in [
+        "",
+        "Poco",
+        "unanimity:0",
+        "unanimity:x",
+        "majority",
+        "majority:3/2",
+        "majority:2",
+        "poco:1",
+    ] {
+        assert_eq!(read(wrong), None, "{wrong}");
+    }
+}

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Block, BlockRef, Log, Timestamp};
+use wire_hub::{Address, Block, BlockRef, Hash, Log, Timestamp};
 use wire_protocol::units::Instant;
 
 use super::event::{Effect, Event, Settings, Worker};
 use super::notes::{self, Restored};
+use super::offers::Shop;
 use super::reading::Reading;
 use super::transactions::of_lane;
 use crate::core::observe::{self, Follower};
-use crate::core::order::{Book, Identity, Intended, Outcome, Texts};
+use crate::core::order::{Bag, Book, Identity, Intended, Job, Outcome, Texts};
 use crate::core::plan::Step;
 use wire_lane as lane;
 use wire_lane::{Intent, Lane};
@@ -35,6 +36,9 @@ pub struct Reconciler {
     /// When what nobody knew is asked for again.
     pub(super) ask_again_at: Option<Instant>,
     pub(super) workers: Vec<Worker>,
+    pub(super) shop: Shop,
+    /// Percentage of the pool's slots that are taken.
+    pub(super) load_percent: u64,
     /// What works have for the requesters.
     pub(super) texts: BTreeMap<(Identity, Address), Texts>,
     /// Orders whose works this process has asked for.
@@ -84,6 +88,8 @@ impl Reconciler {
             is_due: false,
             ask_again_at: None,
             workers: Vec::new(),
+            shop: Shop::default(),
+            load_percent: 0,
             texts: BTreeMap::new(),
             resumed: BTreeSet::new(),
             checks: Vec::new(),
@@ -103,6 +109,12 @@ impl Reconciler {
     #[must_use]
     pub fn lane(&self) -> &Lane {
         &self.lane
+    }
+
+    /// The last block that a node said it has.
+    #[must_use]
+    pub fn head(&self) -> Option<&Block> {
+        self.head.as_ref()
     }
 
     /// The last block that was followed.
@@ -150,9 +162,14 @@ impl Reconciler {
                     self.is_due = true;
                 }
             }
+            Event::Offers { at, offers } => self.on_offers(at, offers),
             Event::Lane(event) => self.tell(now, of_lane(event), effects),
-            Event::Workers(workers) => {
+            Event::Workers {
+                workers,
+                load_percent,
+            } => {
                 self.workers = workers;
+                self.load_percent = load_percent;
                 self.is_due = true;
             }
             Event::Ended {
@@ -161,11 +178,8 @@ impl Reconciler {
                 outcome,
                 texts,
             } => self.on_ended(order, worker, outcome, texts),
-            Event::Unrunnable { order, why } => {
-                if let Some(intended) = self.intended(&order) {
-                    intended.unrunnable = Some(why);
-                }
-            }
+            Event::Understood { order, job } => self.on_understood(order, job),
+            Event::BagEnded { order, root, texts } => self.on_bag_ended(order, root, texts),
             Event::Noted(number) => self.tell(now, lane::Event::Noted(number), effects),
             Event::Tick => self.on_tick(now, effects),
         }
@@ -208,6 +222,24 @@ impl Reconciler {
         asked.outcome.get_or_insert(outcome);
         if let Some(texts) = texts {
             self.texts.insert((order, worker), texts);
+        }
+    }
+
+    /// What is known of a job stays, unless it turns out that it cannot be run.
+    fn on_understood(&mut self, order: Identity, job: Job) {
+        if let Some(intended) = self.intended(&order)
+            && (intended.job == Job::Unread || matches!(job, Job::Unrunnable(_)))
+        {
+            intended.job = job;
+        }
+    }
+
+    fn on_bag_ended(&mut self, order: Identity, root: Option<Hash>, texts: Texts) {
+        if let Some(intended) = self.intended(&order)
+            && intended.job == Job::Bag(Bag::Asked)
+        {
+            intended.job = Job::Bag(root.map_or(Bag::Failed, Bag::Done));
+            intended.result = root.map(|_| texts);
         }
     }
 

@@ -3,8 +3,10 @@
 use wire_hub::{Address, Answer, Block, BlockRef, Hash, Log, Person, Receipt, Views, Wei, WorkOrder};
 use wire_protocol::units::Millis;
 
+use super::offers::Offers;
+use crate::core::market::{Offer, OfferStep};
 use crate::core::observe::{self, Question, Reply, TooDeep};
-use crate::core::order::{Identity, Outcome, State, Texts};
+use crate::core::order::{Identity, Job, Outcome, State, Texts};
 use crate::core::plan::{self, Step};
 use wire_lane as lane;
 use wire_lane::{Alert, Fees, Intent, Payload, Progress};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub lane: lane::Settings,
     /// How orders are dealt with.
     pub plan: plan::Settings,
+    /// What is offered. `None`: nothing, and offers that are there stay.
+    pub offer: Option<Offer>,
     /// So long a view is not asked for again that had no answer.
     pub pause: Millis,
 }
@@ -104,10 +108,22 @@ pub enum Event {
         /// What the hub has.
         person: Answer<Person>,
     },
+    /// To [`Effect::SeeOffers`].
+    Offers {
+        /// At which block.
+        at: BlockRef,
+        /// What there is.
+        offers: Answer<Offers>,
+    },
     /// To an effect of the lane.
     Lane(LaneEvent),
     /// These workers the engine has; who is not among them is gone.
-    Workers(Vec<Worker>),
+    Workers {
+        /// They.
+        workers: Vec<Worker>,
+        /// Percentage of the slots of all workers that are taken.
+        load_percent: u64,
+    },
     /// A work of an order has ended.
     Ended {
         /// Of which order.
@@ -119,17 +135,40 @@ pub enum Event {
         /// What it has for the requester, if it succeeded.
         texts: Option<Texts>,
     },
-    /// An order's parameters make no works, for this reason.
-    Unrunnable {
+    /// To [`Effect::Understand`]; also later, where an order turns out to be nothing that can be run.
+    Understood {
         /// Which.
         order: Identity,
-        /// Why.
-        why: String,
+        /// What it asks for.
+        job: Job,
+    },
+    /// The works that an order stands for have ended.
+    BagEnded {
+        /// Which.
+        order: Identity,
+        /// The root over their results; `None`: they were cancelled.
+        root: Option<Hash>,
+        /// What there is for the requester.
+        texts: Texts,
     },
     /// A note of [`Effect::Note`] with this number is durable, and all before it.
     Noted(u64),
     /// A deadline has come.
     Tick,
+}
+
+/// Works of an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Share {
+    /// All that it stands for, each once, by whoever does them.
+    Bag,
+    /// What this worker does for it.
+    Worker {
+        /// Its wallet.
+        wallet: Address,
+        /// What it contributes, where it is not what it has computed: the root over all works.
+        result: Option<Hash>,
+    },
 }
 
 /// What follows.
@@ -165,6 +204,13 @@ pub enum Effect {
         /// Who.
         who: Address,
     },
+    /// Ask what the pool offers at this block.
+    SeeOffers {
+        /// At which block.
+        at: BlockRef,
+        /// Of which category it is to be.
+        category: u64,
+    },
     /// See [`lane::Effect::AskAccount`].
     AskAccount(BlockRef),
     /// See [`lane::Effect::AskGasPrice`].
@@ -194,24 +240,33 @@ pub enum Effect {
         /// Its bytes.
         raw: Vec<u8>,
     },
-    /// Ask the engine for a work of this order, for the worker with this wallet. Repeated under the same key it is the same
-    /// work; how it ends is to be said in any case.
+    /// Find out what an order asks for.
+    Understand {
+        /// Which.
+        order: Identity,
+        /// What it is.
+        content: Box<WorkOrder>,
+    },
+    /// Ask the engine for works of this order. Repeated under the same key they are the same works; how they end is to be
+    /// said in any case.
     Submit {
-        /// The work's idempotency key.
+        /// Their idempotency key.
         key: Hash,
         /// For which order.
         order: Identity,
         /// What it is.
         content: Box<WorkOrder>,
-        /// Whose work.
-        worker: Address,
+        /// Seconds that a work of its category may take.
+        period_s: u64,
+        /// Which works.
+        share: Share,
     },
-    /// The work of this order and worker is not wanted any more.
+    /// These works of an order are not wanted any more.
     Cancel {
         /// Of which order.
         order: Identity,
-        /// Whose.
-        worker: Address,
+        /// Which.
+        share: Share,
     },
     /// Keep this under this key for a restart; `None`: nothing any more.
     Note {
@@ -224,6 +279,8 @@ pub enum Effect {
     },
     /// What is being done, and why; said once.
     Say(Step),
+    /// What is being done about offers, and why; said once.
+    SayOffer(OfferStep),
     /// How far a transaction is.
     Report {
         /// Which.

@@ -23,10 +23,12 @@ mod brain;
 mod chain;
 mod event;
 mod notes;
+mod offers;
 mod planning;
 mod reading;
 mod transactions;
 
 pub use brain::Reconciler;
-pub use event::{Effect, Event, LaneEvent, Settings, Worker};
-pub use notes::{NotesError, Restored};
+pub use event::{Effect, Event, LaneEvent, Settings, Share, Worker};
+pub use notes::{CURSOR, NOTEBOOK, NotesError, Restored};
+pub use offers::Offers;

@@ -15,7 +15,10 @@ use crate::core::observe::Cursor;
 use crate::core::order::{Entry, Identity};
 use wire_lane::Kept;
 
-const CURSOR: &str = "cursor";
+/// The notebook of the engine that has them.
+pub const NOTEBOOK: &str = "chain";
+/// Where the follower is: written last, where notes cannot be written at once.
+pub const CURSOR: &str = "cursor";
 const ORDER: &str = "order/";
 const NONCE: &str = "nonce/";
 
@@ -47,6 +50,12 @@ impl fmt::Display for NotesError {
 impl std::error::Error for NotesError {}
 
 impl Restored {
+    /// Nothing was followed yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.cursor.is_none()
+    }
+
     /// Reads all notes of the notebook.
     ///
     /// # Errors

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Answer, Call, Hash, Hasher, Timestamp, Views, WorkOrder, result_hash};
+use wire_hub::{Address, Answer, Call, Hasher, Timestamp, Views, result_hash};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
-use super::event::{Effect, Worker};
+use super::event::{Effect, Share, Worker};
 use super::notes;
 use super::reading::Reading;
-use crate::core::order::{Asked, Identity, Intended, Outcome, State, Texts};
+use crate::core::order::{Asked, Bag, Identity, Intended, Job, Outcome, State, Texts};
 use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
 use wire_lane as lane;
 
@@ -40,6 +40,7 @@ impl Reconciler {
             workers.extend(entry.intended.asked.keys().copied());
         }
         reading.want(orders, people, effects);
+        self.see_offers(tip.at, effects);
     }
 
     /// Plans, once all was answered and something has changed.
@@ -69,7 +70,8 @@ impl Reconciler {
             candidates: &candidates,
             faults: &BTreeMap::new(),
         });
-        self.withdraw(now, &steps, effects);
+        let offered = self.offer(now, &reading, effects);
+        self.withdraw(now, &steps, &offered, effects);
         let mut said: BTreeMap<Option<Identity>, Vec<Step>> = BTreeMap::new();
         for step in steps {
             said.entry(step.order).or_default().push(step);
@@ -149,9 +151,19 @@ impl Reconciler {
         if !self.resumed.insert(order.identity) {
             return;
         }
+        match order.intended.job {
+            Job::Unread => {
+                let (order, content) = (order.identity, Box::new(views.order.clone()));
+                effects.push(Effect::Understand { order, content });
+            }
+            Job::Bag(Bag::Asked) => effects.push(submit(&order.identity, views, Share::Bag)),
+            _ => {}
+        }
+        let result = order.intended.job.root();
         for (worker, asked) in &order.intended.asked {
             if asked.outcome != Some(Outcome::Failed) {
-                effects.push(submit(&order.identity, &views.order, *worker));
+                let wallet = *worker;
+                effects.push(submit(&order.identity, views, Share::Worker { wallet, result }));
             }
         }
     }
@@ -174,22 +186,40 @@ impl Reconciler {
                     return;
                 };
                 intended.bags += 1;
+                let result = intended.job.root();
                 for worker in workers {
                     intended.asked.insert(*worker, Asked { at, outcome: None });
-                    effects.push(submit(&order, &views.order, *worker));
+                    let wallet = *worker;
+                    effects.push(submit(&order, &views, Share::Worker { wallet, result }));
+                }
+            }
+            Action::SubmitBag { .. } => {
+                let Answer::Known(views) = reading.views(order.woid) else {
+                    return;
+                };
+                if let Some(intended) = self.intended(&order) {
+                    intended.job = Job::Bag(Bag::Asked);
+                    effects.push(submit(&order, &views, Share::Bag));
+                }
+            }
+            Action::CancelBag => {
+                if let Some(intended) = self.intended(&order) {
+                    intended.job = Job::Bag(Bag::Failed);
+                    let share = Share::Bag;
+                    effects.push(Effect::Cancel { order, share });
                 }
             }
             Action::Cancel(workers) => {
                 let Some(intended) = self.intended(&order) else {
                     return;
                 };
+                let root = intended.job.root();
                 for worker in workers {
                     if let Some(asked) = intended.asked.get_mut(worker) {
                         asked.outcome = Some(Outcome::Failed);
-                        effects.push(Effect::Cancel {
-                            order,
-                            worker: *worker,
-                        });
+                        let (wallet, result) = (*worker, root);
+                        let share = Share::Worker { wallet, result };
+                        effects.push(Effect::Cancel { order, share });
                     }
                 }
             }
@@ -244,17 +274,21 @@ fn candidate(worker: &Worker, reading: &Reading) -> Candidate {
     }
 }
 
-fn submit(order: &Identity, content: &WorkOrder, worker: Address) -> Effect {
-    let key: Hash = Hasher::default()
-        .text("work")
-        .bytes(&order.key().0)
-        .bytes(&worker.0)
-        .finish();
+fn submit(order: &Identity, views: &Views, share: Share) -> Effect {
+    let key = match share {
+        Share::Bag => order.key(),
+        Share::Worker { wallet, .. } => Hasher::default()
+            .text("work")
+            .bytes(&order.key().0)
+            .bytes(&wallet.0)
+            .finish(),
+    };
     Effect::Submit {
         key,
         order: *order,
-        content: Box::new(content.clone()),
-        worker,
+        content: Box::new(views.order.clone()),
+        period_s: views.category.period_s,
+        share,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Between plans and the lane: what is wanted and what not any more, and whether it would take effect.
 
+use std::collections::BTreeSet;
+
 use wire_hub::{Address, Answer, Call, Scene, Timestamp, holds};
 use wire_protocol::units::Instant;
 
@@ -88,12 +90,15 @@ impl Reconciler {
     }
 
     /// What waits for a nonce and is not wanted any more.
-    pub(super) fn withdraw(&mut self, now: Instant, steps: &[Step], effects: &mut Vec<Effect>) {
-        let wanted: Vec<IntentId> = steps
-            .iter()
-            .filter_map(Step::intent)
-            .map(|intent| intent.id)
-            .collect();
+    pub(super) fn withdraw(
+        &mut self,
+        now: Instant,
+        steps: &[Step],
+        offered: &[IntentId],
+        effects: &mut Vec<Effect>,
+    ) {
+        let of_orders = steps.iter().filter_map(Step::intent).map(|intent| intent.id);
+        let wanted: BTreeSet<IntentId> = of_orders.chain(offered.iter().copied()).collect();
         let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
         for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
             self.tell(now, lane::Event::Withdraw(id), effects);

@@ -169,7 +169,11 @@ impl World {
             market_order: index as u64 + 1,
             app: APP,
             dataset: NOBODY,
-            params: format!("echo {index}"),
+            params: if self.are_bags {
+                "bag".to_owned()
+            } else {
+                format!("echo {index}")
+            },
             callback: NOBODY,
             beneficiary: NOBODY,
         }

@@ -11,7 +11,7 @@ use wire_hub::{Address, Call, Commitment, Event as Said, Policy, Rlc, Timestamp}
 use super::*;
 use crate::core::order::State;
 use crate::core::policy::ConsensusPolicy;
-use world::{Agent, Faults, OWNER, Request, World, requester, worker};
+use world::{Agent, Faults, OWNER, ROOT, Request, World, requester, worker};
 
 const KEEPS: bool = false;
 
@@ -152,6 +152,20 @@ fn if_nobody_reveals_others_get_their_turn() {
             // allow, revealConsensus, reopen, allow, revealConsensus, finalize
             assert_eq!(world.transactions(), (6, 6));
         }
+    }
+}
+
+/// Many works in one order: first they are done, then workers are asked to contribute the root.
+#[test]
+fn an_order_of_many_works_has_their_root_contributed() {
+    for kill_percent in [0, 20] {
+        let mut world = World::new(7, "aaa", &[request(3, KEEPS), request(0, KEEPS)]);
+        world.are_bags = true;
+        world.faults.kill_percent = kill_percent;
+        world.run();
+        assert_eq!(world.state(), [State::Final; 2]);
+        assert_eq!(world.roots.len(), 2);
+        assert!(world.roots.iter().all(|(_, root)| *root == ROOT));
     }
 }
 

@@ -7,9 +7,9 @@ use wire_hub::{Address, Answer, Call, Event as Said, Log, Receipt, Timestamp, We
 use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::observe::{Question, Reply};
-use crate::core::order::{Identity, Outcome, State, Texts};
+use crate::core::order::{Bag, Identity, Job, Outcome, State, Texts};
 use crate::core::plan::{Order, Step};
-use crate::core::reconciler::{Effect, Event, LaneEvent, Reconciler, Restored, Worker};
+use crate::core::reconciler::{Effect, Event, LaneEvent, Reconciler, Restored, Share, Worker};
 use wire_lane as lane;
 use wire_lane::{Intent, Progress, Sending};
 
@@ -119,9 +119,33 @@ impl World {
                 let sending = Sending::Taken;
                 Some(Event::Lane(LaneEvent::Sent { hash, sending }))
             }
+            Effect::Understand { order, content } => {
+                let job = match content.params.as_str() {
+                    "bag" => Job::Bag(Bag::Wanted),
+                    _ => Job::Work,
+                };
+                Some(Event::Understood { order, job })
+            }
             Effect::Submit {
-                key, order, worker, ..
+                order,
+                share: Share::Bag,
+                ..
+            } => Some(Event::BagEnded {
+                order,
+                root: Some(ROOT),
+                texts: Texts::default(),
+            }),
+            Effect::Submit {
+                key, order, share, ..
             } => {
+                let Share::Worker {
+                    wallet: worker,
+                    result,
+                } = share
+                else {
+                    unreachable!("bags are above");
+                };
+                self.roots.extend(result.map(|root| (order, root)));
                 let at = self.head().timestamp.0;
                 let work = self.works.entry(key).or_insert(Work {
                     order,
@@ -134,7 +158,13 @@ impl World {
                 work.is_followed = true;
                 None
             }
-            Effect::Cancel { order, worker } => {
+            Effect::Cancel {
+                share: Share::Bag, ..
+            } => None,
+            Effect::Cancel {
+                order,
+                share: Share::Worker { wallet: worker, .. },
+            } => {
                 for work in self
                     .works
                     .values_mut()
@@ -170,6 +200,7 @@ impl World {
                 self.ledger.settle(number);
                 None
             }
+            Effect::SeeOffers { .. } | Effect::SayOffer(_) => panic!("nothing is offered here"),
             Effect::TooDeep(too_deep) => panic!("{too_deep}"),
         }
     }
@@ -325,7 +356,10 @@ impl World {
             is_free: true,
         });
         let workers = workers.collect();
-        self.tell(Event::Workers(workers));
+        self.tell(Event::Workers {
+            workers,
+            load_percent: 0,
+        });
     }
 
     /// The engine: who was asked has a result after a while.

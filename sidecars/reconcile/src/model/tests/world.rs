@@ -36,6 +36,9 @@ pub(crate) fn result(letter: char) -> Hash {
     keccak(letter.to_string().as_bytes())
 }
 
+/// Over the works of every bag.
+pub(crate) const ROOT: Hash = Hash([0x42; 32]);
+
 /// What a worker does.
 #[derive(Clone, Copy)]
 pub(crate) struct Agent {
@@ -119,6 +122,10 @@ pub(crate) struct World {
     pub(crate) reorganised: bool,
     /// Reasons of failed transactions.
     pub(crate) failures: Vec<String>,
+    /// Orders stand for many works.
+    pub(crate) are_bags: bool,
+    /// What workers were told to contribute.
+    pub(crate) roots: BTreeSet<(Identity, Hash)>,
     pub(crate) steps: BTreeMap<&'static str, usize>,
     pub(super) longest: usize,
 }
@@ -198,6 +205,8 @@ impl World {
             states: BTreeMap::new(),
             reorganised: false,
             failures: Vec::new(),
+            are_bags: false,
+            roots: BTreeSet::new(),
             steps: BTreeMap::new(),
             longest: 1,
         }
@@ -384,6 +393,7 @@ pub(super) fn brain_settings(plan: plan::Settings) -> reconciler::Settings {
         observe: follower_settings(),
         lane: lane_settings(),
         plan,
+        offer: None,
         pause: Millis(100),
     }
 }

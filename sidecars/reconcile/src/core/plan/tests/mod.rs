@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use wire_hub::{Address, Answer, ContributionStatus, Gas, OrderStatus, Rlc, Timestamp};
 
 use super::*;
-use crate::core::order::{Outcome, Texts};
+use crate::core::order::{Bag, Job, Outcome, Texts};
 use crate::core::policy::ConsensusPolicy;
 use scene::{POOL, Scene, T0, candidate, order, result, worker};
 
@@ -231,6 +231,31 @@ fn who_must_reveal_is_read_from_the_chain() {
     ");
 }
 
+/// The works of a bag come first, then the workers that contribute the root over their results.
+#[test]
+fn workers_are_asked_once_the_works_of_a_bag_are_done() {
+    let mut scene = Scene::new(0);
+    let mut text = |job| {
+        scene.intended().job = job;
+        scene.text()
+    };
+    let jobs = [
+        Job::Unread,
+        Job::Bag(Bag::Wanted),
+        Job::Bag(Bag::Asked),
+        Job::Bag(Bag::Failed),
+        Job::Bag(Bag::Done(result('a'))),
+    ];
+    assert_snapshot!(jobs.map(&mut text).join("\n"), @r"
+    0xeeeeee wait: its parameters are not read yet
+    0xeeeeee submit its works: the whole pool does its works; what is contributed is the root over their results
+    0xeeeeee wait until 12100: its works are under way
+    0xeeeeee wait: its works were cancelled, so that there is no root
+    0xeeeeee submit works for 0x010101: trust 0 by Poco needs 1 more
+    0xeeeeee wait until 10336: 0 have contributed and 1 still may, which would be enough
+    ");
+}
+
 /// Scenario R1.
 #[test]
 fn a_partial_reveal_is_finalized_when_the_time_to_reveal_is_over() {
@@ -374,7 +399,7 @@ fn a_worker_that_was_wrong_too_often_is_evicted() {
 #[test]
 fn one_bad_order_never_keeps_another_from_its_steps() {
     let mut scene = Scene::new(0);
-    scene.intended().unrunnable = Some("params are no JSON".into());
+    scene.intended().job = Job::Unrunnable("params are no JSON".into());
     scene.orders.push(order(0xef, 0));
     scene.orders.push(order(0xed, 0));
     scene.orders[2].observed.views = Answer::Unknown;

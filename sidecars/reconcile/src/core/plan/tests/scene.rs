@@ -9,7 +9,7 @@ use wire_hub::{
 };
 
 use super::super::*;
-use crate::core::order::{Asked, Identity, Intended, Observed, Outcome, Texts};
+use crate::core::order::{Asked, Identity, Intended, Job, Observed, Outcome, Texts};
 use crate::core::policy::ConsensusPolicy;
 
 pub(crate) const POOL: Address = Address([0xaa; 20]);
@@ -276,6 +276,9 @@ pub(crate) fn order(number: u8, trust: u128) -> Order {
     Order {
         identity,
         observed,
-        intended: Intended::default(),
+        intended: Intended {
+            job: Job::Work,
+            ..Intended::default()
+        },
     }
 }

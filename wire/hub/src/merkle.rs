@@ -11,8 +11,10 @@
 //! being taken for a node, and the count keeps one bag's root from being another's with rows left out. A row without a
 //! result has [`NO_RESULT`] as its digest.
 
-use wire_hub::{Hash, Hasher};
 use wire_protocol::limits::BAG_ROWS_MAX;
+use wire_protocol::outcome::{Outcome, Output};
+
+use crate::{Hash, Hasher, result_of};
 
 /// What stands for the digest of a work that has no result.
 pub const NO_RESULT: Hash = Hash::ZERO;
@@ -100,6 +102,15 @@ impl Tree {
     }
 }
 
+/// The digest of a work that has ended so, with this result; [`NO_RESULT`] where there is none.
+#[must_use]
+pub fn digest_of(outcome: Outcome, result: &[u8]) -> Hash {
+    match (outcome, Output::parse(result)) {
+        (Outcome::Succeeded, Ok(output)) => result_of(&output),
+        _ => NO_RESULT,
+    }
+}
+
 /// The root over these digests, in the order of rows.
 ///
 /// # Panics
@@ -164,9 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn digests(count: usize) -> Vec<Hash> {
-        (0..count)
-            .map(|row| wire_hub::keccak(&row.to_be_bytes()))
-            .collect()
+        (0..count).map(|row| crate::keccak(&row.to_be_bytes())).collect()
     }
 
     /// The root was computed from the documentation by a program of a few lines in another language.
