@@ -11,7 +11,8 @@ use aes::Aes128;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ring::pbkdf2;
-use serde::Deserialize;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
 use sha3::{Digest, Keccak256};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -24,17 +25,20 @@ const SCRYPT_BYTES_MAX: u64 = 1 << 30;
 /// Rounds of PBKDF2; they take a second or so.
 const ROUNDS_MAX: u32 = 10_000_000;
 
+/// Rounds of a keystore that is made here: what Ethereum's programs take.
+const ROUNDS: u32 = 262_144;
+
 /// Bytes of a keystore; it has some 500.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Keystore {
     version: u32,
     #[serde(alias = "Crypto")]
     crypto: Crypto,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Crypto {
     cipher: String,
     cipherparams: CipherParams,
@@ -44,12 +48,12 @@ struct Crypto {
     mac: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct CipherParams {
     iv: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "kdf", content = "kdfparams", rename_all = "lowercase")]
 enum Kdf {
     Scrypt {
@@ -138,6 +142,51 @@ pub fn decrypt(json: &[u8], password: &str) -> Result<Wallet, KeystoreError> {
     Ok(Wallet::of(key)?)
 }
 
+/// A keystore with this key under this password, as [`decrypt`] reads it.
+///
+/// # Errors
+/// The key is none.
+///
+/// # Panics
+/// The system gives no randomness.
+pub fn encrypt(key: &[u8; 32], password: &str) -> Result<String, KeystoreError> {
+    Wallet::of(key)?;
+    let random = |bytes: &mut [u8]| {
+        SystemRandom::new()
+            .fill(bytes)
+            .expect("the system gives randomness")
+    };
+    let (mut salt, mut iv) = ([0; 32], [0; 16]);
+    random(&mut salt);
+    random(&mut iv);
+    let kdf = Kdf::Pbkdf2 {
+        c: ROUNDS,
+        dklen: 32,
+        prf: "hmac-sha256".to_owned(),
+        salt: HEXLOWER_PERMISSIVE.encode(&salt),
+    };
+    let derived = kdf.derive(password)?;
+    let mut text = *key;
+    let cipher: Zeroizing<[u8; 16]> = Zeroizing::new(derived[..16].try_into().expect("half of 32 bytes"));
+    ctr::Ctr128BE::<Aes128>::new((&*cipher).into(), &iv.into()).apply_keystream(&mut text);
+    let mut hasher = Keccak256::new();
+    hasher.update(&derived[16..]);
+    hasher.update(text);
+    let keystore = Keystore {
+        version: 3,
+        crypto: Crypto {
+            cipher: "aes-128-ctr".to_owned(),
+            cipherparams: CipherParams {
+                iv: HEXLOWER_PERMISSIVE.encode(&iv),
+            },
+            ciphertext: HEXLOWER_PERMISSIVE.encode(&text),
+            kdf,
+            mac: HEXLOWER_PERMISSIVE.encode(hasher.finalize().as_slice()),
+        },
+    };
+    Ok(serde_json::to_string_pretty(&keystore).expect("plain fields"))
+}
+
 impl Kdf {
     fn derive(&self, password: &str) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
         let mut derived = Zeroizing::new([0; 32]);
@@ -213,6 +262,23 @@ mod tests {
         assert_eq!(wallet.address(), Wallet::of(&key).expect("a key").address());
         let wrong = decrypt(PBKDF2.as_bytes(), "password").expect_err("another password");
         assert!(wrong.to_string().contains("password is wrong"), "{wrong}");
+    }
+
+    #[test]
+    fn a_keystore_that_is_made_here_opens_here() {
+        let key = [0x42; 32];
+        let json = encrypt(&key, "hush").expect("a key");
+        assert_eq!(
+            decrypt(json.as_bytes(), "hush").expect("its password").address(),
+            Wallet::of(&key).expect("a key").address()
+        );
+        assert!(decrypt(json.as_bytes(), "hash").is_err());
+        assert_ne!(
+            json,
+            encrypt(&key, "hush").expect("a key"),
+            "each has a salt of its own"
+        );
+        assert!(encrypt(&[0; 32], "hush").is_err(), "zero is no key");
     }
 
     #[test]
