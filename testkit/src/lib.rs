@@ -3,6 +3,7 @@
 //! - [`docker`]: a Docker Engine of a test's own.
 //! - [`disk`], [`net`]: a small disk and a network of a test's own, to be filled and to be cut.
 //! - [`node`]: a node of Ethereum that says what a test wants.
+//! - [`processes`]: an engine with its workers, and the programs of the pool.
 //! - [`sql`]: a database server of a test's own, and [`on_every_server`] for tests that are the same on each.
 //! - [`story`]: the records of a journal that an engine could have written, from a story that chance tells.
 //! - [`dump`]: every row of the tables as text.
@@ -15,6 +16,7 @@ pub mod docker;
 pub mod dump;
 pub mod net;
 pub mod node;
+pub mod processes;
 pub mod sql;
 pub mod story;
 

@@ -8,8 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use sidecars_tables::Target;
 
-use super::engine::appended;
-use super::{signal, until, wait_for};
+use testkit::processes::{Signal, appended, signal, until, wait_for};
 
 /// A `pool-persist` process, which may be killed and started again. Dropped, it is killed.
 pub(crate) struct Sidecar {
@@ -69,10 +68,7 @@ impl Sidecar {
 
     /// SIGTERM, and its end in good order.
     pub(crate) fn stop(&mut self) {
-        signal(
-            self.child.as_ref().expect("it runs").id(),
-            rustix::process::Signal::TERM,
-        );
+        signal(self.child.as_ref().expect("it runs").id(), Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "{status}:\n{}", self.log());
     }

@@ -13,7 +13,7 @@ use client::{Client, Follow, SubmitOptions};
 use sidecars_tables::{Database, MySqlTarget, Target, Tls};
 use testkit::sql::{self, SqlKind, SqlServer};
 
-use crate::kit::{Engine, Sidecar, dump, pool_db, position, texts, undisturbed};
+use crate::kit::{Engine, Sidecar, client_of, dump, pool_db, position, texts, undisturbed};
 
 /// Works that take no time.
 fn null() -> WorkTemplate {
@@ -189,7 +189,7 @@ async fn whoever_is_killed(target: &Target, mut engine: Engine, seed: u64) {
     let stop = Arc::new(AtomicBool::new(false));
     let tormented = torment(sidecar, seed, Arc::clone(&stop));
 
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     let mut heard = load(&client).await;
     // The engine too, with works under way.
     let second = tokio::spawn({
@@ -211,7 +211,7 @@ async fn whoever_is_killed(target: &Target, mut engine: Engine, seed: u64) {
 async fn compare(target: &Target, mut engine: Engine, mut sidecar: Sidecar, heard: &Heard) {
     engine.stop_workers();
     let wanted = loop {
-        let last = engine.client().await.status().await.expect("an answer").lsn.0;
+        let last = client_of(&engine).await.status().await.expect("an answer").lsn.0;
         sidecar.wait_for_lsn(last);
         engine.stop();
         let (wanted, last) = undisturbed(&engine.data()).await;
@@ -275,7 +275,7 @@ async fn the_server_is_killed(mut server: SqlServer, seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &target);
     sidecar.start();
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     let under_way = tokio::spawn(async move { load(&client).await });
     let mut chance = fastrand::Rng::with_seed(seed);
     for _ in 0..8 {

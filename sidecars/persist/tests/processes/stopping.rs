@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use sidecars_tables::{MySqlTarget, Target, Tls};
 use testkit::sql::{SqlKind, SqlServer};
 
-use crate::kit::{Engine, Sidecar, position, until};
+use crate::kit::{Engine, Sidecar, client_of, position, until};
 
 /// Where it is unless one says otherwise.
 fn beside(engine: &Engine) -> Target {
@@ -45,7 +45,7 @@ async fn it_follows_an_engine_that_comes_later_and_one_that_comes_back() {
         sidecar.metric("pool_persist_failures_total") >= Some(1.0)
     });
     engine.start_again();
-    let last = engine.client().await.status().await.expect("an answer").lsn.0;
+    let last = client_of(&engine).await.status().await.expect("an answer").lsn.0;
     sidecar.wait_for_lsn(last);
     let ready = sidecar.get("/readyz").expect("it serves");
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
@@ -53,7 +53,7 @@ async fn it_follows_an_engine_that_comes_later_and_one_that_comes_back() {
     assert!(health.contains("\"lag_records\":0"), "{health}");
     engine.kill();
     engine.start_again();
-    let again = engine.client().await.status().await.expect("an answer").lsn.0;
+    let again = client_of(&engine).await.status().await.expect("an answer").lsn.0;
     assert!(again > last, "a start is a record");
     sidecar.wait_for_lsn(again);
     sidecar.stop();

@@ -8,7 +8,7 @@ use sidecars_tables::Target;
 use testkit::sql::{SqlKind, SqlServer};
 
 use super::following::of_server;
-use crate::kit::{Engine, Sidecar, pool_db, texts};
+use crate::kit::{Engine, Sidecar, client_of, pool_db, texts};
 
 /// With quotes, a backslash, a NUL, characters of two and of four bytes, and what SQL takes for a pattern or a comment.
 const STRANGE: &str = "Ю\u{1f980} o'clock \"\\\0%_;-- \u{7f}\u{80}\u{10ffff}'";
@@ -37,7 +37,7 @@ async fn strange_works(mut engine: Engine, target: &Target) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sidecar = Sidecar::new(&engine.data(), folder.path(), target);
     sidecar.start();
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     let rows = [
         Vec::new(),
         STRANGE.as_bytes().to_vec(),

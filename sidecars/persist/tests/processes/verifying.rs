@@ -7,7 +7,7 @@ use client::{Client, SubmitOptions};
 use serde_json::Value;
 use sidecars_tables::Target;
 
-use crate::kit::{Engine, Sidecar, pool_db, sqlite};
+use crate::kit::{Engine, Sidecar, client_of, pool_db, sqlite};
 
 /// `pool db <verb>` on this journal and this file.
 fn on_file(verb: &[&str], journal: &Path, database: &Path) -> (i32, Value, String) {
@@ -26,7 +26,7 @@ async fn what_the_sidecar_wrote_is_verified_and_a_changed_row_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &Target::Sqlite(file.clone()));
     sidecar.start();
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     for round in 0..2 {
         let rows: Vec<_> = (0..2_000).map(|row| format!("{round} {row}")).collect();
         let submission = client.submit(null(), rows, SubmitOptions::default());
@@ -130,7 +130,7 @@ async fn engine_of_few_records(sidecar: &mut Option<Sidecar>, folder: &Path) -> 
     let file = engine.data().join("pool.sqlite");
     let sidecar = sidecar.insert(Sidecar::new(&engine.data(), folder, &Target::Sqlite(file)));
     sidecar.start();
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     let first = engine.data().join("journal-00000000000000000001.seg");
     for round in 0.. {
         assert!(round < 40, "its records go");
@@ -202,7 +202,7 @@ async fn a_journal_that_begins_late_verifies_and_fills_what_it_still_knows() {
     sidecar.stop();
     let mut sidecar = Sidecar::new(&engine.data(), folder.path(), &Target::Sqlite(again.clone()));
     sidecar.start();
-    let client = engine.client().await;
+    let client = client_of(&engine).await;
     run(&client, 100, 10).await;
     sidecar.wait_for_lsn(client.status().await.expect("an answer").lsn.0);
     let (code, said, problem) = on_file(&["verify"], &engine.data(), &again);

@@ -1,19 +1,19 @@
 //! The engine's process, and workers for it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use client::{Client, ConnectOptions, Trust};
 use serde::Deserialize;
 
-use super::{program, signal, until, wait_for};
+use super::{Signal, appended, program, signal, until, wait_for};
 
-const PASSWORD: &str = "open sesame";
+/// Of the operator and of workers.
+pub const PASSWORD: &str = "open sesame";
 
 /// Where an engine listens, as its ready file says.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Ready {
     workers: SocketAddr,
     clients: SocketAddr,
@@ -21,7 +21,8 @@ struct Ready {
 }
 
 /// An engine's process and its folder. Dropped, it is killed with its workers.
-pub(crate) struct Engine {
+#[derive(Debug)]
+pub struct Engine {
     folder: tempfile::TempDir,
     options: Vec<String>,
     ready: Option<Ready>,
@@ -31,7 +32,11 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine with small segments and snapshots, so that a test sees many of them.
-    pub(crate) fn start(options: &[&str]) -> Self {
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(options: &[&str]) -> Self {
         let small = ["--segment-mib", "2", "--snapshot-mib", "1"];
         let mut engine = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
@@ -48,12 +53,15 @@ impl Engine {
         engine
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Its folder, with certificates and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The folder of journal and feed.
-    pub(crate) fn data(&self) -> PathBuf {
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
         self.folder().join("data")
     }
 
@@ -62,14 +70,17 @@ impl Engine {
     }
 
     /// Starts it, at the same addresses as before if it ran before, and waits until it is ready.
-    pub(crate) fn start_again(&mut self) {
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_again(&mut self) {
         let ready_file = self.folder().join("ready.json");
         drop(fs::remove_file(&ready_file));
         let address = |choose: fn(&Ready) -> SocketAddr| {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             self.ready.as_ref().map_or(any, choose).to_string()
         };
-        let child = Command::new(program("pool-engine", "engine-server"))
+        let child = Command::new(program("pool-engine"))
             .env_clear()
             .arg("--data")
             .arg(self.data())
@@ -100,32 +111,50 @@ impl Engine {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("our child");
         child.wait().expect("our child");
     }
 
     /// SIGTERM, and its end in good order.
-    pub(crate) fn stop(&mut self) {
+    ///
+    /// # Panics
+    /// It does not run, or does not end.
+    pub fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        signal(child.id(), rustix::process::Signal::TERM);
+        signal(child.id(), Signal::TERM);
         let status = wait_for(&mut child).expect("it ends");
         assert!(status.success(), "{status}:\n{}", self.log());
     }
 
     /// A `pool-worker` process that runs null works and every command.
-    pub(crate) fn add_worker(&mut self, name: &str, slots: u32) {
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn add_worker(&mut self, name: &str, slots: u32) {
+        self.add_worker_with(name, slots, &[]);
+    }
+
+    /// The same with these variables.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn add_worker_with(&mut self, name: &str, slots: u32, variables: &[(&str, String)]) {
         let ready = self.ready.as_ref().expect("it was started");
-        let worker = Command::new(program("pool-worker", "worker-agent"))
+        let worker = Command::new(program("pool-worker"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("POOL_ENGINE", ready.workers.to_string())
             .env("SCHEDULER_DOMAIN", "localhost")
-            .env("POOL_CA", self.folder().join("certs/ca.pem"))
+            .env("POOL_CA", self.ca())
             .env("WORKERPASSWORD", PASSWORD)
             .env("WORKERUID", name)
             .env("POOL_WORKER_FOLDER", self.folder().join(name))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .args(["--name", name, "--slots", &slots.to_string(), "--allow", "*"])
             .stdin(Stdio::null())
             .stderr(appended(&self.folder().join(format!("{name}.log"))))
@@ -134,21 +163,34 @@ impl Engine {
     }
 
     /// kill -9 of all its workers.
-    pub(crate) fn stop_workers(&mut self) {
+    ///
+    /// # Panics
+    /// They are no children of ours.
+    pub fn stop_workers(&mut self) {
         for mut worker in self.workers.drain(..) {
             worker.kill().expect("our child");
             worker.wait().expect("our child");
         }
     }
 
-    pub(crate) async fn client(&self) -> Client {
-        let clients = self.ready.as_ref().expect("it was started").clients;
-        let trust = Trust::Ca(self.folder().join("certs/ca.pem"));
-        let client = Client::connect(ConnectOptions::new(clients, trust, "admin", PASSWORD)).await;
-        client.unwrap_or_else(|error| panic!("{error:?}\n{}", self.log()))
+    /// Where clients find it.
+    ///
+    /// # Panics
+    /// It was not started.
+    #[must_use]
+    pub fn clients(&self) -> SocketAddr {
+        self.ready.as_ref().expect("it was started").clients
     }
 
-    fn log(&self) -> String {
+    /// The CA of its certificate.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.folder().join("certs/ca.pem")
+    }
+
+    /// What it has said.
+    #[must_use]
+    pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 }
@@ -163,10 +205,4 @@ impl Drop for Engine {
             eprintln!("--- log of the engine\n{}", self.log());
         }
     }
-}
-
-/// A file that a process appends its words to.
-pub(super) fn appended(path: &Path) -> File {
-    let file = File::options().create(true).append(true).open(path);
-    file.expect("a log file")
 }
