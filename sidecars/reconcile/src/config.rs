@@ -12,7 +12,7 @@ use daemon::log::LogConfig;
 
 pub(crate) use chain::{ChainConfig, ChainOptions};
 pub(crate) use engine::{EngineConfig, EngineOptions};
-pub(crate) use orders::{OrdersConfig, OrdersOptions};
+pub(crate) use orders::{OrdersConfig, OrdersOptions, PolicyChange};
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -16,11 +16,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use wire_chain::rpc::{Rpc, RpcOptions};
 use wire_chain::start::{self, StartError};
-use wire_chain::{Answer, Chain, Contracts, Nodes, NodesOptions};
+use wire_chain::{Answer, At, Chain, Contracts, Nodes, NodesOptions, Seen, View};
+use wire_hub::Call;
 use wire_lane as lane;
 use wire_protocol::units::Millis;
 
-use crate::config::{ChainConfig, Config, OrdersConfig, WorkConfig};
+use crate::config::{ChainConfig, Config, OrdersConfig, PolicyChange, WorkConfig};
+use crate::core::market::{Terms, TermsChange};
 use crate::core::reconciler::Settings;
 use crate::core::{observe, plan};
 use crate::exit;
@@ -169,6 +171,7 @@ async fn work_until(
         wallet = %chain.wallet.address(),
         "follows the pool's contract"
     );
+    let wishes = terms(&nodes, &orders).await;
     let works = WorkSettings {
         priority: orders.priority,
         result_uri: orders.result_uri.clone(),
@@ -178,7 +181,7 @@ async fn work_until(
     let poll = chain.poll;
     let node = NodeShell::new(nodes, chain.wallet);
     let driver = Driver::new(settings, engine, node, works, (from, poll), status);
-    Ok(driver.run(stop).await?)
+    Ok(driver.run(wishes, stop).await?)
 }
 
 fn settings(chain: &ChainConfig, orders: &OrdersConfig, contracts: &Contracts) -> Settings {
@@ -238,6 +241,32 @@ async fn look_at_chain(chain: &ChainConfig, status: &Status) -> Result<Contracts
             }
             Err(error) => return Err(Failure::Start(Box::new(error))),
         }
+    }
+}
+
+/// How the operator's terms differ from those of the pool's contract is told; the transaction that changes these, if the
+/// operator wants it.
+async fn terms(nodes: &Nodes, orders: &OrdersConfig) -> Option<Call> {
+    if orders.terms == Terms::default() {
+        return None;
+    }
+    let now = loop {
+        match nodes.look(View::Policy, At::Latest).await {
+            Answer::Known(Seen::Policy(policy)) => break policy,
+            _ => sleep(AGAIN).await,
+        }
+    };
+    let TermsChange { lines, call } = orders.terms.change(&now);
+    for line in &lines {
+        tracing::warn!("{line}");
+    }
+    match (orders.policy, call) {
+        (PolicyChange::Apply, Some(call)) => Some(call),
+        (PolicyChange::Show, Some(_)) => {
+            tracing::warn!("this is not sent; set POOL_POLICY=apply to have it sent");
+            None
+        }
+        (_, None) => None,
     }
 }
 

@@ -8,7 +8,8 @@ use wire_chain::start;
 use wire_hub::{Address, Wei};
 use wire_lane::FeePolicy;
 use wire_protocol::units::Millis;
-use wire_wallet::{Wallet, keystore};
+use wire_wallet::Wallet;
+use wire_wallet::keystore::{self, KeystoreError};
 
 use super::{read, required};
 
@@ -186,7 +187,11 @@ fn wallet(
     match keystore::open(&path, &password?) {
         Ok(wallet) => Some(wallet),
         Err(error) => {
-            problems.push(format!("WALLETPATH is {}: {error}", path.display()));
+            let variable = match error {
+                KeystoreError::Password => "WALLETPASSWORD for WALLETPATH",
+                _ => "WALLETPATH",
+            };
+            problems.push(format!("{variable} ({}): {error}", path.display()));
             None
         }
     }

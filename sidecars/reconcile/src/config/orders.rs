@@ -1,11 +1,11 @@
 //! How orders are dealt with, and what is offered.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use wire_hub::{Gas, Rlc, Trust};
 use wire_protocol::template::Priority;
 
 use super::read;
-use crate::core::market::{Offer, Price};
+use crate::core::market::{Offer, Price, Terms};
 use crate::core::policy::ConsensusPolicy;
 
 /// A price that moves by less than so many percent with the load moves nothing.
@@ -62,6 +62,42 @@ pub(crate) struct OrdersOptions {
     #[arg(long, env = "POOL_OFFER_VOLUME", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     volume: u64,
+
+    /// Percentage of an order's value that each of its workers stakes [default: as the pool's contract has it]
+    #[arg(long, env = "STAKE_RATIO_POLICY", value_name = "PERCENT")]
+    stake_ratio: Option<String>,
+    /// Percentage of rewards that the pool keeps [default: as the contract has it]
+    #[arg(long, env = "SCHEDULER_REWARD_RATIO_POLICY", value_name = "PERCENT")]
+    reward_ratio: Option<String>,
+    /// Free stake that a worker needs to subscribe, in nRLC [default: as the contract has it]
+    #[arg(long, env = "SUBSCRIPTION_MINIMUM_STAKE_POLICY", value_name = "NRLC")]
+    minimum_stake: Option<String>,
+    /// The same under the predecessor's name for it
+    #[arg(
+        long,
+        env = "SUBSCRIPTION_MINIMIM_STAKE_POLICY",
+        value_name = "NRLC",
+        hide = true
+    )]
+    minimim_stake: Option<String>,
+    /// Score that a worker needs to subscribe [default: as the contract has it]
+    #[arg(long, env = "SUBSCRIPTION_MINIMUM_SCORE_POLICY", value_name = "N")]
+    minimum_score: Option<String>,
+    /// Stake that a subscription locks, in nRLC: told apart from the contract's, which keeps its own for good
+    #[arg(long, env = "SUBSCRIPTION_LOCK_STAKE_POLICY", value_name = "NRLC")]
+    lock_stake: Option<String>,
+    /// What is done where these differ from the contract's: `show` what would change, or `apply` it
+    #[arg(long, env = "POOL_POLICY", default_value = "show", value_name = "WHAT")]
+    policy: PolicyChange,
+}
+
+/// What is done where the operator's terms differ from those of the pool's contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum PolicyChange {
+    /// Told, and left as it is
+    Show,
+    /// Told, and sent
+    Apply,
 }
 
 /// How orders are dealt with.
@@ -75,6 +111,8 @@ pub(crate) struct OrdersConfig {
     pub(crate) priority: Priority,
     pub(crate) result_uri: String,
     pub(crate) offer: Option<Offer>,
+    pub(crate) terms: Terms,
+    pub(crate) policy: PolicyChange,
 }
 
 impl OrdersOptions {
@@ -89,6 +127,18 @@ impl OrdersOptions {
             number("PRICEMIN", &self.price_min),
             number("PRICEMAX", &self.price_max),
         ];
+        let minimum_stake = [
+            number("SUBSCRIPTION_MINIMUM_STAKE_POLICY", &self.minimum_stake),
+            number("SUBSCRIPTION_MINIMIM_STAKE_POLICY", &self.minimim_stake),
+        ];
+        let nrlc = |amount: Option<u64>| amount.map(|amount| Rlc(u128::from(amount)));
+        let terms = Terms {
+            stake_ratio: number("STAKE_RATIO_POLICY", &self.stake_ratio),
+            scheduler_reward_ratio: number("SCHEDULER_REWARD_RATIO_POLICY", &self.reward_ratio),
+            subscription_minimum_stake: nrlc(minimum_stake[0].or(minimum_stake[1])),
+            subscription_minimum_score: number("SUBSCRIPTION_MINIMUM_SCORE_POLICY", &self.minimum_score),
+            subscription_lock_stake: nrlc(number("SUBSCRIPTION_LOCK_STAKE_POLICY", &self.lock_stake)),
+        };
         let offer = self
             .offer(category, price)
             .map_err(|problem| problems.push(problem));
@@ -102,6 +152,8 @@ impl OrdersOptions {
             priority: Priority(self.priority),
             result_uri: self.result_uri,
             offer,
+            terms,
+            policy: self.policy,
         })
     }
 

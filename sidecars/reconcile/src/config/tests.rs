@@ -57,7 +57,7 @@ fn what_is_malformed_is_told_with_its_value_and_secrets_are_not() {
         "POOL_ENGINE_CLIENT is `nowhere`",
         "POOL_CHAIN_ID is `one`",
         "CATEGORY is 3, so a price is needed",
-        "WALLETPATH is /nowhere/wallet",
+        "WALLETPATH (/nowhere/wallet)",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant as Clock, sleep, sleep_until};
 use wire_chain::Chain;
+use wire_hub::Call;
 use wire_protocol::units::{Instant, Millis};
 
 use super::backoff::Backoff;
@@ -147,11 +148,18 @@ impl<C: Chain + 'static> Driver<C> {
         }
     }
 
-    /// Works until it is told to stop.
+    /// Works until it is told to stop. `wish`: what the operator wants sent.
     ///
     /// # Errors
     /// See [`DriverError`].
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), DriverError> {
+    pub async fn run(
+        mut self,
+        wish: Option<Call>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), DriverError> {
+        if let Some(call) = wish {
+            self.handle(Event::Wished(call));
+        }
         let watching = tokio::spawn(watch_chain(
             Arc::clone(&self.node),
             self.poll,

@@ -14,7 +14,7 @@ use crate::core::observe::{self, Follower};
 use crate::core::order::{Bag, Book, Identity, Intended, Job, Outcome, Texts};
 use crate::core::plan::Step;
 use wire_lane as lane;
-use wire_lane::{Intent, Lane};
+use wire_lane::{Intent, IntentId, Lane};
 
 /// Follows the chain, plans and carries out.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Reconciler {
     pub(super) ask_again_at: Option<Instant>,
     pub(super) workers: Vec<Worker>,
     pub(super) shop: Shop,
+    /// What the operator wants sent.
+    pub(super) wishes: BTreeSet<IntentId>,
     /// Percentage of the pool's slots that are taken.
     pub(super) load_percent: u64,
     /// What works have for the requesters.
@@ -89,6 +91,7 @@ impl Reconciler {
             ask_again_at: None,
             workers: Vec::new(),
             shop: Shop::default(),
+            wishes: BTreeSet::new(),
             load_percent: 0,
             texts: BTreeMap::new(),
             resumed: BTreeSet::new(),
@@ -162,6 +165,7 @@ impl Reconciler {
                     self.is_due = true;
                 }
             }
+            Event::Wished(call) => self.on_wish(now, call, effects),
             Event::Offers { at, offers } => self.on_offers(at, offers),
             Event::Lane(event) => self.tell(now, of_lane(event), effects),
             Event::Workers {

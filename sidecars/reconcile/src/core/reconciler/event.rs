@@ -1,6 +1,6 @@
 //! What the reconciler is told, and what it asks for.
 
-use wire_hub::{Address, Answer, Block, BlockRef, Hash, Log, Person, Receipt, Views, Wei, WorkOrder};
+use wire_hub::{Address, Answer, Block, BlockRef, Call, Hash, Log, Person, Receipt, Views, Wei, WorkOrder};
 use wire_protocol::units::Millis;
 
 use super::offers::Offers;
@@ -115,6 +115,8 @@ pub enum Event {
         /// What there is.
         offers: Answer<Offers>,
     },
+    /// The operator wants this sent; it is about no order.
+    Wished(Call),
     /// To an effect of the lane.
     Lane(LaneEvent),
     /// These workers the engine has; who is not among them is gone.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use wire_hub::{Address, Answer, Call, Scene, Timestamp, holds};
+use wire_hub::{Address, Answer, Call, Hasher, Scene, Timestamp, holds};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
 use super::event::{Effect, LaneEvent};
 use super::notes;
 use super::reading::Reading;
-use crate::core::plan::Step;
+use crate::core::plan::{Step, gas_limit};
 use wire_lane as lane;
 use wire_lane::{Intent, IntentId, Progress};
 
@@ -89,6 +89,23 @@ impl Reconciler {
         }
     }
 
+    /// The operator wants something sent that is about no order. Wanted again while it is under way, it is the same.
+    pub(super) fn on_wish(&mut self, now: Instant, call: Call, effects: &mut Vec<Effect>) {
+        let id = IntentId(Hasher::default().text("wish").text(&format!("{call:?}")).finish());
+        self.wishes.insert(id);
+        let gas_limit = gas_limit(&call);
+        let intent = Intent {
+            id,
+            call,
+            gas_limit,
+            deadline: None,
+            about: None,
+        };
+        if !self.lane.has(id) {
+            self.tell(now, lane::Event::Intend(intent), effects);
+        }
+    }
+
     /// What waits for a nonce and is not wanted any more.
     pub(super) fn withdraw(
         &mut self,
@@ -98,7 +115,8 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         let of_orders = steps.iter().filter_map(Step::intent).map(|intent| intent.id);
-        let wanted: BTreeSet<IntentId> = of_orders.chain(offered.iter().copied()).collect();
+        let mut wanted: BTreeSet<IntentId> = of_orders.chain(offered.iter().copied()).collect();
+        wanted.extend(&self.wishes);
         let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
         for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
             self.tell(now, lane::Event::Withdraw(id), effects);
