@@ -1,5 +1,7 @@
 //! Time, blocks, and what no real chain lets anybody do.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wire_hub::{Hash, Timestamp, Wei};
 
@@ -40,6 +42,16 @@ impl Devnet {
         self.control("anvil_setNextBlockTimestamp", json!([time.0]))
             .await?;
         self.mine(1).await
+    }
+
+    /// A block each so often from now on, instead of one for each transaction; whole seconds.
+    ///
+    /// # Errors
+    /// The chain does not answer.
+    pub async fn set_block_time(&self, time: Duration) -> Result<(), DevnetError> {
+        self.control("evm_setIntervalMining", json!([time.as_secs()]))
+            .await
+            .map(drop)
     }
 
     /// Whether each transaction makes a block.

@@ -99,8 +99,12 @@ const ONLY: &[(&str, &[&str], &str)] = &[
             "wire-link",
             "wire-feed",
             "wire-files",
+            "wire-hub",
+            "wire-chain",
+            "wire-wallet",
+            "devnet",
         ],
-        "a client knows the wire and can read a journal, its snapshots, the tables and the files",
+        "a client knows the wire and the chain, and can read a journal, its snapshots, the tables and the files",
     ),
     (
         "bench",

@@ -2,6 +2,7 @@
 //!
 //! Every example in a help text is parsed by a test, so none goes stale.
 
+mod chain;
 mod db;
 mod file;
 mod import;
@@ -18,6 +19,7 @@ use wire_protocol::units::Millis;
 use super::exit::EXIT_CODES;
 use super::quantity;
 use super::refs::{BagRef, WorkerRef};
+pub(crate) use chain::{Chain, CreatePool};
 pub(crate) use db::{Archive, Db, DbPlace, History};
 pub(crate) use file::{File, FileVerb};
 pub(crate) use import::{Import, Xwhep};
@@ -143,6 +145,9 @@ pub(crate) enum Command {
     /// Files: upload, download, list, remove, check
     #[command(arg_required_else_help = true)]
     File(File),
+    /// The marketplace on Ethereum: create a pool, prove results
+    #[command(subcommand, arg_required_else_help = true)]
+    Chain(Chain),
     /// The pool at a glance
     #[command(after_help = "\
 Examples:
@@ -436,6 +441,7 @@ Examples:
   pool dev --workers 4 --slots 2
   pool dev --allow convert --allow /usr/bin/ffmpeg
   pool dev --ports 0 --data /tmp/my-pool
+  pool dev --chain
 ")]
 pub(crate) struct Dev {
     /// How many workers
@@ -447,9 +453,14 @@ pub(crate) struct Dev {
     /// Command that works may run, a name or a path; may be given several times [default: any]
     #[arg(long, value_name = "CMD")]
     pub(crate) allow: Vec<String>,
-    /// First of six ports: workers, clients, health of the engine and of the tables, files, their health; 0: any that are free
-    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65530))]
+    /// First of seven ports: workers, clients, health of the engine and of the tables, files, their health, health of the
+    /// reconciler; 0: any that are free
+    #[arg(long, value_name = "PORT", default_value_t = 4321, value_parser = clap::value_parser!(u16).range(..=65529))]
     pub(crate) ports: u16,
+    /// Also a chain of Ethereum with the real contracts of the marketplace: the pool offers works there, a requester buys one,
+    /// a worker does it, and all are paid. npm fetches what it takes, once; all money is play money
+    #[arg(long)]
+    pub(crate) chain: bool,
 }
 
 /// The whole help ends with the exit codes, whichever command it is for.

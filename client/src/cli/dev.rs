@@ -8,8 +8,10 @@
 //! | `secrets/` | the passwords, made once |
 //! | `certs/` | the development CA and the engine's certificate |
 //! | `engine/`, `worker-N/` | what they keep; `engine/pool.sqlite` are the tables, `engine/files` the files |
+//! | `wallets/` | with `--chain`: the keystores of the pool and of its workers |
 //! | `logs/` | what they say |
 
+mod chain;
 mod programs;
 
 use std::fs::{self, File};
@@ -32,6 +34,7 @@ use super::connect::{Connection, connect};
 use super::exit::{Exit, Failure};
 use super::output::json_line;
 use super::supervise::{Event, Program, Service};
+use chain::DevChain;
 use programs::{ADMIN, Programs};
 
 /// How long a start may take. It takes well under a second.
@@ -79,11 +82,18 @@ impl GatewayReady {
     }
 }
 
+/// What the reconciler writes when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+struct ReconcileReady {
+    health: SocketAddr,
+}
+
 /// All that have said that they are ready.
 struct AllReady {
     engine: Ready,
     tables: PersistReady,
     files: GatewayReady,
+    reconcile: Option<ReconcileReady>,
 }
 
 pub(crate) async fn run(context: &Context, args: Dev) -> Result<Exit, Failure> {
@@ -138,6 +148,8 @@ struct Pool {
     engine: Option<Service>,
     persist: Option<Service>,
     gateway: Option<Service>,
+    reconcile: Option<Service>,
+    chain: Option<DevChain>,
     workers: Vec<Service>,
     events: mpsc::Sender<Event>,
     told: mpsc::Receiver<Event>,
@@ -169,6 +181,8 @@ impl Pool {
             engine: None,
             persist: None,
             gateway: None,
+            reconcile: None,
+            chain: None,
             workers: Vec::new(),
             events,
             told,
@@ -178,10 +192,22 @@ impl Pool {
 
     async fn start(&mut self, context: &Context) -> Result<(), Failure> {
         // Those that killed programs left behind would be mistaken for those of the new ones.
-        for name in ["engine", "persist", "gateway"] {
+        for name in ["engine", "persist", "gateway", "reconcile"] {
             drop(fs::remove_file(self.programs.ready_file(name)));
         }
-        let [workers, clients, health, persist_health, https, gateway_health] = self.programs.listen();
+        let [
+            workers,
+            clients,
+            health,
+            persist_health,
+            https,
+            gateway_health,
+            reconcile_health,
+        ] = self.programs.listen();
+        if self.programs.has_chain() {
+            let chain = DevChain::start(&self.programs.folder, self.programs.workers()).await?;
+            self.chain = Some(chain);
+        }
         // Each is this pool's from its start, so that whatever goes wrong it is stopped in good order.
         // The files first: the engine tells workers where they are.
         self.gateway = Some(self.launch(self.programs.gateway([https, gateway_health]))?);
@@ -200,9 +226,22 @@ impl Pool {
         self.persist = Some(self.launch(self.programs.persist(persist_health))?);
         self.write_connection(&ready, &files)?;
         for number in 1..=self.programs.workers() {
-            let worker = self.launch(self.programs.worker(number, ready.workers))?;
-            self.workers.push(worker);
+            let program = self.programs.worker(number, ready.workers, self.chain.as_ref());
+            self.workers.push(self.launch(program)?);
         }
+        let reconcile = self.chain.as_ref();
+        let reconcile =
+            reconcile.and_then(|chain| self.programs.reconcile(chain, ready.clients, reconcile_health));
+        let reconcile = match reconcile {
+            None => None,
+            Some(program) => {
+                self.reconcile = Some(self.launch(program)?);
+                Some(
+                    self.await_ready("reconcile", |pool| pool.reconcile.as_ref())
+                        .await?,
+                )
+            }
+        };
         let tables: PersistReady = self.await_ready("persist", |pool| pool.persist.as_ref()).await?;
         if let Some(persist) = &self.persist {
             persist.set_args(self.programs.persist_args(tables.health));
@@ -211,6 +250,7 @@ impl Pool {
             engine: ready,
             tables,
             files,
+            reconcile,
         });
         let mut global = context.global.clone();
         (global.engine, global.ca, global.login, global.password) = (None, None, None, None);
@@ -314,6 +354,7 @@ impl Pool {
             engine: ready,
             tables,
             files,
+            reconcile,
         } = self.ready.as_ref().expect("announced after the start");
         let folder = &self.programs.folder;
         let took = Millis(took.as_millis() as u64);
@@ -336,6 +377,9 @@ impl Pool {
                 gateway_pid,
                 gateway_health: files.health,
                 files: files.url(),
+                reconcile_pid: self.reconcile.as_ref().and_then(Service::pid),
+                reconcile_health: reconcile.as_ref().map(|ready| ready.health),
+                chain: self.chain.as_ref().map(|chain| chain.url().to_owned()),
                 ready_ms: took.0,
             };
             return writeln!(out, "{}", json_line("dev", fields));
@@ -365,6 +409,11 @@ impl Pool {
         writeln!(out, "             health and metrics http://{}", tables.health)?;
         writeln!(out, "  gateway    pid {gateway_pid:<8} files {}", files.url())?;
         writeln!(out, "             health and metrics http://{}", files.health)?;
+        if let (Some(chain), Some(reconcile)) = (&self.chain, reconcile) {
+            let pid = self.reconcile.as_ref().map_or(0, pid);
+            writeln!(out, "  reconcile  pid {pid:<8} chain {}", chain.url())?;
+            writeln!(out, "             health and metrics http://{}", reconcile.health)?;
+        }
         writeln!(out, "  logs       {}", folder.join("logs").display())?;
         let data = match self.folder_arg.as_path() {
             default if default == Path::new("./data/pool") => String::new(),
@@ -386,42 +435,62 @@ impl Pool {
 
     /// Tells what happens until a signal comes.
     async fn attend(&mut self, signals: &mut Signals) {
-        loop {
-            let event = tokio::select! {
-                event = self.told.recv() => event,
-                () = signals.next() => return,
-            };
-            let line = match event {
-                Some(Event::Ended {
-                    name,
-                    how,
-                    again_in: Some(wait),
-                }) => {
-                    let wait = Millis(wait.as_millis() as u64);
-                    format!(
-                        "{name} has ended ({how}); it is started again in {wait}, see {}",
-                        self.programs.log(&name).display()
-                    )
+        let (say, mut lines) = mpsc::channel(EVENTS_MAX);
+        let chain = self.chain.take();
+        {
+            let story = async {
+                if let Some(chain) = &chain
+                    && let Err(failure) = chain.show_an_order(&say).await
+                {
+                    drop(say.send(format!("order      {failure}")).await);
                 }
-                Some(Event::Ended {
-                    name, again_in: None, ..
-                }) => format!("{name} has left in good order"),
-                Some(Event::CannotStart {
-                    name,
-                    error,
-                    again_in,
-                }) => {
-                    format!(
-                        "{name} cannot be started ({error}); next try in {}",
-                        Millis(again_in.as_millis() as u64)
-                    )
-                }
-                Some(Event::Restarted { name, pid }) => format!("{name} runs again, pid {pid}"),
-                None => return,
+                std::future::pending().await
             };
-            // Where standard error is closed nobody wants to know.
-            let _ = writeln!(io::stderr(), "{line}");
+            let mut story = std::pin::pin!(story);
+            loop {
+                let event = tokio::select! {
+                    event = self.told.recv() => event,
+                    line = lines.recv() => {
+                        // Where standard output is closed nobody wants to know.
+                        let _ = writeln!(io::stdout(), "{}", line.unwrap_or_default());
+                        continue;
+                    }
+                    () = &mut story => continue,
+                    () = signals.next() => break,
+                };
+                let line = match event {
+                    Some(Event::Ended {
+                        name,
+                        how,
+                        again_in: Some(wait),
+                    }) => {
+                        let wait = Millis(wait.as_millis() as u64);
+                        format!(
+                            "{name} has ended ({how}); it is started again in {wait}, see {}",
+                            self.programs.log(&name).display()
+                        )
+                    }
+                    Some(Event::Ended {
+                        name, again_in: None, ..
+                    }) => format!("{name} has left in good order"),
+                    Some(Event::CannotStart {
+                        name,
+                        error,
+                        again_in,
+                    }) => {
+                        format!(
+                            "{name} cannot be started ({error}); next try in {}",
+                            Millis(again_in.as_millis() as u64)
+                        )
+                    }
+                    Some(Event::Restarted { name, pid }) => format!("{name} runs again, pid {pid}"),
+                    None => break,
+                };
+                // Where standard error is closed nobody wants to know.
+                let _ = writeln!(io::stderr(), "{line}");
+            }
         }
+        self.chain = chain;
     }
 
     /// Workers first, so that what they finish is still taken, by the files too; then the engine, whose last records the
@@ -430,9 +499,14 @@ impl Pool {
         let _ = writeln!(io::stderr(), "stopping; again Ctrl-C does not wait");
         let mut hurried = false;
         let workers = std::mem::take(&mut self.workers);
-        let [gateway, engine, persist] =
-            [self.gateway.take(), self.engine.take(), self.persist.take()].map(Vec::from_iter);
-        for services in [workers, gateway, engine, persist] {
+        let [reconcile, gateway, engine, persist] = [
+            self.reconcile.take(),
+            self.gateway.take(),
+            self.engine.take(),
+            self.persist.take(),
+        ]
+        .map(Vec::from_iter);
+        for services in [workers, reconcile, gateway, engine, persist] {
             services
                 .iter()
                 .for_each(if hurried { Service::kill } else { Service::stop });
@@ -466,6 +540,12 @@ struct DevJson<'a> {
     gateway_pid: u32,
     gateway_health: SocketAddr,
     files: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconcile_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconcile_health: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<String>,
     ready_ms: u64,
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod bag;
+mod chain;
 mod connect;
 mod db;
 mod dev;
@@ -93,6 +94,7 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
                         Command::Worker(command) => worker::run(&context, command).await,
                         Command::Category(command) => queue::categories(&context, command).await,
                         Command::Queue(command) => queue::run(&context, command).await,
+                        Command::Chain(command) => chain::run(&context, command).await,
                         Command::File(command) => file::run(&context, command).await,
                         Command::Status => queue::status(&context).await,
                         Command::Snapshot => queue::snapshot(&context).await,

@@ -33,7 +33,7 @@ const STEADY: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Variables that would change what a program does beside what it is told here.
-const FOREIGN_VARIABLES: [&str; 9] = [
+const FOREIGN_VARIABLES: [&str; 17] = [
     "POOL_",
     "ADMIN",
     "WORKER",
@@ -43,6 +43,14 @@ const FOREIGN_VARIABLES: [&str; 9] = [
     "MYSQL_",
     "SHAREDAPPS",
     "MAXFILESIZE",
+    "BLOCKCHAINETHENABLED",
+    "ETHNODE",
+    "IEXECHUBCONTRACT",
+    "RLCCONTRACT",
+    "WALLET",
+    "CATEGORY",
+    "PRICE",
+    "TRUST",
 ];
 
 /// A program with everything that it is started with.

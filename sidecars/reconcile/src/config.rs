@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(
         long,
         env = "POOL_RECONCILE_LISTEN_HEALTH",
-        default_value = "[::]:4325",
+        default_value = "[::]:4326",
         value_name = "ADDR"
     )]
     listen_health: String,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::chain::{self, DevChain};
 use crate::cli::args::Dev;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::supervise::Program;
@@ -24,6 +25,7 @@ pub(super) struct Programs {
     worker: PathBuf,
     persist: PathBuf,
     gateway: PathBuf,
+    reconcile: Option<PathBuf>,
     admin_password: String,
     worker_password: String,
 }
@@ -39,7 +41,7 @@ impl Programs {
                 return Ok(path);
             }
             Err(Failure::config(format!("there is no {}", path.display())).cure(
-                "install pool-engine, pool-worker, pool-persist and pool-gateway beside pool, or build them: cargo build --release",
+                "install pool-engine, pool-worker, pool-persist, pool-gateway and pool-reconcile beside pool, or build them: cargo build --release",
             ))
         };
         let secret = |name: &str| {
@@ -54,6 +56,7 @@ impl Programs {
             worker: beside("pool-worker")?,
             persist: beside("pool-persist")?,
             gateway: beside("pool-gateway")?,
+            reconcile: args.chain.then(|| beside("pool-reconcile")).transpose()?,
             admin_password: secret(ADMIN)?,
             worker_password: secret("worker")?,
             folder,
@@ -136,7 +139,44 @@ impl Programs {
         ])
     }
 
-    pub(super) fn worker(&self, number: u32, engine: SocketAddr) -> Program {
+    /// The reconciler of a chain; `None`: the pool has none.
+    pub(super) fn reconcile(
+        &self,
+        chain: &DevChain,
+        clients: SocketAddr,
+        health: SocketAddr,
+    ) -> Option<Program> {
+        let mut env = chain.variables("scheduler");
+        env.extend([
+            ("ADMINLOGIN", ADMIN.to_owned()),
+            ("ADMINPASSWORD", self.admin_password.clone()),
+            ("POOL_CHAIN_BLOCK_S", "1".to_owned()),
+            ("POOL_CHAIN_CONFIRMATIONS", "1".to_owned()),
+            ("CATEGORY", chain::CATEGORY.to_string()),
+            ("PRICE", chain::PRICE.to_string()),
+            ("POOL_OFFER_VOLUME", chain::VOLUME.to_string()),
+        ]);
+        Some(Program {
+            name: "reconcile".to_owned(),
+            path: self.reconcile.clone()?,
+            args: options([
+                ("--engine", clients.to_string().into()),
+                ("--server-name", "localhost".into()),
+                ("--ca", self.folder.join("certs/ca.pem").into()),
+                ("--listen-health", health.to_string().into()),
+                ("--ready-file", self.ready_file("reconcile").into()),
+            ]),
+            env,
+            log: self.log("reconcile"),
+        })
+    }
+
+    pub(super) fn has_chain(&self) -> bool {
+        self.args.chain
+    }
+
+    /// Of a chain the worker has a wallet there.
+    pub(super) fn worker(&self, number: u32, engine: SocketAddr, chain: Option<&DevChain>) -> Program {
         let name = format!("worker-{number}");
         let allowed = if self.args.allow.is_empty() {
             &["*".to_owned()][..]
@@ -158,15 +198,17 @@ impl Programs {
                 .iter()
                 .flat_map(|command| ["--allow".into(), command.into()]),
         );
+        let mut env = vec![
+            ("WORKERLOGIN", WORKER.to_owned()),
+            ("WORKERPASSWORD", self.worker_password.clone()),
+        ];
+        env.extend(chain.into_iter().flat_map(|chain| chain.variables(&name)));
         Program {
             log: self.log(&name),
             name,
             path: self.worker.clone(),
             args,
-            env: vec![
-                ("WORKERLOGIN", WORKER.to_owned()),
-                ("WORKERPASSWORD", self.worker_password.clone()),
-            ],
+            env,
         }
     }
 
@@ -183,10 +225,10 @@ impl Programs {
     }
 
     /// Where workers, clients, whoever asks for the health of the engine and of the tables, whoever wants files, and whoever asks
-    /// for their health find them.
-    pub(super) fn listen(&self) -> [SocketAddr; 6] {
+    /// for their health and for that of the reconciler find them.
+    pub(super) fn listen(&self) -> [SocketAddr; 7] {
         let first = self.args.ports;
-        let ports = [0, 1, 2, 3, 4, 5].map(|next| if first == 0 { 0 } else { first + next });
+        let ports = [0, 1, 2, 3, 4, 5, 6].map(|next| if first == 0 { 0 } else { first + next });
         ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
     }
 

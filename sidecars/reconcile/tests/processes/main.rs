@@ -1,4 +1,5 @@
 //! The sidecar as a process, with a real engine, on a chain with the real contracts.
 
+mod creating;
 mod kit;
 mod starting;
