@@ -6,8 +6,8 @@
 //! processes      engine-server  worker-agent  client  sidecars-*
 //!                  │
 //! parts          wire-link  wire-feed  wire-grant  wire-files  wire-wallet  wire-lane  wire-chain  daemon
-//!                engine-core  engine-queue  engine-journal  worker-core  sidecars-tables  sidecars-files
-//!                devnet  (testkit)
+//!                engine-core  engine-queue  engine-journal  worker-core  worker-chain
+//!                sidecars-tables  sidecars-files  devnet  (testkit)
 //!                  │
 //! vocabulary     wire-protocol  wire-hub
 //! ```
@@ -49,6 +49,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("engine-queue", Layer::Part),
     ("engine-journal", Layer::Part),
     ("worker-core", Layer::Part),
+    ("worker-chain", Layer::Part),
     ("sidecars-tables", Layer::Part),
     ("sidecars-files", Layer::Part),
     ("engine-server", Layer::Process),
@@ -80,8 +81,19 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ("engine-queue", &[], "queues do not know what they carry"),
     (
         "wire-chain",
-        &["wire-hub", "wire-wallet"],
+        &["wire-hub", "wire-lane", "wire-wallet"],
         "what speaks to nodes knows the contracts and nothing of a pool",
+    ),
+    (
+        "worker-chain",
+        &[
+            "wire-hub",
+            "wire-lane",
+            "wire-chain",
+            "wire-wallet",
+            "wire-protocol",
+        ],
+        "what contributes results knows the chain and nothing of how works run",
     ),
     (
         "devnet",
@@ -126,6 +138,10 @@ const WITHIN: &[(&str, &str)] = &[
     ("wire-hub", "wire-protocol"),    // addresses are the same on both wires
     ("wire-files", "wire-link"),      // files and links believe the same certificates
     ("wire-chain", "wire-wallet"),    // who signs transactions
+    ("wire-chain", "wire-lane"),      // and whose effects are done
+    ("worker-chain", "wire-lane"),    // a worker sends transactions of its own
+    ("worker-chain", "wire-chain"),   // to nodes
+    ("worker-chain", "wire-wallet"),  // by its own wallet
     ("devnet", "wire-chain"),         // a chain is asked and told by what the pool asks and tells it by
     ("devnet", "wire-wallet"),        // and has wallets
     ("sidecars-reconcile", "client"), // it asks for works as any client does

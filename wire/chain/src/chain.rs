@@ -55,6 +55,17 @@ impl<T> Answer<T> {
     }
 }
 
+/// Why it is not known is for whoever asked.
+impl<T> From<Answer<T>> for wire_hub::Answer<T> {
+    fn from(said: Answer<T>) -> Self {
+        match said {
+            Answer::Known(known) => Self::Known(known),
+            Answer::Absent => Self::Absent,
+            Answer::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
 /// In which state of the chain something is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum At {

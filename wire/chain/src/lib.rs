@@ -10,8 +10,9 @@
 //!               abi                  bytes of contracts and transactions: ethers is here and nowhere else
 //! ```
 //!
-//! Beside them: [`Unsigned`] transactions, [`LogReader`] for many blocks at once,
-//! and [`start`], which looks whether the settings lead to the contracts of a pool.
+//! Beside them: [`Unsigned`] transactions, [`LogReader`] for many blocks at once, [`reading`] of all that there is of an order,
+//! [`lane`], which does what a lane of transactions asks for, and [`start`], which looks whether the settings lead to the
+//! contracts of a pool.
 //!
 //! Deliberately absent: what is to be sent and when, nonces, fees, how many confirmations are enough, what follows from an
 //! event. Nothing here waits for a block, keeps anything on disk or knows a pool's orders. Subscriptions over web sockets
@@ -23,9 +24,11 @@ mod chain;
 mod contracts;
 mod error;
 mod json;
+pub mod lane;
 mod logs;
 mod node;
 mod nodes;
+pub mod reading;
 pub mod rpc;
 pub mod start;
 mod transaction;
