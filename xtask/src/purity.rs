@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 const CORES: &[&str] = &[
     "engine/core/src",
     "worker/core/src",
+    "worker/chain/src/core",
     "wire/protocol/src",
     "wire/hub/src",
     "wire/lane/src",

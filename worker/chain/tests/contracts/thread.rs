@@ -1,0 +1,1 @@
+//! The thread itself, on a chain that makes a block each second.
