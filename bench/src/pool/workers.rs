@@ -186,6 +186,7 @@ fn config(arguments: &ServeArguments, connector: Arc<Connector>, index: u32) -> 
         connector,
         certified: None,
         wallet: None,
+        chain: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: PASSWORD.to_owned(),

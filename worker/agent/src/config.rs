@@ -1,6 +1,7 @@
 //! From flags and environment to an [`AgentConfig`], once, at the start.
 
 mod args;
+mod chain;
 mod disk;
 mod docker;
 mod offer;
@@ -191,7 +192,7 @@ impl Cli {
     }
 
     /// The wallet in the keystore, if one is given.
-    fn wallet(&self) -> anyhow::Result<Option<Wallet>> {
+    fn wallet(&self) -> anyhow::Result<Option<Arc<Wallet>>> {
         let Some(path) = self.wallet.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(None);
         };
@@ -208,7 +209,7 @@ impl Cli {
         };
         let wallet = wire_wallet::keystore::open(path, &password)
             .with_context(|| format!("the wallet {} cannot be used", path.display()))?;
-        Ok(Some(wallet))
+        Ok(Some(Arc::new(wallet)))
     }
 
     fn enrol_token(&self) -> anyhow::Result<Option<String>> {
@@ -310,7 +311,14 @@ impl Cli {
             };
             Ok(format!("{commands}, {containers}"))
         });
+        let wallet = self.wallet();
+        let chain = match &wallet {
+            Ok(wallet) => self.chain.config(wallet.as_ref(), &self.folder, seeds),
+            // That is told of the wallet.
+            Err(_) => Ok(None),
+        };
         Surroundings {
+            chain,
             engine: self.engine(seeds),
             trust: self.trust(),
             password: self.password(seeds).map(drop),
@@ -320,7 +328,7 @@ impl Cli {
                     false => Enrolment::New,
                 })
             }),
-            wallet: self.wallet().map(|wallet| wallet.map(|wallet| wallet.address())),
+            wallet: wallet.map(|wallet| wallet.map(|wallet| wallet.address())),
             certificate: look(&self.folder),
             runs,
             docker: docker.then(|| self.docker.engine()),
@@ -366,6 +374,7 @@ impl Cli {
             desk,
         })?;
         let identity = self.identity(folder.path(), token, &seeds)?;
+        let chain = self.chain.config(wallet.as_ref(), folder.path(), &seeds)?;
         let certified = identity.map(|identity| Certified {
             identity,
             trust: trust.clone(),
@@ -427,6 +436,7 @@ impl Cli {
             connector: crate::connector(trust)?,
             certified,
             wallet,
+            chain,
             settings: Settings {
                 login: given(self.login.as_deref())
                     .or(seeds.login)

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use serde_json::json;
+use wire_hub::Balance;
 use wire_link::Trust;
 use wire_protocol::joining::Address;
+use worker_chain::shell::Config;
 
 use crate::identity::{ENROL_AGAIN, Validity};
 use crate::wire::chain;
@@ -33,6 +35,8 @@ pub(crate) struct Surroundings {
     pub(crate) token: anyhow::Result<Option<Enrolment>>,
     /// Address of the wallet, if one is given.
     pub(crate) wallet: anyhow::Result<Option<Address>>,
+    /// The chain, if results are contributed to one.
+    pub(crate) chain: anyhow::Result<Option<worker_chain::shell::Config>>,
     /// How long the certificate is good, if there is one.
     pub(crate) certificate: anyhow::Result<Option<Validity>>,
     /// How many ways there are to run works, in words.
@@ -131,6 +135,11 @@ pub(crate) async fn run(around: Surroundings, as_json: bool) -> ExitCode {
         (Err(error), _) | (_, Err(error)) => Finding::broken("engine", format!("{error:#}"), None),
         (Ok((address, name)), Ok(trust)) => engine(address, name, trust.clone()).await,
     });
+    match &around.chain {
+        Ok(None) => {}
+        Ok(Some(config)) => findings.extend(chain_of(config).await),
+        Err(error) => findings.push(Finding::broken("chain", format!("{error:#}"), None)),
+    }
     if let Some((socket, runtime)) = &around.docker {
         findings.extend(docker(socket, runtime.as_deref()).await);
     }
@@ -301,6 +310,78 @@ async fn engine(address: &str, name: &str, trust: Trust) -> Finding {
     }
 }
 
+/// A node answers and has new blocks, and the wallet is subscribed, with stake and coins.
+async fn chain_of(config: &Config) -> Vec<Finding> {
+    let look = match config.look().await {
+        Ok(look) => look,
+        Err(error) => return vec![Finding::broken("chain", chain(&error), None)],
+    };
+    let now_s = crate::status::now_ms() / 1_000;
+    let age_s = look.block.map(|time| now_s.saturating_sub(time));
+    let mut findings = vec![match age_s {
+        Some(age_s) if config.block_age_s_max > 0 && age_s > config.block_age_s_max => Finding::warning(
+            "chain",
+            format!(
+                "chain {}, and the node's last block is {age_s} s old",
+                look.chain_id
+            ),
+            "look whether the node is in step with its chain; nothing is sent until it is (POOL_CHAIN_BLOCK_AGE_MAX)",
+        ),
+        Some(age_s) => Finding::fine(
+            "chain",
+            format!("chain {}, last block {age_s} s ago", look.chain_id),
+        ),
+        None => Finding::warning(
+            "chain",
+            "the node says nothing of its last block",
+            "ask another node",
+        ),
+    }];
+    findings.push(match look.pool {
+        Some(pool) if pool == config.pool.value => Finding::fine("pool", "the wallet is subscribed to it"),
+        Some(wire_hub::NOBODY) if config.subscribes => Finding::fine(
+            "pool",
+            "the wallet is subscribed to none, and the worker subscribes",
+        ),
+        Some(wire_hub::NOBODY) => Finding::warning(
+            "pool",
+            "the wallet is subscribed to none: no order will come to it",
+            "POOL_CHAIN_SUBSCRIBE=true, or subscribe it by another program",
+        ),
+        Some(other) => Finding::warning(
+            "pool",
+            format!("the wallet is subscribed to another pool, {other}: no order will come to it"),
+            "unsubscribe it there; a wallet is with one pool at a time",
+        ),
+        None => Finding::warning(
+            "pool",
+            "it cannot be told whether the wallet is subscribed",
+            "ask again",
+        ),
+    });
+    if let Some(Balance { stake, locked }) = look.balance {
+        let says = format!("{stake} free, {} locked", locked.0);
+        findings.push(match stake.0 {
+            0 => Finding::warning(
+                "stake",
+                format!("{says}: orders ask for some"),
+                "deposit RLC at the hub for this wallet",
+            ),
+            _ => Finding::fine("stake", says),
+        });
+    }
+    match look.coins {
+        Some(coins) if coins.0 == 0 => findings.push(Finding::broken(
+            "gas",
+            "the wallet has no coins of the chain",
+            Some("send it some: each order takes two transactions"),
+        )),
+        Some(coins) => findings.push(Finding::fine("gas", coins.to_string())),
+        None => {}
+    }
+    findings
+}
+
 /// It answers, is new enough, has the runtime, and room for images.
 async fn docker(socket: &Path, runtime: Option<&str>) -> Vec<Finding> {
     let path = socket.to_string_lossy();
@@ -377,6 +458,7 @@ mod tests {
                     .ok_or(anyhow::anyhow!("no password is given")),
                 token: Ok(token),
                 wallet: Ok(None),
+                chain: Ok(None),
                 certificate: Ok(certificate),
                 runs: Ok(String::new()),
                 folder: PathBuf::new(),

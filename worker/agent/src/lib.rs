@@ -10,16 +10,18 @@
 //!                                   ├─► docker    commands in containers of images that the operator allows
 //!                                   ├─► sleep     works that take time and nothing else
 //!                                   ├─► files     inputs and outputs of works ◄── HTTPS ──► file store, web
-//!                                   └─► watch     disks: images that go, and why no work is taken
+//!                                   ├─► watch     disks: images that go, and why no work is taken
+//!                                   └─► worker-chain  results of works that are for orders ──► Ethereum node
 //! ```
 //!
 //! The shell decides and waits for all executors on one thread; folders and files are the runtime's pool's, and a command is
 //! started from a thread of its own. The link has another, so that whatever keeps the first one busy, the engine hears that
 //! the worker lives; works come after all of them, because they run with a lower priority ([`executor::WORK_NICE`],
 //! [`executor::WORK_CPU_SHARES`]).
-//! Deliberately absent: the chain.
+//! Deliberately absent: what an order is, and when to send what for it (`worker-chain`).
 
 mod config;
+mod contributing;
 mod disk;
 mod doctor;
 pub mod executor;
@@ -45,6 +47,7 @@ use wire_protocol::codec::DecodeError;
 use wire_protocol::limits::WARM_KEYS_MAX;
 use wire_protocol::units::Millis;
 use wire_protocol::worker_link::ALPN;
+use worker_chain::shell::Chain;
 use worker_core::Agent;
 
 pub use crate::disk::Marks;
@@ -73,7 +76,10 @@ pub struct AgentConfig {
     /// What proves who it is instead of a password, and whom to believe. Default `None`: the password does.
     pub certified: Option<Certified>,
     /// Whose wallet it works for, which it proves on every connection. Default `None`: nobody's.
-    pub wallet: Option<Wallet>,
+    pub wallet: Option<Arc<Wallet>>,
+    /// Where results of works that are for orders are contributed. Default `None`: nowhere; such works are run and reported as
+    /// any other, and the log says that nothing comes of it.
+    pub chain: Option<worker_chain::shell::Config>,
     /// Login, identity and offer. The names of `executors` are added to the offer; `null` is offered if the
     /// offer lists it, and needs no executor.
     pub settings: Settings,
@@ -121,6 +127,9 @@ pub enum AgentError {
     /// The system gives the links no thread.
     #[error("the links to the engine have no thread")]
     Thread(#[from] std::io::Error),
+    /// A setting of the chain leads nowhere, or notes of before cannot be had.
+    #[error("results cannot be contributed")]
+    Chain(#[source] Box<worker_chain::shell::ConfigError>),
     /// A name, a list or a number of the settings is out of range.
     #[error("the engine would not accept what this worker says of itself")]
     Settings(#[from] DecodeError),
@@ -157,6 +166,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         mut connector,
         certified,
         wallet,
+        chain,
         mut settings,
         executors,
         clerk,
@@ -173,6 +183,14 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         settings.offer.executors.push(executor.name().to_owned());
     }
     settings.validate()?;
+    let chain = match chain {
+        Some(chain) => Some(
+            Chain::start(chain)
+                .await
+                .map_err(|error| AgentError::Chain(error.into()))?,
+        ),
+        None => None,
+    };
     let mut attempts = Vec::new();
     for executor in &executors {
         let begun = Arc::clone(executor).begin().await;
@@ -207,6 +225,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
             .proving(certified, wallet)
             .resuming(folder, attempts)
             .watching(disk)
+            .contributing(chain)
             .draining(drain_within)
             .telling(board)
             .run(shutdown)

@@ -16,9 +16,11 @@ use wire_protocol::outcome::Reason;
 use wire_protocol::template::WorkTemplate;
 use wire_protocol::units::{Instant, Millis};
 use wire_wallet::Wallet;
+use worker_chain::shell::Chain;
 use worker_core::{Agent, Effect, Effects, Event, Exit, Note};
 
 use crate::Certified;
+use crate::contributing;
 use crate::executor::capture::Piece;
 use crate::executor::{Attempt, Ended, Executor, Folder, Kill, Killer, Printed, Resumable};
 use crate::files::Clerk;
@@ -34,7 +36,11 @@ pub(crate) struct Shell {
     wire: Wire,
     connector: Arc<Connector>,
     certified: Option<Certified>,
-    wallet: Option<Wallet>,
+    wallet: Option<Arc<Wallet>>,
+    /// Where results for orders go before they are reported.
+    chain: Option<Chain>,
+    /// Attempts that have ended and whose results are handed over there.
+    handing: JoinSet<Handed>,
     uid: String,
     engine: String,
     server_name: String,
@@ -67,6 +73,9 @@ const PIECES_MAX: usize = 64;
 /// most.
 const BACKLOG_BYTES_MAX: usize = 256 << 10;
 
+/// An attempt that has ended, and why its result will not be contributed, if it will not.
+type Handed = (LeaseToken, Ended, Option<String>);
+
 /// An attempt that an executor runs.
 struct Started {
     token: LeaseToken,
@@ -95,6 +104,8 @@ impl Shell {
             connector,
             certified: None,
             wallet: None,
+            chain: None,
+            handing: JoinSet::new(),
             uid,
             engine,
             server_name,
@@ -114,7 +125,7 @@ impl Shell {
     }
 
     /// The same with what proves who it is, instead of a password, and whose wallet it works for.
-    pub(crate) fn proving(self, certified: Option<Certified>, wallet: Option<Wallet>) -> Self {
+    pub(crate) fn proving(self, certified: Option<Certified>, wallet: Option<Arc<Wallet>>) -> Self {
         Self {
             certified,
             wallet,
@@ -184,6 +195,12 @@ impl Shell {
         self
     }
 
+    /// The same with a chain to which results are contributed.
+    pub(crate) fn contributing(mut self, chain: Option<Chain>) -> Self {
+        self.chain = chain;
+        self
+    }
+
     /// The same with a deadline for leaving.
     pub(crate) fn draining(mut self, within: Option<Millis>) -> Self {
         self.drain_within = within;
@@ -214,6 +231,7 @@ impl Shell {
                 wire,
                 clerk,
                 tasks,
+                handing,
                 seen,
                 board,
                 pieces,
@@ -224,6 +242,7 @@ impl Shell {
                     self.on_turn(&turn);
                 }
                 Some(ended) = tasks.join_next_with_id() => self.on_ended(ended),
+                Some(handed) = handing.join_next() => self.on_handed(handed),
                 Some(piece) = pieces.1.recv() => self.on_pieces(&piece),
                 token = asked(clerk) => self.handle(Event::GrantAsked(token)),
                 seen = next_seen(seen) => self.on_seen(seen),
@@ -267,6 +286,10 @@ impl Shell {
         phase_name(now.phase).clone_into(&mut status.phase);
         (status.waiting, status.unrecorded) = (now.waiting, now.unacknowledged);
         status.idle = self.agent.idle().map(|idle| idle.explanation.summary.clone());
+        status.chain = self.chain.as_ref().map(|chain| chain.status().borrow().clone());
+        if let Some(chain) = &status.chain {
+            status.idle = contributing::idle(status.idle.take(), chain);
+        }
         let work = |started: &Started| Work {
             lease: started.token.to_string(),
             app: started.template.app.clone(),
@@ -329,7 +352,13 @@ impl Shell {
                 (error.id(), Ended::without_running(Reason::ExecutorFailed, &text))
             }
         };
-        let Some(Started { token, printed, .. }) = self.running.remove(&id) else {
+        let Some(Started {
+            token,
+            printed,
+            template,
+            ..
+        }) = self.running.remove(&id)
+        else {
             return;
         };
         // What it printed comes before its end.
@@ -340,6 +369,35 @@ impl Shell {
         self.ids.remove(&token);
         if let Some(clerk) = &mut self.clerk {
             clerk.forget(token);
+        }
+        match contributing::result(&template, &ended) {
+            None => self.report(token, &ended),
+            Some(result) => {
+                let handing = self
+                    .chain
+                    .as_ref()
+                    .map(|chain| chain.hand_over(&template.ticket, result));
+                self.handing.spawn(async move {
+                    let problem = contributing::handed(handing).await.err();
+                    (token, ended, problem)
+                });
+            }
+        }
+    }
+
+    /// What there is to contribute is durable, or will not be contributed: now the engine may know how it ended.
+    fn on_handed(&mut self, handed: Result<Handed, JoinError>) {
+        let Ok((token, ended, problem)) = handed else {
+            // It only waits for an answer.
+            return;
+        };
+        if let Some(problem) = problem {
+            tracing::error!(%token, problem, "the result is for an order of a chain, and is not contributed");
+            if let Some(board) = &mut self.board {
+                board.error(format!(
+                    "the result of {token} is not contributed to its order: {problem}"
+                ));
+            }
         }
         self.report(token, &ended);
     }

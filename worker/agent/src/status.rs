@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use worker_core::{Note, Phase};
 
+use crate::contributing;
 use crate::executor::folder;
 
 /// Errors that are remembered.
@@ -48,8 +49,10 @@ pub(crate) struct Status {
     pub(crate) images: usize,
     /// The last ones, oldest first.
     pub(crate) errors: Vec<Problem>,
-    /// Why it has had nothing to do for a while, as the engine says.
+    /// Why it has had nothing to do for a while, as the engine says, and what keeps orders of the chain away.
     pub(crate) idle: Option<String>,
+    /// What it does on its chain, if it has one.
+    pub(crate) chain: Option<worker_chain::shell::Status>,
 }
 
 /// A work that runs.
@@ -128,7 +131,7 @@ impl Board {
         }
     }
 
-    fn error(&mut self, text: String) {
+    pub(crate) fn error(&mut self, text: String) {
         self.errors.truncate(ERRORS_MAX - 1);
         self.errors.push_front(Problem {
             at_ms: now_ms(),
@@ -265,6 +268,9 @@ fn words(status: &Status, runs: bool, now_ms: u64) -> String {
             "",
             format!("{} {} for {:?}", work.lease, work.app, ago(work.since_ms)),
         );
+    }
+    for (name, says) in status.chain.iter().flat_map(contributing::lines) {
+        line(name, says);
     }
     for disk in &status.disks {
         line("disk", format!("{} is {} % full", disk.what, disk.percent));

@@ -274,6 +274,7 @@ fn config(engine: &Engine, name: &str, slots: u32) -> AgentConfig {
         connector: worker_agent::connector(Trust::Ca(engine.ca())).expect("the engine made a CA"),
         certified: None,
         wallet: None,
+        chain: None,
         settings: Settings {
             login: "vworker".to_owned(),
             password: WORKER_PASSWORD.to_owned(),

@@ -9,6 +9,7 @@ use wire_link::Fingerprint;
 use wire_protocol::limits::LEASES_PER_WORKER_MAX;
 use wire_protocol::resources::Packing;
 
+use super::chain::ChainArgs;
 use super::disk::DiskArgs;
 use super::docker::DockerArgs;
 use crate::executor::SandboxMode;
@@ -28,13 +29,18 @@ Examples:
       --custom licence=2
   One that runs containers of two images, and nothing else:
     pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13,ghcr.io/org/*
+  One that contributes its results to the orders of a pool on a chain, and reveals them:
+    pool-worker --ca data/certs/ca.pem --password-file secrets/worker --docker-allow python:3.13 \
+      --wallet wallet.json --wallet-password-file secrets/wallet --node http://localhost:8545 \
+      --rlc 0x… --hub 0x… --pool 0x…
 
 SIGTERM or SIGINT drains: no further work, finish what runs, wait until the results are recorded, leave. After
 --drain-deadline what still runs is stopped and given back.
 A second signal stops at once, with its works; the engine gives them to other workers.
 
 Variables of XtremWeb-HEP's workers mean what they meant: SCHEDULER_DOMAIN, SCHEDULER_IP, LOGIN, PASSWORD, LOGGERLEVEL,
-and SHAREDAPPS=docker, which allows all images unless POOL_DOCKER_ALLOW says which.
+WALLETPATH, WALLETPASSWORD, ETHNODE, BLOCKCHAINETHENABLED, and SHAREDAPPS=docker, which allows all images unless
+POOL_DOCKER_ALLOW says which.
 
 Exit codes:
   0  drained
@@ -241,6 +247,9 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) disk: DiskArgs,
+
+    #[command(flatten)]
+    pub(super) chain: ChainArgs,
 
     #[command(flatten)]
     pub(super) log: LogConfig,

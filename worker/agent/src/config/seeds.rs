@@ -6,6 +6,7 @@
 //! | `SCHEDULER_IP` | where that host is, if its name is not to be looked up |
 //! | `LOGIN`, `PASSWORD` | `WORKERLOGIN`, `WORKERPASSWORD` |
 //! | `TMPDIR` | `POOL_WORKS_FOLDER`, where works run |
+//! | `ETHNODE` | `WORKERETHNODEADDRESS`, where an Ethereum node is |
 //! | `SHAREDAPPS` | with `docker` in it, containers of all images, unless `POOL_DOCKER_ALLOW` says which |
 //!
 //! The names of this program come first wherever both are set. An empty variable is not set.
@@ -20,6 +21,7 @@ pub(super) struct Seeds {
     pub(super) login: Option<String>,
     pub(super) password: Option<Password>,
     pub(super) scratch: Option<PathBuf>,
+    pub(super) node: Option<String>,
     apps: Vec<String>,
 }
 
@@ -44,6 +46,7 @@ impl Seeds {
             login: given("LOGIN"),
             password: given("PASSWORD").map(Password),
             scratch: given("TMPDIR").map(PathBuf::from),
+            node: given("ETHNODE"),
             apps: apps.split(',').map(|app| app.trim().to_owned()).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! The worker with real processes, and with an engine that the test plays.
 
+mod chain;
 mod docker;
 mod engine;
 mod pool;

@@ -48,6 +48,7 @@ impl Pool {
             connector: worker_agent::connector(Trust::Ca(self.engine.ca.clone())).expect("a CA"),
             certified: None,
             wallet: None,
+            chain: None,
             settings: Settings {
                 login: "vworker".to_owned(),
                 password: "secret".to_owned(),

@@ -15,7 +15,7 @@ use crate::pool::{done, waits_for};
 use crate::process::{assert_dies, shell};
 
 /// The program with an environment of its own.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pool-worker"));
     command
         .env_clear()
@@ -27,7 +27,7 @@ fn program() -> Command {
 }
 
 /// A worker for this engine, in this folder.
-fn worker(engine: &Engine, folder: &Path) -> Command {
+pub(crate) fn worker(engine: &Engine, folder: &Path) -> Command {
     let mut command = program();
     command
         .env("POOL_ENGINE", engine.address.to_string())
@@ -50,13 +50,13 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).expect("our own child");
 }
 
-fn output(mut command: Command) -> (Option<i32>, String) {
+pub(crate) fn output(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = command.output().expect("it starts");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
 /// Waits for its end; its log, too.
-fn end(mut child: Child) -> (Option<i32>, String) {
+pub(crate) fn end(mut child: Child) -> (Option<i32>, String) {
     let mut log = String::new();
     let mut stderr = child.stderr.take().expect("it is piped");
     stderr.read_to_string(&mut log).expect("text");

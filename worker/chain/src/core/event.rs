@@ -37,8 +37,7 @@ pub struct Settings {
     /// cut off, and what it says be over. 0: however old it is, for chains that make blocks only when somebody sends
     /// something. 300.
     pub block_age_s_max: u64,
-    /// A block with so many behind it is final, also where the node knows of no final ones. 100: more than the main network
-    /// needs.
+    /// A block with so many behind it is final, also where the node knows of no final ones. 64: two epochs.
     pub final_after: u64,
     /// Seconds of the chain until a transaction that is sent now is in a block. 15.
     pub inclusion_s: u64,
@@ -70,7 +69,7 @@ impl Settings {
                 fees: FeePolicy {
                     multiplier_percent: 200,
                     tip: Wei(1_000_000_000),
-                    cap: Wei(200_000_000_000),
+                    cap: Wei(100_000_000_000),
                     bump_percent: 12,
                 },
                 spend_per_hour_max: None,
@@ -80,7 +79,7 @@ impl Settings {
                 poll: Millis::from_secs(5),
             },
             block_age_s_max: 300,
-            final_after: 100,
+            final_after: 64,
             inclusion_s: 15,
             patience: Millis::from_secs(120),
             subscribes: false,

@@ -13,6 +13,7 @@ use wire_chain::rpc::{Endpoint, Rpc, RpcOptions};
 use wire_chain::start::{self, Setting, StartError};
 use wire_chain::{Contracts, Seen};
 use wire_hub::{Address, Balance, Hash, Ticket, Wei};
+use wire_lane::FeePolicy;
 use wire_wallet::Wallet;
 
 use super::life::Life;
@@ -33,6 +34,8 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// What the setting with their addresses is called.
     pub node: &'static str,
+    /// The chain's number; `None`: that of the first node. Default `None`.
+    pub chain_id: Option<Setting<u64>>,
     /// The token.
     pub rlc: Setting<Address>,
     /// The hub.
@@ -45,10 +48,12 @@ pub struct Config {
     pub folder: PathBuf,
     /// Subscribes to the pool if the worker is with none. Default false.
     pub subscribes: bool,
-    /// What a unit of gas may cost at most. Default 200 gwei.
-    pub gas_price_max: Wei,
-    /// What may be burned in an hour. `None`: no bound. Default 0.1 coins.
+    /// What gas may cost. Default twice what the last block asks for, 100 gwei at most.
+    pub fees: FeePolicy,
+    /// What may be burned in an hour. `None`: no bound. Default none.
     pub spend_per_hour_max: Option<Wei>,
+    /// See [`Settings::final_after`]. Default 64.
+    pub final_after: u64,
     /// See [`Settings::block_age_s_max`]. Default 300.
     pub block_age_s_max: u64,
     /// Nodes are asked for a new block so often. Default 2 s.
@@ -72,14 +77,21 @@ impl Config {
         Self {
             endpoints,
             node: "ETHNODE",
+            chain_id: None,
             rlc,
             hub,
             pool,
             wallet,
             folder,
             subscribes: false,
-            gas_price_max: Wei(200_000_000_000),
-            spend_per_hour_max: Some(Wei(100_000_000_000_000_000)),
+            fees: FeePolicy {
+                multiplier_percent: 200,
+                tip: Wei(1_000_000_000),
+                cap: Wei(100_000_000_000),
+                bump_percent: 12,
+            },
+            spend_per_hour_max: None,
+            final_after: 64,
             block_age_s_max: 300,
             poll: Duration::from_secs(2),
             #[cfg(debug_assertions)]
@@ -104,7 +116,7 @@ impl Config {
         let rpcs: Vec<Rpc> = rpcs.collect::<Result<_, _>>().map_err(ConfigError::Http)?;
         let settings = start::Settings {
             node: self.node,
-            chain_id: None,
+            chain_id: self.chain_id,
             rlc: self.rlc,
             hub: self.hub,
             pool: Some(self.pool),
@@ -149,7 +161,8 @@ impl Config {
 
     pub(super) fn settings(&self, chain_id: u64) -> Settings {
         let mut settings = Settings::new(chain_id, self.hub.value, self.pool.value, self.wallet.address());
-        settings.lane.fees.cap = self.gas_price_max;
+        settings.lane.fees = self.fees;
+        settings.final_after = self.final_after;
         settings.lane.spend_per_hour_max = self.spend_per_hour_max;
         settings.block_age_s_max = self.block_age_s_max;
         settings.subscribes = self.subscribes;

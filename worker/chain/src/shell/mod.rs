@@ -17,6 +17,8 @@ pub mod node;
 mod notebook;
 mod status;
 
-pub use chain::{Chain, Config, ConfigError};
+pub use chain::{Chain, Config, ConfigError, Look};
 pub use notebook::{Notebook, NotebookError};
 pub use status::{Ended, OrderStatus, Status};
+pub use wire_chain::rpc::Endpoint;
+pub use wire_chain::start::Setting;

@@ -4,5 +4,4 @@ mod faults;
 mod orders;
 mod reorganised;
 mod subscribing;
-mod thread;
 mod world;

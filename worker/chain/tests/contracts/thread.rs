@@ -1,1 +1,0 @@
-//! The thread itself, on a chain that makes a block each second.
