@@ -2,4 +2,6 @@
 
 mod creating;
 mod kit;
+mod market;
+mod orders;
 mod starting;
