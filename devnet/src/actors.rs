@@ -19,9 +19,6 @@ pub const GAS_FOR_CONTRACTS: Gas = Gas(6_000_000);
 /// After this a transaction is not slow but stuck.
 const MINED_WITHIN: Duration = Duration::from_secs(60);
 
-/// The runtime code of a contract that answers 1 to whatever it is asked: requesters name it to be called back.
-const YES: [u8; 10] = [0x60, 1, 0x60, 0, 0x52, 0x60, 32, 0x60, 0, 0xf3];
-
 impl Devnet {
     /// Sends a call and waits for its receipt, which may say that it failed.
     ///
@@ -88,18 +85,6 @@ impl Devnet {
         });
         let address = bytes.and_then(|bytes| bytes.try_into().ok());
         address.map(Address).ok_or(DevnetError::NoTrace("a contract"))
-    }
-
-    /// A contract that requesters can name to be called back.
-    ///
-    /// # Errors
-    /// As [`Devnet::done`].
-    pub async fn create_callback(&self) -> Result<Address, DevnetError> {
-        // Code that returns what stands behind it.
-        let length = u8::try_from(YES.len()).expect("ten");
-        let mut code = vec![0x60, length, 0x60, 12, 0x60, 0, 0x39, 0x60, length, 0x60, 0, 0xf3];
-        code.extend_from_slice(&YES);
-        self.create_contract(code, GAS_FOR_CALLS, self.owner()).await
     }
 
     /// Signs what is next of this wallet, and sends it.

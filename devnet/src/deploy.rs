@@ -14,8 +14,9 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use wire_chain::{Contracts, Node, Setup};
 use wire_hub::{Address, NOBODY};
+use wire_wallet::Wallet;
 
-use crate::{Devnet, DevnetError, GAS_FOR_CONTRACTS, Parts};
+use crate::{Devnet, DevnetError, GAS_FOR_CONTRACTS};
 
 /// A chain without contracts.
 pub(crate) const fn nothing(chain_id: u64) -> Contracts {
@@ -39,17 +40,16 @@ struct Artifact {
 }
 
 impl Devnet {
-    pub(crate) async fn deploy(&mut self, parts: &Parts, categories_s: &[u64]) -> Result<(), DevnetError> {
-        let all = &parts.contracts;
+    pub(crate) async fn deploy(&mut self, categories_s: &[u64]) -> Result<(), DevnetError> {
         let owner = self.owner().address();
         let mut contracts = self.contracts;
         // The three whom the token gives all there is at first.
-        contracts.rlc = self.create(all, "RLC", &[owner; 3]).await?;
-        contracts.pools = self.create(all, "WorkerPoolHub", &[]).await?;
-        contracts.apps = self.create(all, "AppHub", &[]).await?;
-        contracts.datasets = self.create(all, "DatasetHub", &[]).await?;
-        contracts.hub = self.create(all, "IexecHub", &[]).await?;
-        contracts.marketplace = self.create(all, "Marketplace", &[contracts.hub]).await?;
+        contracts.rlc = self.create("RLC", &[owner; 3]).await?;
+        contracts.pools = self.create("WorkerPoolHub", &[]).await?;
+        contracts.apps = self.create("AppHub", &[]).await?;
+        contracts.datasets = self.create("DatasetHub", &[]).await?;
+        contracts.hub = self.create("IexecHub", &[]).await?;
+        contracts.marketplace = self.create("Marketplace", &[contracts.hub]).await?;
         self.know(contracts);
         let hub = contracts.hub;
         for of in [contracts.pools, contracts.apps, contracts.datasets] {
@@ -76,18 +76,23 @@ impl Devnet {
         self.node = Node::new(self.node.rpc().clone(), contracts);
     }
 
-    async fn create(
+    /// Makes a contract of the owner of the marketplace.
+    async fn create(&self, name: &'static str, arguments: &[Address]) -> Result<Address, DevnetError> {
+        self.create_from(self.owner(), name, arguments).await
+    }
+
+    pub(crate) async fn create_from(
         &self,
-        artifacts: &Path,
+        from: &Wallet,
         name: &'static str,
         arguments: &[Address],
     ) -> Result<Address, DevnetError> {
-        let mut code = bytecode(artifacts, name)?;
+        let mut code = bytecode(&self.artifacts, name)?;
         for argument in arguments {
             code.extend_from_slice(&[0; 12]);
             code.extend_from_slice(&argument.0);
         }
-        self.create_contract(code, GAS_FOR_CONTRACTS, self.owner()).await
+        self.create_contract(code, GAS_FOR_CONTRACTS, from).await
     }
 }
 

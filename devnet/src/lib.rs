@@ -5,6 +5,7 @@
 //!   anvil      the process: a port and a folder of its own, killed when it is dropped
 //!   deploy     the contracts in their order, categories
 //!   actors     who sends what: a scheduler that owns the pool, a requester, workers
+//!   requesters contracts that buy works or wait for their results
 //!   controls   time, blocks, reorganisations
 //! ```
 //!
@@ -18,11 +19,13 @@ mod controls;
 mod deploy;
 mod error;
 mod parts;
+mod requesters;
 
 pub use actors::{GAS_FOR_CALLS, GAS_FOR_CONTRACTS};
 pub use controls::Snapshot;
 pub use error::DevnetError;
 pub use parts::{FOLDER_VARIABLE, Parts, fetch};
+pub use requesters::Callback;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,6 +85,8 @@ pub struct Devnet {
     anvil: Anvil,
     node: Node,
     contracts: Contracts,
+    /// The folder with the contracts' bytecode.
+    artifacts: PathBuf,
     /// Nobody sends while somebody else finds out the number of its next transaction.
     sending: tokio::sync::Mutex<()>,
     /// Makes a block of each transaction by itself, whatever the clock of blocks says.
@@ -111,11 +116,12 @@ impl Devnet {
         let mut devnet = Self {
             node: Node::new(rpc, contracts),
             contracts,
+            artifacts: parts.contracts.clone(),
             anvil,
             sending: tokio::sync::Mutex::default(),
             in_a_hurry: options.block_time.is_some(),
         };
-        devnet.deploy(&parts, &options.categories_s).await?;
+        devnet.deploy(&options.categories_s).await?;
         devnet.in_a_hurry = false;
         Ok(devnet)
     }

@@ -153,7 +153,10 @@ async fn an_order_that_is_too_late_is_claimed_by_its_requester_and_the_pool_pays
 async fn a_requester_that_wants_it_is_called_back_once() {
     let (devnet, app) = pool(1).await;
     let worker = &devnet.workers()[0];
-    let callback = devnet.create_callback().await.expect("a contract");
+    let callback = devnet
+        .create_callback(devnet::Callback::Takes)
+        .await
+        .expect("a contract");
     let offer = devnet.sell(CATEGORY, 0, Rlc(1_000), 1).await.expect("an offer");
     let woid = devnet.buy(offer, app, "", callback).await.expect("an order");
     allow(&devnet, woid, &devnet.workers()[..1]).await;
