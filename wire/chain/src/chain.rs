@@ -80,6 +80,9 @@ pub enum At {
 pub enum Counted {
     /// Those in blocks.
     Mined,
+    /// Those in blocks up to this one, and no others: if it is not of the chain any more, the answer is [`Why::Gone`].
+    /// Where several nodes stand behind one address, nothing else goes together with the views of a block.
+    At(BlockRef),
     /// Also those that the node would put into the next.
     Pending,
 }

@@ -38,13 +38,13 @@ pub async fn perform<C: Chain>(chain: &C, wallet: &Wallet, effect: &Effect) -> O
     })
 }
 
-/// The wallet's account, if the newest block is still this one: nodes count transactions of the newest alone.
+/// The wallet's account at this block. Of "the newest" a node that is behind counts fewer transactions, and a nonce would
+/// be used again that is used.
 async fn account<C: Chain>(chain: &C, wallet: &Wallet, at: BlockRef) -> Option<Account> {
     let wallet = wallet.address();
-    let nonce = chain.nonce(wallet, Counted::Mined).await.found().ok()??;
+    let nonce = chain.nonce(wallet, Counted::At(at)).await.found().ok()??;
     let balance = chain.ether(wallet, At::Block(at)).await.found().ok()??;
-    let head = chain.head().await.found().ok()??;
-    (head.at == at).then_some(Account { at, nonce, balance })
+    Some(Account { at, nonce, balance })
 }
 
 /// What a lane wants signed, with this nonce.

@@ -268,16 +268,16 @@ impl Chain for Node {
     }
 
     async fn nonce(&self, wallet: Address, counted: Counted) -> Answer<Nonce> {
-        let tag = match counted {
-            Counted::Mined => "latest",
-            Counted::Pending => "pending",
+        let method = "eth_getTransactionCount";
+        let asked = match counted {
+            Counted::Mined => self.ask(method, json!([hex(&wallet.0), "latest"])).await,
+            Counted::Pending => self.ask(method, json!([hex(&wallet.0), "pending"])).await,
+            Counted::At(block) => {
+                let ask = |block: &Value| Request::new(method, json!([hex(&wallet.0), block]));
+                self.ask_one_at(At::Block(block), ask).await
+            }
         };
-        let params = json!([hex(&wallet.0), tag]);
-        Answer::of(
-            self.ask("eth_getTransactionCount", params)
-                .await
-                .and_then(|value| Ok(Some(Nonce(json::u64_of(&value, "nonce")?)))),
-        )
+        Answer::of(asked.and_then(|value| Ok(Some(Nonce(json::u64_of(&value, "nonce")?)))))
     }
 
     async fn fees(&self) -> Answer<Fees> {

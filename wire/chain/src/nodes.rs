@@ -366,7 +366,11 @@ impl Chain for Nodes {
     }
 
     async fn nonce(&self, wallet: Address, counted: Counted) -> Answer<Nonce> {
-        self.first(self.floor(At::Latest), 1, |node| node.nonce(wallet, counted))
+        let at = match counted {
+            Counted::At(block) => At::Block(block),
+            Counted::Mined | Counted::Pending => At::Latest,
+        };
+        self.first(self.floor(at), 1, |node| node.nonce(wallet, counted))
             .await
     }
 
