@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use wire_hub::{Hash, result_of};
+use wire_hub::{Hash, Ticket, result_of};
 use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::template::WorkTemplate;
 use worker_chain::shell::Status;
@@ -13,6 +13,11 @@ use crate::executor::Ended;
 
 /// A result that is not durable after this is reported all the same: its disk is broken, and others may have better ones.
 const DURABLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether there is nothing to run: what is contributed is in the ticket, the root over works that others have done.
+pub(crate) fn is_given(template: &WorkTemplate) -> bool {
+    Ticket::parse(&template.ticket).is_ok_and(|ticket| ticket.result.is_some())
+}
 
 /// What is to be contributed, of a work that has a ticket and has succeeded.
 pub(crate) fn result(template: &WorkTemplate, ended: &Ended) -> Option<Hash> {
@@ -120,6 +125,26 @@ mod tests {
         assert_eq!(result(&plain, &good), None);
         assert_eq!(result(&for_order, &ended(Reason::ExitCode, b"42")), None);
         assert_eq!(result(&for_order, &good), Some(wire_hub::keccak(b"42")));
+    }
+
+    #[test]
+    fn of_an_order_of_many_works_there_is_nothing_to_run() {
+        let mut ticket = Ticket {
+            chain_id: 1,
+            hub: wire_hub::NOBODY,
+            pool: wire_hub::NOBODY,
+            woid: wire_hub::NOBODY,
+            fingerprint: Hash::ZERO,
+            result: Some(Hash([1; 32])),
+        };
+        let of = |ticket: &Ticket| WorkTemplate {
+            ticket: ticket.encode(),
+            ..WorkTemplate::default()
+        };
+        assert!(is_given(&of(&ticket)));
+        ticket.result = None;
+        assert!(!is_given(&of(&ticket)));
+        assert!(!is_given(&WorkTemplate::default()));
     }
 
     #[test]

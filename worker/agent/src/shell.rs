@@ -515,7 +515,12 @@ impl Shell {
             row,
             printed: printed.clone(),
         };
-        let id = self.tasks.spawn(Arc::clone(executor).run(attempt, kill)).id();
+        let task = if contributing::is_given(&template) {
+            self.tasks.spawn(async { Ended::without_running(Reason::None, "") })
+        } else {
+            self.tasks.spawn(Arc::clone(executor).run(attempt, kill))
+        };
+        let id = task.id();
         self.ids.insert(token, id);
         let started = Started {
             token,

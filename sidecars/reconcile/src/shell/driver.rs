@@ -256,7 +256,9 @@ impl<C: Chain + 'static> Driver<C> {
         let events = self.events.clone();
         tokio::spawn(async move {
             let _turn = asking.acquire().await.expect("the semaphore is never closed");
-            if let Some(event) = node.perform(&effect).await {
+            let answer = node.perform(&effect).await;
+            tracing::trace!(?effect, ?answer, "asked a node");
+            if let Some(event) = answer {
                 // Nobody listens any more: the process stops.
                 drop(events.send(event).await);
             }

@@ -18,6 +18,8 @@ pub struct Intended {
     pub result: Option<Texts>,
     /// Times that it was reopened, and that each kind of call was mined in vain: names of intents differ by them.
     pub rounds: u32,
+    /// Times that the requester's contract did not take the result.
+    pub refusals: u32,
     /// What its parameters ask for.
     pub job: Job,
 }

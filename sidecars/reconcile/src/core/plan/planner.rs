@@ -18,6 +18,10 @@ pub(super) const REVEAL_PERIODS_MAX: u64 = 8;
 /// Workers of one order: beyond about 120 `finalizeWork` does not fit into a block of 8 million gas.
 pub(super) const QUORUM_MAX: usize = 60;
 
+/// Times that a requester's contract is told. It decides itself whether it refuses and burns what gas it is given; a second
+/// time because the first may have been mined before the order was completed again, after a reorganisation.
+const CALLBACKS_MAX: u32 = 2;
+
 /// Blocks that a deadline of a contract is never approached by less than.
 const MARGIN_BLOCKS_MIN: u64 = 3;
 
@@ -246,7 +250,9 @@ impl Planner<'_, '_> {
 
     fn complete(&mut self, views: &Views) {
         self.cancel_all("the order is completed");
-        let has_callback = views.order.callback != NOBODY && !views.is_callback_done;
+        let refusals = self.order.intended.refusals;
+        let has_callback =
+            views.order.callback != NOBODY && !views.is_callback_done && refusals < CALLBACKS_MAX;
         if let (true, Some(gas_max), Some(texts)) = (
             has_callback,
             self.world.settings.callback_gas_max,
@@ -254,7 +260,13 @@ impl Planner<'_, '_> {
         ) {
             let texts = texts.clone();
             let reason = "the requester named a contract that waits for the result".to_owned();
-            self.step(Action::CallBack { texts, gas_max }, reason, None);
+            self.steps.push(Step {
+                order: Some(self.order.identity),
+                round: refusals,
+                action: Action::CallBack { texts, gas_max },
+                reason,
+                deadline: None,
+            });
         }
     }
 

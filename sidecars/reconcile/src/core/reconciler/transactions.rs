@@ -44,7 +44,8 @@ impl Reconciler {
         }
     }
 
-    /// A call that was mined in vain is another one the next time.
+    /// A call that was mined in vain is another one the next time. What a requester's contract does not take is counted: it
+    /// may refuse for ever.
     fn on_report(&mut self, intent: &Intent, progress: &Progress) {
         let Progress::Mined(receipt) = progress else {
             return;
@@ -53,7 +54,10 @@ impl Reconciler {
         if let (false, Some(order)) = (receipt.succeeded, order)
             && let Some(intended) = self.intended(&order)
         {
-            intended.rounds += 1;
+            match intent.call {
+                Call::WorkOrderCallback { .. } => intended.refusals += 1,
+                _ => intended.rounds += 1,
+            }
         }
     }
 

@@ -379,7 +379,14 @@ fn the_requesters_contract_is_told_once_and_only_if_the_operator_pays() {
     assert_snapshot!(scene.text(), @r"
     0xeeeeee call back with 200000 gas: the requester named a contract that waits for the result
     ");
-    assert_eq!(scene.steps()[0].intent().expect("a call").gas_limit, Gas(200_000));
+    let first = scene.steps()[0].intent().expect("a call");
+    assert_eq!(first.gas_limit, Gas(200_000));
+    // Once more, as another transaction, if it did not take it; and then never again.
+    scene.intended().refusals = 1;
+    assert_ne!(scene.steps()[0].intent().expect("a call").id, first.id);
+    scene.intended().refusals = 2;
+    assert_eq!(scene.calls(), 0);
+    scene.intended().refusals = 0;
     scene.views().is_callback_done = true;
     assert_eq!(scene.calls(), 0);
 }
