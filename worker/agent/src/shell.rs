@@ -516,7 +516,8 @@ impl Shell {
             printed: printed.clone(),
         };
         let task = if contributing::is_given(&template) {
-            self.tasks.spawn(async { Ended::without_running(Reason::None, "") })
+            self.tasks
+                .spawn(async { Ended::without_running(Reason::None, "") })
         } else {
             self.tasks.spawn(Arc::clone(executor).run(attempt, kill))
         };

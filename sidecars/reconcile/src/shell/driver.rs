@@ -214,11 +214,11 @@ impl<C: Chain + 'static> Driver<C> {
         Instant(u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    fn on_kept(&mut self, Kept { number, after }: Kept) {
+    fn on_kept(&mut self, Kept { numbers, after }: Kept) {
         for effect in after {
             self.ask_engine(effect);
         }
-        if number > 0 {
+        for number in numbers {
             self.handle(Event::Noted(number));
         }
     }

@@ -33,15 +33,15 @@ pub(super) struct Keeper {
 #[derive(Default, Debug)]
 struct Waiting {
     notes: BTreeMap<String, Option<Vec<u8>>>,
-    number: u64,
+    numbers: Vec<u64>,
     after: Vec<Effect>,
 }
 
 /// Notes that are durable.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// The last number of [`Effect::Note`] that is; 0: none has one.
-    pub(super) number: u64,
+    /// The numbers of those that have one, see [`Effect::Note`].
+    pub(super) numbers: Vec<u64>,
     /// What may be done now.
     pub(super) after: Vec<Effect>,
 }
@@ -67,7 +67,7 @@ impl Keeper {
             let Effect::Note { number, key, value } = note else {
                 unreachable!("only notes are noted: {note:?}");
             };
-            waiting.number = waiting.number.max(number);
+            waiting.numbers.extend((number > 0).then_some(number));
             waiting.notes.insert(key, value);
         }
         waiting.after.extend(after);
@@ -80,7 +80,11 @@ impl Keeper {
     /// # Errors
     /// Another has taken the notebook, or the engine refuses a note for good.
     pub(super) async fn keep(&self) -> Result<Kept, ClientError> {
-        let Waiting { notes, number, after } = loop {
+        let Waiting {
+            notes,
+            numbers,
+            after,
+        } = loop {
             let waiting = std::mem::take(&mut *self.waiting());
             if !waiting.notes.is_empty() || !waiting.after.is_empty() {
                 break waiting;
@@ -90,7 +94,7 @@ impl Keeper {
         for changes in pieces(notes) {
             self.write(changes).await?;
         }
-        Ok(Kept { number, after })
+        Ok(Kept { numbers, after })
     }
 
     async fn write(&self, changes: Vec<NoteChange>) -> Result<(), ClientError> {

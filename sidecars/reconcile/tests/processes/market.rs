@@ -35,8 +35,14 @@ impl Market {
         };
         let mut devnet = Devnet::start(options).await.expect("a chain");
         devnet.populate(workers).await.expect("a pool");
-        let app = devnet.create_app("echo", Rlc(0), r#"{"cmdline":"echo"}"#).await.expect("an app");
-        devnet.set_block_time(Duration::from_secs(1)).await.expect("blocks");
+        let app = devnet
+            .create_app("echo", Rlc(0), r#"{"cmdline":"echo"}"#)
+            .await
+            .expect("an app");
+        devnet
+            .set_block_time(Duration::from_secs(1))
+            .await
+            .expect("blocks");
         let engine = Engine::start(&[]);
         let sidecar = Sidecar::new(&devnet, &engine).with("POOL_CHAIN_FINAL_AFTER", "4");
         let mut market = Self {
@@ -84,7 +90,12 @@ impl Market {
 
     /// Where an order stands.
     pub(crate) async fn status(&self, woid: Address) -> OrderStatus {
-        let order = self.devnet.node().work_orders(&[woid], At::Latest).await.remove(0);
+        let order = self
+            .devnet
+            .node()
+            .work_orders(&[woid], At::Latest)
+            .await
+            .remove(0);
         order.found().expect("an answer").expect("an order").status
     }
 
@@ -104,7 +115,12 @@ impl Market {
 
     /// What somebody has at the hub.
     pub(crate) async fn balance(&self, who: &Wallet) -> Balance {
-        let found = self.devnet.node().balances(&[who.address()], At::Latest).await.remove(0);
+        let found = self
+            .devnet
+            .node()
+            .balances(&[who.address()], At::Latest)
+            .await
+            .remove(0);
         found.found().expect("an answer").expect("a balance")
     }
 

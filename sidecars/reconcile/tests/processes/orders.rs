@@ -44,9 +44,16 @@ async fn an_order_of_many_works_ends_with_their_root() {
         .buy(offer, r#"{"cmdline":"tile {n}","sweep":"n=1..20"}"#)
         .await;
     market.until(woid, OrderStatus::Completed).await;
-    let digests: Vec<_> = (1..=20).map(|n| keccak(format!("tile {n}\n").as_bytes())).collect();
+    let digests: Vec<_> = (1..=20)
+        .map(|n| keccak(format!("tile {n}\n").as_bytes()))
+        .collect();
     let root = Tree::new(&digests).root();
-    let consensus = market.devnet.node().consensuses(&[woid], At::Latest).await.remove(0);
+    let consensus = market
+        .devnet
+        .node()
+        .consensuses(&[woid], At::Latest)
+        .await
+        .remove(0);
     let consensus = consensus.found().expect("an answer").expect("a consensus");
     assert_eq!(consensus.consensus, result_hash(root));
     assert_eq!(market.of_workers().await, 2 * STAKE + REWARD);

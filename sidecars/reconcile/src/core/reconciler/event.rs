@@ -153,7 +153,7 @@ pub enum Event {
         /// What there is for the requester.
         texts: Texts,
     },
-    /// A note of [`Effect::Note`] with this number is durable, and all before it.
+    /// The note of [`Effect::Note`] with this number is durable.
     Noted(u64),
     /// A deadline has come.
     Tick,
