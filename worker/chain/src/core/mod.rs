@@ -24,4 +24,4 @@ pub use notes::{NotesError, Restored, order_note};
 pub use order::State;
 
 #[cfg(test)]
-mod tests {}
+mod tests;
