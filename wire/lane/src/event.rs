@@ -263,7 +263,7 @@ impl fmt::Display for Alert {
         match self {
             Self::Foreign(nonce) => write!(
                 f,
-                "somebody else sends transactions with the pool's wallet (up to nonce {}): give the pool a wallet that \
+                "somebody else sends transactions with this wallet (up to nonce {}): give this program a wallet that \
                  nothing else uses",
                 nonce.0
             ),
