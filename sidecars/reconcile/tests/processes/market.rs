@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use devnet::{Devnet, Options};
 use testkit::processes::Engine;
 use wire_chain::{At, Chain};
-use wire_hub::{Address, Balance, NOBODY, OrderStatus, Rlc};
+use wire_hub::{Address, Balance, Call, Event, Hash, NOBODY, OrderStatus, Rlc};
 use wire_wallet::Wallet;
 
 use crate::kit::{HUSH, Sidecar, keystore};
@@ -88,6 +88,33 @@ impl Market {
         order.expect("an order")
     }
 
+    /// The same without waiting for its block; the transaction.
+    pub(crate) async fn post(&self, offer: u64, params: &str) -> Hash {
+        let buy = Call::BuyForWorkOrder {
+            market_order: offer,
+            app: self.app,
+            dataset: NOBODY,
+            params: params.to_owned(),
+            callback: NOBODY,
+            beneficiary: self.devnet.requester().address(),
+        };
+        let posted = self.devnet.post(&buy, self.devnet.requester()).await;
+        posted.expect("a transaction").hash
+    }
+
+    /// The orders that these transactions have bought.
+    pub(crate) async fn bought(&self, transactions: Vec<Hash>) -> Vec<Address> {
+        let mut orders = Vec::new();
+        for transaction in transactions {
+            let receipt = self.devnet.mined(transaction).await.expect("a receipt");
+            orders.extend(receipt.logs.iter().filter_map(|log| match log.event {
+                Event::WorkOrderActive { woid } => Some(woid),
+                _ => None,
+            }));
+        }
+        orders
+    }
+
     /// Where an order stands.
     pub(crate) async fn status(&self, woid: Address) -> OrderStatus {
         let order = self
@@ -101,7 +128,7 @@ impl Market {
 
     /// Waits until an order has this status.
     pub(crate) async fn until(&self, woid: Address, status: OrderStatus) {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(600);
         while self.status(woid).await != status {
             assert!(
                 Instant::now() < deadline,

@@ -1,5 +1,7 @@
 //! Whole orders: bought on the chain, done by workers, paid.
 
+use std::time::Instant;
+
 use devnet::Options;
 use testkit::processes::until;
 use wire_hub::{OrderStatus, result_hash};
@@ -87,4 +89,46 @@ async fn whoever_is_killed_every_order_is_completed_and_paid_once() {
     assert_eq!(market.of_workers().await, 3 * (STAKE + 3 * part));
     let pool = market.balance(market.devnet.scheduler()).await;
     assert_eq!((pool.stake.0, pool.locked.0), (STAKE + 3 * (PRICE - 3 * part), 0));
+}
+
+/// Many orders at once are all completed before their time; `POOL_TEST_ORDERS` says how many, and the output how fast.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_orders_at_once_are_all_completed() {
+    let orders = std::env::var("POOL_TEST_ORDERS").map_or(12, |count| count.parse().expect("a number"));
+    let options = Options {
+        gas_limit: 300_000_000,
+        ..Options::default()
+    };
+    let mut market = Market::open(3, 8, options).await;
+    market.sidecar.start();
+    market.sidecar.ready();
+    let offer = market.sell(5, orders).await;
+    let began = Instant::now();
+    let mut bought = Vec::new();
+    for number in 0..orders {
+        bought.push(market.post(offer, &format!("number {number}")).await);
+    }
+    let woids = market.bought(bought).await;
+    let all_bought = began.elapsed();
+    for woid in &woids {
+        market.until(*woid, OrderStatus::Completed).await;
+    }
+    let took = began.elapsed();
+    let part = u128::from(orders) * (REWARD / 3);
+    assert_eq!(market.of_workers().await, 3 * (STAKE + part));
+    let pool = market.balance(market.devnet.scheduler()).await;
+    assert_eq!(
+        (pool.stake.0, pool.locked.0),
+        (STAKE + u128::from(orders) * PRICE - 3 * part, 0)
+    );
+    assert_eq!(
+        market.sidecar.metric("pool_chain_transactions_failed_total"),
+        Some(0.0)
+    );
+    println!(
+        "{orders} orders of 3 workers: bought within {:.1} s, completed within {:.1} s, {:.2} orders/s",
+        all_bought.as_secs_f64(),
+        took.as_secs_f64(),
+        orders as f64 / took.as_secs_f64()
+    );
 }
