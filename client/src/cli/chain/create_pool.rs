@@ -185,7 +185,7 @@ async fn node(arguments: &CreatePool) -> Result<Node, Failure> {
         pool: None,
         owner: None,
     };
-    let contracts = start::check(&[rpc.clone()], &settings).await;
+    let contracts = start::check(std::slice::from_ref(&rpc), &settings).await;
     let contracts = contracts.map_err(|error| Failure::caused(Exit::Config, "the marketplace", &error))?;
     Ok(Node::new(rpc, contracts))
 }
@@ -270,6 +270,7 @@ fn created(receipt: &Receipt) -> Result<Address, Failure> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 fn asked(why: Why) -> Failure {
     Failure::caused(Exit::Unavailable, "the node does not answer", &why)
 }

@@ -241,6 +241,7 @@ async fn prepare(devnet: &mut Devnet) -> Result<Address, DevnetError> {
     Ok(app)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 fn failed(error: DevnetError) -> Failure {
     Failure::caused(Exit::Failed, "the chain of development fails", &error)
         .cure("it needs npm to fetch anvil and the contracts, once: apt install nodejs npm")
