@@ -17,11 +17,7 @@ A pool's owner can never be changed, and its workers belong to the contract: kee
 the address that is printed, which is WORKERPOOLADDRESS for pool-reconcile and the workers.
 
 Examples:
-  pool chain create-pool --node http://localhost:8545 \\
-    --rlc 0x0000000000000000000000000000000000000001 \\
-    --hub 0x0000000000000000000000000000000000000002 \\
-    --wallet wallet.json --wallet-password-file secrets/wallet \\
-    --description 'fast and honest' --lock-stake 10 --minimum-stake 100 --yes
+  pool chain create-pool --node http://localhost:8545 --rlc 0x0000000000000000000000000000000000000001 --hub 0x0000000000000000000000000000000000000002 --wallet wallet.json --wallet-password-file secrets/wallet --description 'fast and honest' --yes
 ")]
     CreatePool(Box<CreatePool>),
     /// Prove that a work's result is in the root that its order has on chain
