@@ -1,3 +1,5 @@
+//! What is told of variables and flags that are missing, malformed or contradict each other.
+
 use super::*;
 use crate::core::market::Price;
 use wire_hub::Rlc;

@@ -1,6 +1,6 @@
 //! The plan of all orders, one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_hub::{Address, Answer, ContributionStatus, Gas, NOBODY, Timestamp, Views};
 
@@ -72,6 +72,9 @@ pub struct World<'a> {
     pub candidates: &'a [Candidate],
     /// How often each was wrong or did not reveal.
     pub faults: &'a BTreeMap<Address, u32>,
+    /// Orders to which something has happened since the plan's block: nothing is done for them, and the stake that they were
+    /// promised stays promised.
+    pub stale: &'a BTreeSet<Identity>,
 }
 
 /// What to do now. One order never keeps another from its steps; stake that one has been promised is not promised to the
@@ -86,7 +89,10 @@ pub fn plan(world: &World<'_>) -> Vec<Step> {
     orders.sort_by_key(|order| (timeout(order), order.identity));
     let mut reservations = Reservations::of(world.orders);
     let mut steps = Vec::new();
-    for order in orders {
+    for order in orders
+        .into_iter()
+        .filter(|order| !world.stale.contains(&order.identity))
+    {
         let mut planner = Planner {
             world,
             order,

@@ -31,6 +31,8 @@ pub struct Reconciler {
     /// Orders that were bought and whose content is not known yet.
     pub(super) unread: BTreeMap<Address, Unread>,
     pub(super) reading: Option<Reading>,
+    /// The last block in which something happened to an order, by its address.
+    pub(super) touched: BTreeMap<Address, u64>,
     /// Something has changed that a plan is made from, since the last.
     pub(super) is_due: bool,
     /// When what nobody knew is asked for again.
@@ -87,6 +89,7 @@ impl Reconciler {
             final_: None,
             unread: BTreeMap::new(),
             reading: None,
+            touched: BTreeMap::new(),
             is_due: false,
             ask_again_at: None,
             workers: Vec::new(),
@@ -154,13 +157,13 @@ impl Reconciler {
             }
             Event::Bought { woid, at, order } => self.on_content(now, woid, at, *order),
             Event::Seen { at, woid, views } => {
-                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
+                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at() == at) {
                     reading.seen(woid, *views);
                     self.is_due = true;
                 }
             }
             Event::Met { at, who, person } => {
-                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at == at) {
+                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at() == at) {
                     reading.met(who, person);
                     self.is_due = true;
                 }
@@ -187,8 +190,8 @@ impl Reconciler {
             Event::Noted(number) => self.tell(now, lane::Event::Noted(number), effects),
             Event::Tick => self.on_tick(now, effects),
         }
-        self.read(effects);
         self.proceed(now, effects);
+        self.read(effects);
         self.note(effects);
     }
 

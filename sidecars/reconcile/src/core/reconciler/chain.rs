@@ -52,13 +52,21 @@ impl Reconciler {
                 None => {}
             }
         }
-        self.reading = None;
         self.tell(now, lane::Event::Head(upto), effects);
+    }
+
+    /// What was read of an order before this block is not what it is any more.
+    pub(super) fn touch(&mut self, woid: Address, number: u64) {
+        let last = self.touched.entry(woid).or_default();
+        *last = number.max(*last);
     }
 
     fn on_log(&mut self, log: &Log) {
         self.book.on_log(log);
         let woid = log.event.woid();
+        if let Some(woid) = woid {
+            self.touch(woid, log.place.block.number);
+        }
         let of_order = self.book.iter().map(|(identity, _)| *identity);
         self.changed
             .extend(of_order.filter(|identity| Some(identity.woid) == woid));
@@ -67,7 +75,9 @@ impl Reconciler {
     fn on_undo(&mut self, now: Instant, block: BlockRef, effects: &mut Vec<Effect>) {
         effects.push(Effect::Undone(block));
         self.is_followed = true;
-        self.reading = None;
+        // What was read there never was.
+        self.reading
+            .take_if(|reading| reading.at().number >= block.number);
         self.times.remove(&block.number);
         self.unread.retain(|_, unread| unread.at != block);
         for unread in self.unread.values_mut() {
@@ -124,6 +134,5 @@ impl Reconciler {
         let of_order = self.book.iter().map(|(identity, _)| *identity);
         self.changed
             .extend(of_order.filter(|identity| identity.woid == woid));
-        self.reading = None;
     }
 }

@@ -72,7 +72,7 @@ impl Reconciler {
             .map(|intent| intent.id)
             .collect();
         let seen = match &self.shop.seen {
-            Some((at, offers)) if *at == reading.at => offers.clone(),
+            Some((at, offers)) if *at == reading.at() => offers.clone(),
             _ => return pending,
         };
         let owner = reading.person(self.settings.owner);

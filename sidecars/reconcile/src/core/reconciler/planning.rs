@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Answer, Call, Hasher, Timestamp, Views, result_hash};
+use wire_hub::{Address, Answer, Call, Hasher, Views, result_hash};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
@@ -14,7 +14,7 @@ use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
 use wire_lane as lane;
 
 impl Reconciler {
-    /// Asks for what a plan needs, once the chain was followed up to its head.
+    /// Asks for what a plan needs, once the chain was followed up to its head; of a later block only when all was answered.
     pub(super) fn read(&mut self, effects: &mut Vec<Effect>) {
         let Some(tip) = self.follower.tip().copied() else {
             return;
@@ -22,7 +22,13 @@ impl Reconciler {
         if self.head.is_none_or(|head| head.at != tip.at) {
             return;
         }
-        let reading = self.reading.get_or_insert_with(|| Reading::of(tip.at));
+        let is_older = |reading: &mut Reading| reading.at() != tip.at;
+        self.reading
+            .take_if(|reading| is_older(reading) && reading.is_complete());
+        let reading = self.reading.get_or_insert_with(|| Reading::of(tip));
+        if is_older(reading) {
+            return;
+        }
         let asked = self
             .book
             .iter()
@@ -55,6 +61,7 @@ impl Reconciler {
         self.is_due = false;
         self.check(now, &reading, effects);
         let orders = self.orders(&reading);
+        let stale = self.stale(&reading);
         for order in &orders {
             self.resume(order, effects);
         }
@@ -69,14 +76,23 @@ impl Reconciler {
             orders: &orders,
             candidates: &candidates,
             faults: &BTreeMap::new(),
+            stale: &stale,
         });
         let offered = self.offer(now, &reading, effects);
-        self.withdraw(now, &steps, &offered, effects);
+        self.withdraw(now, &steps, &offered, &stale, effects);
         let mut said: BTreeMap<Option<Identity>, Vec<Step>> = BTreeMap::new();
+        let before = self
+            .said
+            .iter()
+            .filter(|(of, _)| of.is_some_and(|of| stale.contains(&of)));
+        said.extend(before.map(|(of, steps)| (*of, steps.clone())));
         for step in steps {
             said.entry(step.order).or_default().push(step);
         }
-        for (of, steps) in &said {
+        for (of, steps) in said
+            .iter()
+            .filter(|(of, _)| of.is_none_or(|of| !stale.contains(&of)))
+        {
             let before = self.said.get(of);
             for step in steps
                 .iter()
@@ -89,15 +105,26 @@ impl Reconciler {
             }
         }
         self.said = said;
-        self.forget(&orders, effects);
+        let fresh = orders.iter().filter(|order| !stale.contains(&order.identity));
+        self.forget(fresh, effects);
         self.ask_again_at = reading.has_unknown().then(|| now + self.settings.pause);
         self.reading = Some(reading);
     }
 
-    fn orders(&self, reading: &Reading) -> Vec<Order> {
-        let Some(at) = self.follower.tip().copied() else {
-            return Vec::new();
+    /// Orders that have changed since they were read, or were not read.
+    fn stale(&self, reading: &Reading) -> BTreeSet<Identity> {
+        let read = reading.at().number;
+        let is_stale = |identity: &Identity| {
+            let touched = self.touched.get(&identity.woid);
+            !reading.has(identity.woid) || touched.is_some_and(|touched| *touched > read)
         };
+        let identities = self.book.iter().map(|(identity, _)| *identity);
+        identities.filter(is_stale).collect()
+    }
+
+    /// What was read, at the time of the last block: deadlines come on while there is reading.
+    fn orders(&self, reading: &Reading) -> Vec<Order> {
+        let at = self.follower.tip().copied().unwrap_or(reading.block);
         let entries = self.book.iter();
         entries
             .filter_map(|(identity, entry)| {
@@ -181,7 +208,7 @@ impl Reconciler {
                 let Answer::Known(views) = reading.views(order.woid) else {
                     return;
                 };
-                let at = self.follower.tip().map_or(Timestamp(0), |tip| tip.timestamp);
+                let at = self.follower.tip().unwrap_or(&reading.block).timestamp;
                 let Some(intended) = self.intended(&order) else {
                     return;
                 };
@@ -228,7 +255,7 @@ impl Reconciler {
     }
 
     /// What is over for good is kept no longer.
-    fn forget(&mut self, orders: &[Order], effects: &mut Vec<Effect>) {
+    fn forget<'a>(&mut self, orders: impl Iterator<Item = &'a Order>, effects: &mut Vec<Effect>) {
         for order in orders {
             let settings = &self.settings.plan;
             let state = State::of(
@@ -251,6 +278,7 @@ impl Reconciler {
             self.changed.remove(&order.identity);
             self.texts.retain(|(of, _), _| *of != order.identity);
             self.resumed.remove(&order.identity);
+            self.touched.remove(&order.identity.woid);
             effects.push(Effect::Over {
                 order: order.identity,
                 state,

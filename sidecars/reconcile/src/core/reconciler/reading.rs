@@ -1,15 +1,20 @@
 //! What is read for one plan: the views of orders and of people, all at one block.
+//!
+//! Reading may take longer than a block. It is gone through with all the same, or a pool with many orders on a fast chain would
+//! never plan; what has happened since to an order that was read keeps that one out of the plan
+//! ([`crate::core::plan::World::stale`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Answer, BlockRef, Person, Views};
+use wire_hub::{Address, Answer, Block, BlockRef, Person, Views};
 
 use super::event::Effect;
 
 /// Views at one block, as they come in.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    pub(super) at: BlockRef,
+    /// The block.
+    pub(super) block: Block,
     orders: BTreeMap<Address, Order>,
     people: BTreeMap<Address, Option<Answer<Person>>>,
 }
@@ -22,12 +27,21 @@ struct Order {
 }
 
 impl Reading {
-    pub(super) fn of(at: BlockRef) -> Self {
+    pub(super) fn of(block: Block) -> Self {
         Self {
-            at,
+            block,
             orders: BTreeMap::new(),
             people: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn at(&self) -> BlockRef {
+        self.block.at
+    }
+
+    /// Whether this order is read, so that anything can be said of it.
+    pub(super) fn has(&self, woid: Address) -> bool {
+        self.orders.contains_key(&woid)
     }
 
     /// Asks for what is not there and was not asked for yet.
@@ -37,7 +51,7 @@ impl Reading {
         people: impl IntoIterator<Item = Address>,
         effects: &mut Vec<Effect>,
     ) {
-        let at = self.at;
+        let at = self.at();
         for (woid, workers) in orders {
             self.orders.entry(woid).or_insert_with(|| {
                 let workers: Vec<Address> = workers.into_iter().collect();
@@ -59,7 +73,7 @@ impl Reading {
 
     /// Asks again where nobody knew.
     pub(super) fn ask_again(&mut self, effects: &mut Vec<Effect>) {
-        let at = self.at;
+        let at = self.at();
         for (woid, order) in &self.orders {
             if matches!(order.views, Some(Answer::Unknown)) {
                 let (woid, workers) = (*woid, order.workers.clone());

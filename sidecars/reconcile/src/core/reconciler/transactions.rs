@@ -9,6 +9,7 @@ use super::brain::Reconciler;
 use super::event::{Effect, LaneEvent};
 use super::notes;
 use super::reading::Reading;
+use crate::core::order::Identity;
 use crate::core::plan::{Step, gas_limit};
 use wire_lane as lane;
 use wire_lane::{Intent, IntentId, Progress};
@@ -51,6 +52,9 @@ impl Reconciler {
             return;
         };
         let order = intent.about.and_then(|key| self.book.by_key(key));
+        if let Some(order) = order {
+            self.touch(order.woid, receipt.block.number);
+        }
         if let (false, Some(order)) = (receipt.succeeded, order)
             && let Some(intended) = self.intended(&order)
         {
@@ -63,7 +67,7 @@ impl Reconciler {
 
     /// Answers the lane's questions whether calls would take effect.
     pub(super) fn check(&mut self, now: Instant, reading: &Reading, effects: &mut Vec<Effect>) {
-        let at = self.follower.tip().map_or(Timestamp(0), |tip| tip.timestamp);
+        let at = self.follower.tip().unwrap_or(&reading.block).timestamp;
         let people = reading.people();
         for intent in std::mem::take(&mut self.checks) {
             let of_order = |key| {
@@ -116,11 +120,17 @@ impl Reconciler {
         now: Instant,
         steps: &[Step],
         offered: &[IntentId],
+        stale: &BTreeSet<Identity>,
         effects: &mut Vec<Effect>,
     ) {
         let of_orders = steps.iter().filter_map(Step::intent).map(|intent| intent.id);
         let mut wanted: BTreeSet<IntentId> = of_orders.chain(offered.iter().copied()).collect();
         wanted.extend(&self.wishes);
+        let of_stale = |intent: &&Intent| {
+            let order = intent.about.and_then(|key| self.book.by_key(key));
+            order.is_some_and(|order| stale.contains(&order))
+        };
+        wanted.extend(self.lane.queued().iter().filter(of_stale).map(|intent| intent.id));
         let queued: Vec<IntentId> = self.lane.queued().iter().map(|intent| intent.id).collect();
         for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
             self.tell(now, lane::Event::Withdraw(id), effects);

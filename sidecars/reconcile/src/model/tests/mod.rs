@@ -169,6 +169,21 @@ fn an_order_of_many_works_has_their_root_contributed() {
     }
 }
 
+/// What is read may be older than what was done: nothing is sent twice for it.
+#[test]
+fn answers_that_take_many_blocks_make_nothing_be_sent_twice() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, "aaa", &[request(3, KEEPS), request(0, KEEPS)]);
+        world.faults.slow_percent = 80;
+        world.run();
+        assert_eq!(world.state(), [State::Final; 2], "seed {seed}");
+        // Each has its allow, revealConsensus and finalizeWork; workers may be allowed one after the other.
+        let (all, succeeded) = world.transactions();
+        assert_eq!(all, succeeded, "seed {seed}: {:?}", world.failures);
+        assert_eq!(all, 6, "seed {seed}");
+    }
+}
+
 /// R5: too late is no fault.
 #[test]
 fn whoever_is_too_late_loses_nothing() {
@@ -383,6 +398,7 @@ proptest! {
         reorg_percent in 0_u8..12,
         kill_percent in 0_u8..8,
         away_percent in 0_u8..20,
+        slow_percent in prop_oneof![Just(0_u8), 1_u8..60],
     ) {
         let requests: Vec<Request> = trusts.iter().map(|(trust, claims)| request(*trust, *claims)).collect();
         let mut world = World::new(seed, &letters, &requests);
@@ -393,7 +409,7 @@ proptest! {
             ConsensusPolicy::Unanimity { workers: Some(2) },
             ConsensusPolicy::Majority { agreeing: 2, of: 3 },
         ][policy];
-        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent, forgets: false };
+        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent, slow_percent, forgets: false };
         for agent in &mut world.agents {
             *agent = Agent { blocks: 1 + u64::from(seed as u8 % 5), ..*agent };
         }

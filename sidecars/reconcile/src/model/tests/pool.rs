@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use wire_hub::{Address, Answer, Call, Event as Said, Log, Receipt, Timestamp, Wei, keccak};
+use wire_hub::{Address, Answer, BlockRef, Call, Event as Said, Log, Receipt, Timestamp, Wei, keccak};
 
+use super::super::Hub;
 use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::observe::{Question, Reply};
@@ -73,12 +74,17 @@ impl World {
                 Some(Event::Bought { woid, at, order })
             }
             Effect::See { at, woid, .. } => {
-                assert_eq!(at, self.head().at, "plans are made at the head");
-                let views = Box::new(self.unless_away(|world| world.hub().views(woid)));
-                Some(Event::Seen { at, woid, views })
+                let views = Box::new(self.unless_away(|world| match world.hub_at(at) {
+                    Some(hub) => hub.views(woid),
+                    None => Answer::Unknown,
+                }));
+                self.unless_slow(Event::Seen { at, woid, views })
             }
             Effect::Meet { at, who } => {
-                let person = self.unless_away(|world| Answer::Known(world.hub().person(who)));
+                let person = self.unless_away(|world| match world.hub_at(at) {
+                    Some(hub) => Answer::Known(hub.person(who)),
+                    None => Answer::Unknown,
+                });
                 Some(Event::Met { at, who, person })
             }
             Effect::AskAccount(at) => {
@@ -202,6 +208,34 @@ impl World {
             }
             Effect::SeeOffers { .. } | Effect::SayOffer(_) => panic!("nothing is offered here"),
             Effect::TooDeep(too_deep) => panic!("{too_deep}"),
+        }
+    }
+
+    fn hub_at(&self, at: BlockRef) -> Option<&Hub> {
+        let mined = self.blocks.iter().find(|mined| mined.block.at == at);
+        mined.map(|mined| &mined.hub)
+    }
+
+    /// An answer takes some blocks now and then.
+    fn unless_slow(&mut self, event: Event) -> Option<Event> {
+        if self.rng.u8(..100) >= self.faults.slow_percent {
+            return Some(event);
+        }
+        let blocks = self.rng.u64(1..=2 * FINAL_AFTER);
+        self.delayed.push((self.made + blocks, event));
+        None
+    }
+
+    /// Answers that have taken their time.
+    pub(super) fn deliver(&mut self) {
+        let made = self.made;
+        let (due, later) = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .partition(|(at, _)| *at <= made);
+        self.delayed = later;
+        let due: Vec<(u64, Event)> = due;
+        for (_, event) in due {
+            self.tell(event);
         }
     }
 
@@ -341,6 +375,7 @@ impl World {
     /// A process that takes up what is durable.
     pub(super) fn start(&mut self) {
         self.works.values_mut().for_each(|work| work.is_followed = false);
+        self.delayed.clear();
         let notes = self
             .notes
             .iter()

@@ -13,7 +13,7 @@ use crate::core::ledger::Ledger;
 use crate::core::observe;
 use crate::core::order::{Identity, State};
 use crate::core::plan;
-use crate::core::reconciler::{self, Reconciler};
+use crate::core::reconciler::{self, Event, Reconciler};
 use wire_lane as lane;
 use wire_lane::{FeePolicy, Payload};
 
@@ -71,6 +71,8 @@ pub(crate) struct Faults {
     pub(crate) forgets: bool,
     /// Questions that the node does not answer, in percent.
     pub(crate) away_percent: u8,
+    /// Questions about orders whose answers take some blocks, in percent.
+    pub(crate) slow_percent: u8,
 }
 
 pub(super) struct Mined {
@@ -120,6 +122,8 @@ pub(crate) struct World {
     pub(super) clock: Instant,
     pub(super) states: BTreeMap<Identity, State>,
     pub(crate) reorganised: bool,
+    /// Answers on their way, with the number of the block at which they come.
+    pub(super) delayed: Vec<(u64, Event)>,
     /// Reasons of failed transactions.
     pub(crate) failures: Vec<String>,
     /// Orders stand for many works.
@@ -204,6 +208,7 @@ impl World {
             clock: Instant(0),
             states: BTreeMap::new(),
             reorganised: false,
+            delayed: Vec::new(),
             failures: Vec::new(),
             are_bags: false,
             roots: BTreeSet::new(),
@@ -243,6 +248,7 @@ impl World {
             self.start();
         }
         self.mine();
+        self.deliver();
         self.follow();
         self.work();
     }

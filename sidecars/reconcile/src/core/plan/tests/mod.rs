@@ -96,6 +96,20 @@ fn stake_that_one_order_was_promised_is_not_promised_to_another() {
     ");
 }
 
+/// What has happened to an order since it was read is not known: it is left alone, and what it promised stays promised.
+#[test]
+fn an_order_that_has_changed_since_is_left_alone_and_keeps_its_stake() {
+    let mut scene = Scene::new(0).asked(&[1]);
+    scene.orders.push(order(0xef, 0));
+    scene.candidates.truncate(2);
+    scene.person(1).balance.stake = Rlc(300);
+    scene.stale.insert(scene.orders[0].identity);
+    assert_snapshot!(scene.text(), @r"
+    0xefefef submit works for 0x020202: trust 0 by Poco needs 1 more
+    0xefefef wait until 10336: 0 have contributed and 1 still may, which would be enough
+    ");
+}
+
 /// Scenario E3, and rule 5.
 #[test]
 fn nobody_who_was_allowed_has_contributed_or_has_left_is_in_a_batch() {

@@ -1,6 +1,6 @@
 //! An order in a sentence: who was asked, allowed, has contributed what, has revealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire_hub::{
     Address, Affiliation, Answer, Balance, Block, BlockRef, Category, Consensus, Contribution,
@@ -43,6 +43,7 @@ pub(crate) struct Scene {
     pub(crate) orders: Vec<Order>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) faults: BTreeMap<Address, u32>,
+    pub(crate) stale: BTreeSet<Identity>,
 }
 
 impl Scene {
@@ -53,6 +54,7 @@ impl Scene {
             orders: vec![order(0xee, trust)],
             candidates: (1..=5).map(candidate).collect(),
             faults: BTreeMap::new(),
+            stale: BTreeSet::new(),
         }
     }
 
@@ -176,6 +178,7 @@ impl Scene {
             orders: &self.orders,
             candidates: &self.candidates,
             faults: &self.faults,
+            stale: &self.stale,
         })
     }
 
