@@ -34,7 +34,7 @@ Exit codes:
   3  the configuration cannot be used, by itself or on this chain; what is wrong is printed
   4  the address of --listen-health is taken
   5  another pool-reconcile has taken over
-  6  the notes that an earlier one has left in the engine cannot be read; was that a later version?";
+  6  the notes that an earlier one has left in the engine are of another pool, or of a later version";
 
 /// Makes works of the orders of a marketplace on Ethereum, and settles them there.
 ///

@@ -10,5 +10,5 @@ pub const CONFIGURATION: u8 = 3;
 pub const ADDRESS: u8 = 4;
 /// Another process has taken over.
 pub const REPLACED: u8 = 5;
-/// What an earlier process has left in the engine cannot be read.
+/// What an earlier process has left in the engine is of another pool, or cannot be read.
 pub const NOTES: u8 = 6;

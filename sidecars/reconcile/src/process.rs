@@ -23,7 +23,7 @@ use wire_protocol::units::Millis;
 
 use crate::config::{ChainConfig, Config, OrdersConfig, PolicyChange, WorkConfig};
 use crate::core::market::{Terms, TermsChange};
-use crate::core::reconciler::Settings;
+use crate::core::reconciler::{Place, Settings};
 use crate::core::{observe, plan};
 use crate::exit;
 use crate::shell::{Driver, DriverError, Engine, NodeShell, WorkSettings};
@@ -81,7 +81,7 @@ impl Failure {
             Self::Health { .. } => exit::ADDRESS,
             Self::Start(_) | Self::Engine(_) => exit::CONFIGURATION,
             Self::Driver(DriverError::Replaced(_)) => exit::REPLACED,
-            Self::Driver(DriverError::Notes(_)) => exit::NOTES,
+            Self::Driver(DriverError::Notes(_) | DriverError::OtherPlace { .. }) => exit::NOTES,
             Self::Driver(DriverError::Engine(_))
             | Self::ReadyFile { .. }
             | Self::System { .. }
@@ -152,7 +152,13 @@ async fn work_until(
     let Some(client) = unless_stopped(&mut stop, connect(engine.connect, &status)).await else {
         return Ok(());
     };
-    let Some(engine) = unless_stopped(&mut stop, Engine::take(client?)).await else {
+    let place = Place {
+        chain_id: contracts.chain_id,
+        hub: contracts.hub,
+        pool: contracts.pool,
+        owner: chain.wallet.address(),
+    };
+    let Some(engine) = unless_stopped(&mut stop, Engine::take(client?, place, chain.may_forget)).await else {
         return Ok(());
     };
     let engine = engine?;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use devnet::{Devnet, DevnetError, Options};
 use tokio::sync::mpsc;
@@ -50,6 +50,7 @@ impl DevChain {
     pub(super) async fn start(folder: &Path, workers: u32) -> Result<Self, Failure> {
         let options = Options {
             accounts: PEOPLE + workers as usize,
+            chain_id: chain_id(),
             ..Options::default()
         };
         let mut devnet = Devnet::start(options).await.map_err(failed)?;
@@ -226,6 +227,12 @@ impl Glance {
             (OrderStatus::Unset, ..) => "order      not there".to_owned(),
         }
     }
+}
+
+/// Another chain at each start: what programs have kept of the last one is not of this one.
+fn chain_id() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs()
 }
 
 async fn prepare(devnet: &mut Devnet) -> Result<Address, DevnetError> {

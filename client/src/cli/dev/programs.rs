@@ -156,16 +156,19 @@ impl Programs {
             ("PRICE", chain::PRICE.to_string()),
             ("POOL_OFFER_VOLUME", chain::VOLUME.to_string()),
         ]);
+        let mut args = options([
+            ("--engine", clients.to_string().into()),
+            ("--server-name", "localhost".into()),
+            ("--ca", self.folder.join("certs/ca.pem").into()),
+            ("--listen-health", health.to_string().into()),
+            ("--ready-file", self.ready_file("reconcile").into()),
+        ]);
+        // Each start has a chain of its own.
+        args.push("--forget".into());
         Some(Program {
             name: "reconcile".to_owned(),
             path: self.reconcile.clone()?,
-            args: options([
-                ("--engine", clients.to_string().into()),
-                ("--server-name", "localhost".into()),
-                ("--ca", self.folder.join("certs/ca.pem").into()),
-                ("--listen-health", health.to_string().into()),
-                ("--ready-file", self.ready_file("reconcile").into()),
-            ]),
+            args,
             env,
             log: self.log("reconcile"),
         })

@@ -54,6 +54,9 @@ pub(crate) struct ChainOptions {
     /// Where to begin, if nothing was followed yet [default: the last block]
     #[arg(long, env = "POOL_CHAIN_START_BLOCK", value_name = "N")]
     start_block: Option<u64>,
+    /// Lets go of what was kept for another chain, pool or wallet, instead of refusing to start
+    #[arg(long = "forget", env = "POOL_CHAIN_FORGET")]
+    may_forget: bool,
     /// How often nodes are asked for a new block
     #[arg(long, env = "POOL_CHAIN_POLL", default_value = "1s", value_name = "TIME")]
     poll: Millis,
@@ -92,6 +95,7 @@ pub(crate) struct ChainConfig {
     pub(crate) confirmations: u64,
     pub(crate) final_after: Option<u64>,
     pub(crate) start_block: Option<u64>,
+    pub(crate) may_forget: bool,
     pub(crate) poll: Millis,
     pub(crate) block_s: u64,
     pub(crate) fees: FeePolicy,
@@ -158,6 +162,7 @@ impl ChainOptions {
             confirmations: self.confirmations,
             final_after: Some(self.final_after).filter(|blocks| *blocks > 0),
             start_block: self.start_block,
+            may_forget: self.may_forget,
             poll: self.poll,
             block_s: self.block_s,
             fees: FeePolicy {

@@ -3,6 +3,7 @@
 //! Questions to the node are asked beside each other, up to a bound; their answers come back as events, in whatever order. What
 //! must not be done before notes are durable goes through the [`Keeper`] with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant as Clock, sleep, sleep_until};
 use wire_chain::Chain;
 use wire_hub::Call;
+use wire_protocol::note::Note;
 use wire_protocol::units::{Instant, Millis};
 
 use super::backoff::Backoff;
@@ -19,7 +21,7 @@ use super::keeper::{Keeper, Kept};
 use super::node::NodeShell;
 use super::roster;
 use super::works::{Request, WorkSettings, Works};
-use crate::core::reconciler::{Effect, Event, NOTEBOOK, NotesError, Reconciler, Restored, Settings};
+use crate::core::reconciler::{Effect, Event, NOTEBOOK, NotesError, Place, Reconciler, Restored, Settings};
 use crate::status::Status;
 
 /// Questions that a node is asked at once.
@@ -40,6 +42,17 @@ pub enum DriverError {
     /// Another process has taken the notebook.
     #[error("another pool-reconcile works for this engine, or has")]
     Replaced(#[source] ClientError),
+    /// What is in the notebook is of another pool.
+    #[error(
+        "the engine keeps {orders} orders of {place}: set ETHNODE, WORKERPOOLADDRESS and WALLETPATH back to it until they are \
+         over, or let go of them with --forget"
+    )]
+    OtherPlace {
+        /// Which.
+        place: Place,
+        /// How many orders are under way there.
+        orders: usize,
+    },
     /// What is in the notebook makes no sense.
     #[error("what an earlier pool-reconcile has left in the engine cannot be used")]
     Notes(#[source] NotesError),
@@ -54,25 +67,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes the notebook, from which on no other process can write to it, and reads it.
+    /// Takes the notebook, from which on no other process can write to it, and reads what it has of this place. What it has of
+    /// another is let go if it `may_forget`.
     ///
     /// # Errors
     /// See [`DriverError`].
-    pub async fn take(client: Client) -> Result<Self, DriverError> {
+    pub async fn take(client: Client, place: Place, may_forget: bool) -> Result<Self, DriverError> {
         let mut backoff = Backoff::default();
         loop {
             match Self::try_take(&client).await {
-                Ok((holder, notes)) => {
-                    let notes = notes
-                        .iter()
-                        .map(|note| (note.key.as_str(), note.value.as_slice()));
-                    let restored = Restored::read(notes).map_err(DriverError::Notes)?;
-                    return Ok(Self {
-                        client,
-                        holder,
-                        restored,
-                    });
-                }
+                Ok((holder, notes)) => return Self::settle(client, holder, notes, place, may_forget).await,
                 Err(error) if error.is_transient() => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -85,7 +89,40 @@ impl Engine {
         }
     }
 
-    async fn try_take(client: &Client) -> Result<(u64, Vec<wire_protocol::note::Note>), ClientError> {
+    /// The notebook is of this place from now on.
+    async fn settle(
+        client: Client,
+        holder: u64,
+        notes: Vec<Note>,
+        place: Place,
+        may_forget: bool,
+    ) -> Result<Self, DriverError> {
+        let texts = notes
+            .iter()
+            .map(|note| (note.key.as_str(), note.value.as_slice()));
+        let mut restored = Restored::read(texts).map_err(DriverError::Notes)?;
+        let mut changes: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        if let Some(other) = restored.place.filter(|other| *other != place) {
+            let orders = restored.orders();
+            if !may_forget {
+                return Err(DriverError::OtherPlace { place: other, orders });
+            }
+            tracing::warn!("lets go of {orders} orders of {other}");
+            changes.extend(notes.into_iter().map(|note| (note.key, None)));
+            restored = Restored::default();
+        }
+        let (key, value) = place.note();
+        changes.insert(key, Some(value));
+        let keeper = Keeper::new(client.clone(), holder);
+        keeper.write_all(changes).await.map_err(DriverError::Engine)?;
+        Ok(Self {
+            client,
+            holder,
+            restored,
+        })
+    }
+
+    async fn try_take(client: &Client) -> Result<(u64, Vec<Note>), ClientError> {
         let holder = client.take_notebook(NOTEBOOK).await?;
         Ok((holder, client.notes(NOTEBOOK).await?))
     }

@@ -91,10 +91,22 @@ impl Keeper {
             }
             self.wake.notified().await;
         };
+        self.write_all(notes).await?;
+        Ok(Kept { numbers, after })
+    }
+
+    /// Writes all of these, however many.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub(super) async fn write_all(
+        &self,
+        notes: BTreeMap<String, Option<Vec<u8>>>,
+    ) -> Result<(), ClientError> {
         for changes in pieces(notes) {
             self.write(changes).await?;
         }
-        Ok(Kept { numbers, after })
+        Ok(())
     }
 
     async fn write(&self, changes: Vec<NoteChange>) -> Result<(), ClientError> {

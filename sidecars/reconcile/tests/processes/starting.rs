@@ -5,6 +5,7 @@ use std::process::Command;
 use devnet::{Devnet, Options};
 use testkit::processes::{Engine, until};
 use wire_chain::Chain;
+use wire_hub::Rlc;
 
 use crate::kit::{Sidecar, keystore};
 
@@ -125,6 +126,33 @@ async fn of_two_the_older_ends_and_says_why() {
     assert_eq!(older.wait().code(), Some(5), "{}", older.log());
     assert!(older.log().contains("another pool-reconcile"), "{}", older.log());
     assert!(newer.stop().success(), "{}", newer.log());
+}
+
+/// Notes of another pool are another's money: they are let go only on purpose.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_another_pool_is_let_go_only_on_purpose() {
+    let (mut devnet, engine) = place().await;
+    let mut sidecar = Sidecar::new(&devnet, &engine);
+    sidecar.start();
+    sidecar.ready();
+    let follows = |sidecar: &Sidecar| sidecar.metric("pool_chain_followed_block") > Some(0.0);
+    until("it follows", || follows(&sidecar));
+    assert!(sidecar.stop().success(), "{}", sidecar.log());
+    let first = devnet.contracts().pool;
+    devnet.create_pool(Rlc(10), Rlc(10)).await.expect("another pool");
+    let mut other = Sidecar::new(&devnet, &engine);
+    other.start();
+    assert_eq!(other.wait().code(), Some(6), "{}", other.log());
+    let told = other.log();
+    assert!(
+        told.contains(&first.to_string()) && told.contains("--forget"),
+        "{told}"
+    );
+    let mut other = Sidecar::new(&devnet, &engine).with("POOL_CHAIN_FORGET", "true");
+    other.start();
+    other.ready();
+    until("it follows", || follows(&other));
+    assert!(other.stop().success(), "{}", other.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

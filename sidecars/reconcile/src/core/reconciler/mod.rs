@@ -30,5 +30,5 @@ mod transactions;
 
 pub use brain::Reconciler;
 pub use event::{Effect, Event, LaneEvent, Settings, Share, Worker};
-pub use notes::{CURSOR, NOTEBOOK, NotesError, Restored};
+pub use notes::{CURSOR, NOTEBOOK, NotesError, Place, Restored};
 pub use offers::Offers;

@@ -2,13 +2,15 @@
 //!
 //! | key | value (postcard) |
 //! | --- | --- |
+//! | `place` | which chain, pool and wallet all of it is of |
 //! | `cursor` | where the follower is |
 //! | `order/<key of its identity>` | the identity, and its entry in the book |
 //! | `nonce/<number, 20 digits>` | what the lane keeps of it |
 
 use std::fmt;
 
-use wire_hub::Nonce;
+use serde::{Deserialize, Serialize};
+use wire_hub::{Address, Nonce};
 use wire_protocol::codec::{put_control, read_control};
 
 use crate::core::observe::Cursor;
@@ -19,12 +21,46 @@ use wire_lane::Kept;
 pub const NOTEBOOK: &str = "chain";
 /// Where the follower is: written last, where notes cannot be written at once.
 pub const CURSOR: &str = "cursor";
+const PLACE: &str = "place";
 const ORDER: &str = "order/";
 const NONCE: &str = "nonce/";
+
+/// Which chain, pool and wallet notes are of: those of another mean nothing, and are another's money.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// The chain's number.
+    pub chain_id: u64,
+    /// The marketplace's hub.
+    pub hub: Address,
+    /// The pool's contract.
+    pub pool: Address,
+    /// The wallet that sends.
+    pub owner: Address,
+}
+
+impl Place {
+    /// The note that says so.
+    #[must_use]
+    pub fn note(&self) -> (String, Vec<u8>) {
+        (PLACE.to_owned(), bytes(self))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the pool {} of the wallet {} on chain {} (hub {})",
+            self.pool, self.owner, self.chain_id, self.hub
+        )
+    }
+}
 
 /// What an earlier process has left.
 #[derive(Clone, Default, Debug)]
 pub struct Restored {
+    /// Where; `None`: it has left nothing.
+    pub place: Option<Place>,
     pub(super) cursor: Option<Cursor>,
     pub(super) orders: Vec<(Identity, Entry)>,
     pub(super) nonces: Vec<Kept>,
@@ -56,6 +92,12 @@ impl Restored {
         self.cursor.is_none()
     }
 
+    /// How many orders are under way.
+    #[must_use]
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
     /// Reads all notes of the notebook.
     ///
     /// # Errors
@@ -73,7 +115,9 @@ impl Restored {
 
     fn take(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
         let malformed = |error: wire_protocol::codec::DecodeError| error.to_string();
-        if key == CURSOR {
+        if key == PLACE {
+            self.place = Some(read_control("place", value).map_err(malformed)?);
+        } else if key == CURSOR {
             self.cursor = Some(read_control("cursor", value).map_err(malformed)?);
         } else if key.starts_with(ORDER) {
             self.orders.push(read_control("order", value).map_err(malformed)?);
