@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use wire_chain::reading::{self, Parts};
 use wire_chain::{Answer as Said, App, At, Chain, Seen, View, Why, lane};
 use wire_hub::{Address, Answer};
-use wire_lane::Effect as LaneEffect;
 use wire_wallet::Wallet;
 
 use super::offers::Shelf;
@@ -37,7 +36,7 @@ impl<C: Chain> NodeShell<C> {
     pub async fn look(&self) -> Vec<Event> {
         let mut events = Vec::new();
         if let Said::Known(finalized) = self.chain.finalized().await {
-            events.push(Event::Finalized(finalized.at.number));
+            events.push(Event::Finalized(finalized.at));
         }
         if let Said::Known(head) = self.chain.head().await {
             events.push(Event::Head(head));
@@ -81,8 +80,8 @@ impl<C: Chain> NodeShell<C> {
                 Event::Offers { at, offers }
             }
             _ => {
-                let event = lane::perform(&self.chain, &self.wallet, &of_lane(effect)?).await?;
-                Event::Lane(to_lane(event)?)
+                let event = lane::perform(&self.chain, &self.wallet, &effect.of_lane()?).await?;
+                Event::Lane(LaneEvent::of(event)?)
             }
         })
     }
@@ -111,29 +110,4 @@ impl<C: Chain> NodeShell<C> {
             Question::LogsIn { from, to } => Reply::Logs(self.chain.logs(from..=to).await.into()),
         }
     }
-}
-
-/// An effect that was the lane's.
-fn of_lane(effect: &Effect) -> Option<LaneEffect> {
-    Some(match effect.clone() {
-        Effect::AskAccount(at) => LaneEffect::AskAccount(at),
-        Effect::AskGasPrice => LaneEffect::AskGasPrice,
-        Effect::AskReceipt { round, hash } => LaneEffect::AskReceipt { round, hash },
-        Effect::Sign { nonce, payload, fees } => LaneEffect::Sign { nonce, payload, fees },
-        Effect::Send { nonce, hash, raw } => LaneEffect::Send { nonce, hash, raw },
-        _ => return None,
-    })
-}
-
-/// The answer to it.
-fn to_lane(event: wire_lane::Event) -> Option<LaneEvent> {
-    use wire_lane::Event as Lane;
-    Some(match event {
-        Lane::Account(account) => LaneEvent::Account(account),
-        Lane::GasPrice(price) => LaneEvent::GasPrice(price),
-        Lane::Receipt { round, hash, answer } => LaneEvent::Receipt { round, hash, answer },
-        Lane::Signed { nonce, hash, raw } => LaneEvent::Signed { nonce, hash, raw },
-        Lane::Sent { hash, sending } => LaneEvent::Sent { hash, sending },
-        _ => return None,
-    })
 }

@@ -39,8 +39,8 @@ pub enum Finality {
 pub enum Event {
     /// A node has this block as its last.
     Head(Block),
-    /// Blocks up to this number are final, says the node.
-    Finalized(u64),
+    /// This block is final, says the node, and all before it. It counts once it was followed.
+    Finalized(BlockRef),
     /// A question was answered.
     Answered {
         /// Which.

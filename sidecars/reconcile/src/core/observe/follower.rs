@@ -14,7 +14,7 @@ pub struct Follower {
     /// What is durable.
     cursor: Cursor,
     head: Option<Block>,
-    finalized: Option<u64>,
+    finalized: Option<BlockRef>,
     /// The tip was seen to be there, so that what follows far behind the head can be read by range.
     is_anchored: bool,
     doing: Doing,
@@ -145,8 +145,10 @@ impl Follower {
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Head(block) => self.on_head(now, block, effects),
-            Event::Finalized(number) => {
-                self.finalized = self.finalized.max(Some(number));
+            Event::Finalized(block) => {
+                if self.finalized.is_none_or(|known| known.number <= block.number) {
+                    self.finalized = Some(block);
+                }
                 self.mature(effects);
             }
             Event::Answered { ask, reply } => self.on_answered(now, ask, reply, effects),
@@ -407,6 +409,18 @@ impl Follower {
         }
     }
 
+    /// Whether this block is the one of its number that was followed: a node may have finalized another since.
+    fn is_behind(&self, block: BlockRef) -> bool {
+        let ring = &self.cursor.ring;
+        match ring.hash_at(block.number) {
+            Some(hash) => hash == block.hash,
+            // What is before the ring cannot be orphaned any more; what is beyond it was not followed yet.
+            None => ring
+                .oldest()
+                .is_some_and(|oldest| block.number < oldest.at.number),
+        }
+    }
+
     /// Says what has become safe and final, and lets go of what cannot be orphaned any more.
     fn mature(&mut self, effects: &mut Vec<Effect>) {
         let Some(tip) = self.tip().map(|tip| tip.at.number) else {
@@ -418,7 +432,8 @@ impl Follower {
             effects.extend(safe.map(Effect::Safe));
         }
         let by_depth = self.settings.final_after.and_then(|depth| tip.checked_sub(depth));
-        let final_ = by_depth.max(self.finalized.map(|number| number.min(tip)));
+        let by_node = self.finalized.filter(|block| self.is_behind(*block));
+        let final_ = by_depth.max(by_node.map(|block| block.number));
         if final_ > self.cursor.final_ {
             self.cursor.final_ = final_;
             effects.extend(final_.map(Effect::Final));

@@ -321,19 +321,42 @@ fn a_tip_that_was_orphaned_while_nobody_looked_is_found_before_ranges_are_read()
 }
 
 #[test]
-fn the_nodes_finalized_block_counts_where_it_is_ahead_and_never_beyond_the_tip() {
-    let chain = Chain::of_len(30);
+fn the_nodes_finalized_block_counts_where_it_is_ahead_and_was_followed() {
+    let mut chain = Chain::of_len(30);
     let mut world = World::new(0);
     world.settle(&chain);
-    let mut effects = Vec::new();
-    for (number, expected) in [(5, None), (20, Some(20)), (20, None), (1_000, Some(29))] {
-        effects.clear();
+    let fork = chain.blocks.clone();
+    chain.reorganise(7, 3);
+    let cases = [
+        (&fork[5], None),
+        (&fork[20], Some(20)),
+        (&fork[20], None),
+        (&chain.blocks[25], None),
+        (&fork[26], Some(26)),
+        (&chain.blocks[32], None),
+    ];
+    for ((block, _), expected) in cases {
+        let mut effects = Vec::new();
         world
             .follower
-            .handle(world.now, Event::Finalized(number), &mut effects);
+            .handle(world.now, Event::Finalized(block.at), &mut effects);
         let effect: Vec<Effect> = expected.map(Effect::Final).into_iter().collect();
-        assert_eq!(effects, effect, "{number}");
+        assert_eq!(effects, effect, "{}", block.at.number);
     }
+}
+
+/// Who was away while blocks were orphaned hears first what is final now.
+#[test]
+fn a_block_that_is_final_on_another_fork_makes_none_final_that_it_has_orphaned() {
+    let mut chain = Chain::of_len(10);
+    let mut world = World::new(0);
+    world.settle(&chain);
+    chain.reorganise(7, 20);
+    world.handle(Event::Finalized(chain.blocks[8].0.at));
+    world.settle(&chain);
+    assert_eq!(world.too_deep, []);
+    let happened: Vec<Log> = chain.blocks.iter().flat_map(|(_, logs)| logs.clone()).collect();
+    assert_eq!(world.happened, happened);
 }
 
 proptest! {

@@ -9,7 +9,6 @@ use super::event::{Effect, Event, Settings, Worker};
 use super::notes::{self, Restored};
 use super::offers::Shop;
 use super::reading::Reading;
-use super::transactions::of_lane;
 use crate::core::observe::{self, Follower};
 use crate::core::order::{Bag, Book, Identity, Intended, Job, Outcome, Texts};
 use crate::core::plan::Step;
@@ -151,7 +150,7 @@ impl Reconciler {
                 self.head = Some(block);
                 self.follow(now, observe::Event::Head(block), effects);
             }
-            Event::Finalized(number) => self.follow(now, observe::Event::Finalized(number), effects),
+            Event::Finalized(block) => self.follow(now, observe::Event::Finalized(block), effects),
             Event::Answered { ask, reply } => {
                 self.follow(now, observe::Event::Answered { ask, reply }, effects);
             }
@@ -170,7 +169,7 @@ impl Reconciler {
             }
             Event::Wished(call) => self.on_wish(now, call, effects),
             Event::Offers { at, offers } => self.on_offers(at, offers),
-            Event::Lane(event) => self.tell(now, of_lane(event), effects),
+            Event::Lane(event) => self.tell(now, event.for_lane(), effects),
             Event::Workers {
                 workers,
                 load_percent,

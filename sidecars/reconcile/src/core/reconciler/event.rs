@@ -72,8 +72,8 @@ pub enum LaneEvent {
 pub enum Event {
     /// A node has this block as its last.
     Head(Block),
-    /// Blocks up to this number are final, says the node.
-    Finalized(u64),
+    /// This block is final, says the node, and all before it.
+    Finalized(BlockRef),
     /// To [`Effect::Ask`].
     Answered {
         /// Which question.

@@ -22,6 +22,7 @@
 mod brain;
 mod chain;
 mod event;
+mod lane;
 mod notes;
 mod offers;
 mod planning;

@@ -27,6 +27,8 @@ pub(super) struct Shop {
     /// The block that was asked about.
     asked: Option<BlockRef>,
     seen: Option<(BlockRef, Answer<Offers>)>,
+    /// The last block that has a transaction about offers: what was seen before it is not what there is.
+    touched: u64,
     said: Vec<OfferStep>,
 }
 
@@ -48,6 +50,11 @@ impl Reconciler {
         }
     }
 
+    /// This block has a transaction about offers.
+    pub(super) fn touch_offers(&mut self, number: u64) {
+        self.shop.touched = self.shop.touched.max(number);
+    }
+
     /// What to do about offers now: the transactions that are wanted, by their names.
     pub(super) fn offer(
         &mut self,
@@ -58,12 +65,6 @@ impl Reconciler {
         let Some(wanted) = self.settings.offer else {
             return Vec::new();
         };
-        let is_about_offers = |call: &Call| {
-            matches!(
-                call,
-                Call::CreateMarketOrder { .. } | Call::CloseMarketOrder { .. }
-            )
-        };
         // One that waits is wanted as long as nothing shows that it is not.
         let pending: Vec<IntentId> = self
             .lane
@@ -72,7 +73,7 @@ impl Reconciler {
             .map(|intent| intent.id)
             .collect();
         let seen = match &self.shop.seen {
-            Some((at, offers)) if *at == reading.at() => offers.clone(),
+            Some((at, offers)) if *at == reading.at() && at.number >= self.shop.touched => offers.clone(),
             _ => return pending,
         };
         let owner = reading.person(self.settings.owner);
@@ -111,4 +112,11 @@ impl Reconciler {
         self.shop.said = steps;
         names
     }
+}
+
+pub(super) const fn is_about_offers(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::CreateMarketOrder { .. } | Call::CloseMarketOrder { .. }
+    )
 }

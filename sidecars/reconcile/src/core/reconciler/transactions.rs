@@ -6,8 +6,9 @@ use wire_hub::{Address, Answer, Call, Hasher, Scene, Timestamp, holds};
 use wire_protocol::units::Instant;
 
 use super::brain::Reconciler;
-use super::event::{Effect, LaneEvent};
+use super::event::Effect;
 use super::notes;
+use super::offers::is_about_offers;
 use super::reading::Reading;
 use crate::core::order::Identity;
 use crate::core::plan::{Step, gas_limit};
@@ -51,6 +52,9 @@ impl Reconciler {
         let Progress::Mined(receipt) = progress else {
             return;
         };
+        if is_about_offers(&intent.call) {
+            self.touch_offers(receipt.block.number);
+        }
         let order = intent.about.and_then(|key| self.book.by_key(key));
         if let Some(order) = order {
             self.touch(order.woid, receipt.block.number);
@@ -135,16 +139,6 @@ impl Reconciler {
         for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
             self.tell(now, lane::Event::Withdraw(id), effects);
         }
-    }
-}
-
-pub(super) fn of_lane(event: LaneEvent) -> lane::Event {
-    match event {
-        LaneEvent::GasPrice(price) => lane::Event::GasPrice(price),
-        LaneEvent::Account(account) => lane::Event::Account(account),
-        LaneEvent::Signed { nonce, hash, raw } => lane::Event::Signed { nonce, hash, raw },
-        LaneEvent::Sent { hash, sending } => lane::Event::Sent { hash, sending },
-        LaneEvent::Receipt { round, hash, answer } => lane::Event::Receipt { round, hash, answer },
     }
 }
 
