@@ -20,6 +20,8 @@ pub struct Entry {
     pub intended: Intended,
     /// Where it was bought. `None`: that block is orphaned.
     bought: Option<BlockRef>,
+    /// The height at which it was bought before a reorganisation took it back.
+    taken_back: Option<u64>,
     /// Where it was finalized or claimed.
     ended: Option<BlockRef>,
     result: Option<Texts>,
@@ -34,6 +36,7 @@ impl Book {
         let known = self.entries.iter_mut().find(|(identity, _)| is_it(identity));
         if let Some((_, entry)) = known {
             entry.bought = Some(at);
+            entry.taken_back = None;
             return;
         }
         let identity = Identity {
@@ -84,6 +87,7 @@ impl Book {
             let (bought, ended) = (entry.bought == Some(block), entry.ended == Some(block));
             if bought {
                 entry.bought = None;
+                entry.taken_back = Some(block.number);
             }
             if ended {
                 entry.ended = None;
@@ -128,6 +132,13 @@ impl Book {
         self.entries
             .get(identity)
             .is_some_and(|entry| entry.bought.is_some())
+    }
+
+    /// Whether a reorganisation took it back for good: blocks up to this number are final. Bought again it is another.
+    #[must_use]
+    pub fn is_gone(&self, identity: &Identity, final_: u64) -> bool {
+        let taken_back = self.entries.get(identity).and_then(|entry| entry.taken_back);
+        taken_back.is_some_and(|number| number <= final_)
     }
 
     /// All orders, by identity.

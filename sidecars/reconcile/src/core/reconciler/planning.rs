@@ -271,7 +271,11 @@ impl Reconciler {
                 .any(|intent| intent.about == Some(order.identity.key()));
             let is_final = |number| self.final_.is_some_and(|(final_, _)| final_ >= number);
             let is_claimed = state == State::Claimed && order.observed.ended.is_some_and(is_final);
-            if (state != State::Final && !is_claimed) || is_pending {
+            let is_gone = matches!(state, State::Cancelled | State::Replaced)
+                && self
+                    .final_
+                    .is_some_and(|(final_, _)| self.book.is_gone(&order.identity, final_));
+            if !(state == State::Final || is_claimed || is_gone) || is_pending {
                 continue;
             }
             self.book.forget(&order.identity);

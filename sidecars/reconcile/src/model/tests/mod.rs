@@ -275,6 +275,10 @@ fn an_order_whose_address_is_anothers_now_is_replaced() {
         let ended = states.iter().filter(|state| **state == State::Final).count();
         assert_eq!(ended, 2, "{states:?}");
         seen += states.iter().filter(|state| **state == State::Replaced).count();
+        for _ in 0..2 * world::FINAL_AFTER {
+            world.round();
+        }
+        assert_eq!(world.orders().len(), 0, "what is gone for good is forgotten");
         assert_eq!(
             (world.money(requester(0)), world.money(requester(1))),
             ((9_000, 0), (9_000, 0))
