@@ -269,7 +269,8 @@ impl Engine {
                     let event = CoreEvent::ClientJoined {
                         link,
                         tenant: &login.login,
-                        operator: login.login == crate::client::OPERATOR,
+                        operator: [crate::client::OPERATOR, crate::market::LOGIN]
+                            .contains(&login.login.as_str()),
                     };
                     self.handle(ctx, event)?;
                 }

@@ -47,10 +47,16 @@ pub enum Fault {
     Snapshot,
     /// The wall clock has stepped when the engine starts again.
     ClockJump,
+    /// Some of the chain's last blocks are orphaned.
+    Reorganisation,
+    /// No node of the chain answers for a while.
+    NodeAway,
+    /// The pool's process dies and loses everything.
+    PoolCrash,
 }
 
 impl Fault {
-    /// Those that [`Options::from_seed`] chooses from; [`Self::WorkerHold`] it chooses apart.
+    /// Those that [`Options::from_seed`] chooses from; the others it chooses apart.
     const ALL: [Self; 16] = [
         Self::ConnectionLoss,
         Self::Partition,
@@ -69,6 +75,9 @@ impl Fault {
         Self::Snapshot,
         Self::ClockJump,
     ];
+
+    /// Those of runs with a marketplace.
+    const OF_MARKETS: [Self; 3] = [Self::Reorganisation, Self::NodeAway, Self::PoolCrash];
 }
 
 /// How a shell is broken on purpose, so that a test sees an oracle object.
@@ -107,6 +116,8 @@ pub enum Sabotage {
     DeletesEarly,
     /// Acknowledges one report more than were recorded.
     RecordsTooMuch,
+    /// Sends the pool's transactions before their notes are durable.
+    SendsBeforeNoted,
 }
 
 /// What part of a simulation is run.
@@ -168,8 +179,45 @@ pub struct Options {
     pub retention_ms: u64,
     /// Works that may be open at once.
     pub works_open_max: u64,
+    /// The marketplace, if there is one.
+    pub market: Option<MarketOptions>,
     /// The shell is broken in this way.
     pub sabotage: Option<Sabotage>,
+}
+
+/// What a run with a marketplace depends on beside.
+#[derive(Clone, Debug, Serialize)]
+pub struct MarketOptions {
+    /// Orders that are bought.
+    pub orders: usize,
+    /// What they ask for.
+    pub trust: u128,
+    /// The result of most is taken where none is believed in time.
+    pub best_effort: bool,
+    /// One in so many workers computes results of its own; 0: none.
+    pub liar_one_in: u8,
+    /// Transactions that a node takes and forgets, in percent.
+    pub lost_percent: u8,
+    /// Questions that a node does not answer, in percent.
+    pub silent_percent: u8,
+    /// Answers that take some blocks, in percent.
+    pub slow_percent: u8,
+}
+
+impl MarketOptions {
+    /// What the seed says, one time in four. Of a generator of its own: everything else is as without a marketplace.
+    fn from_seed(seed: u64) -> Option<Self> {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x0c4a_1e55);
+        (rng.u8(0..4) == 0).then(|| Self {
+            orders: rng.usize(1..=6),
+            trust: [0, 2, 5][rng.usize(0..3)],
+            best_effort: rng.bool(),
+            liar_one_in: [0, 0, 3][rng.usize(0..3)],
+            lost_percent: [0, 5, 30][rng.usize(0..3)],
+            silent_percent: [0, 2, 10][rng.usize(0..3)],
+            slow_percent: [0, 5, 30][rng.usize(0..3)],
+        })
+    }
 }
 
 impl Options {
@@ -186,6 +234,11 @@ impl Options {
         // Of a generator of its own: what seeds have found before there was this fault they find again.
         if !faults.is_empty() && fastrand::Rng::with_seed(!seed).u8(0..3) == 0 {
             faults.push(Fault::WorkerHold);
+        }
+        let market = MarketOptions::from_seed(seed);
+        if !faults.is_empty() && market.is_some() {
+            let mut rng = fastrand::Rng::with_seed(seed ^ 0xface);
+            faults.extend(Fault::OF_MARKETS.iter().copied().filter(|_| rng.bool()));
         }
         let large_results = one_in(&mut rng, 12);
         let retention_ms = if one_in(&mut rng, 8) {
@@ -216,6 +269,7 @@ impl Options {
             rejoin_window_ms: [0, 500, 3_000][rng.usize(0..3)],
             retention_ms,
             works_open_max: if one_in(&mut rng, 5) { 60 } else { 100_000 },
+            market,
             sabotage: None,
         }
     }
@@ -228,6 +282,11 @@ impl Options {
             self.faults.clear();
             self.hostile_worker = false;
             self.hostile_client = false;
+            if let Some(market) = &mut self.market {
+                market.lost_percent = 0;
+                market.silent_percent = 0;
+                market.slow_percent = 0;
+            }
         }
         self
     }

@@ -2,14 +2,17 @@
 //!
 //! The real scheduler (`engine-core`) writes through the real journal (`engine-journal`) to a disk that loses
 //! what was not synced; real agents (`worker-core`) run works that only take time; client models submit, follow,
-//! cancel and retry. Time is virtual, the network delays, cuts and partitions, processes die and start again, and
-//! hostile peers lie. Everything follows from the seed, so that a run that fails can be repeated event for event.
+//! cancel and retry. In some runs there is a marketplace too: the pool's real reconciler and the real chain side of
+//! workers deal with orders on a model chain. Time is virtual, the network delays, cuts and partitions, processes die
+//! and start again, chains are reorganised, and hostile peers lie. Everything follows from the seed, so that a run that fails can be repeated event for event.
 //!
 //! ```text
 //!             ┌── clock: (time, sequence) ──┐
 //!  faults ──► │ world                       │ ──► trace: a hash, and the story of a failure
 //!             │  engine ⇄ net ⇄ workers     │
 //!             │  (disk)        ⇄ clients    │ ──► oracle/*: what must never happen, one file each
+//!             │     ⇅            ⇅          │
+//!             │    pool ⇄ market/chain      │
 //!             └─────────────────────────────┘
 //! ```
 //!
@@ -25,6 +28,7 @@ mod clock;
 mod engine;
 mod faults;
 mod hostile;
+mod market;
 mod net;
 mod oracle;
 mod sabotage;
@@ -40,7 +44,7 @@ use std::sync::Once;
 
 use serde::Serialize;
 
-pub use faults::{Fault, Mode, Options, Sabotage};
+pub use faults::{Fault, MarketOptions, Mode, Options, Sabotage};
 pub use oracle::Violation;
 
 use trace::Trace;

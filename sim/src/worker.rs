@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use wire_hub::{Ticket, result_of};
 use wire_protocol::frame;
 use wire_protocol::ids::{LeaseToken, LinkId};
+use wire_protocol::joining::WalletProof;
 use wire_protocol::log::{LogChunk, LogStream};
-use wire_protocol::outcome::Reason;
+use wire_protocol::outcome::{Output, Reason};
 use wire_protocol::resources::Packing;
 use wire_protocol::template::{Offer, WorkTemplate};
 use wire_protocol::units::{Instant, Millis};
@@ -19,6 +21,7 @@ use worker_core::{Agent, Effect, Effects, Event as AgentEvent, Note, Settings};
 
 use crate::clock::{MS, SEC, Time};
 use crate::faults::Options;
+use crate::market::{Post, Settler};
 use crate::net::End;
 use crate::oracle::Violation;
 use crate::world::{Ctx, Event, PeerId};
@@ -36,6 +39,8 @@ pub(crate) struct Worker {
     run_max: Time,
     fail_percent: u8,
     result_bytes_max: usize,
+    /// Its chain side, where there is a marketplace.
+    settler: Option<Settler>,
     rng: fastrand::Rng,
 }
 
@@ -58,10 +63,18 @@ struct Job {
     elapsed_us: u32,
     result: Vec<u8>,
     kills: bool,
+    /// It has ended, and its result is on its way to the chain side.
+    is_handing: bool,
 }
 
 impl Worker {
-    pub(crate) fn new(id: PeerId, index: usize, options: &Options, seed: u64) -> Self {
+    pub(crate) fn new(
+        id: PeerId,
+        index: usize,
+        options: &Options,
+        settler: Option<Settler>,
+        seed: u64,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut tags = Vec::new();
         if index == 0 || rng.bool() {
@@ -102,6 +115,7 @@ impl Worker {
             run_max: options.run_max,
             fail_percent: options.fail_percent,
             result_bytes_max: options.result_bytes_max,
+            settler,
             rng,
         }
     }
@@ -132,6 +146,9 @@ impl Worker {
             asks: Vec::new(),
             prints: Vec::new(),
         });
+        if let Some(settler) = &mut self.settler {
+            settler.start(ctx, self.lives);
+        }
         self.handle(ctx, AgentEvent::Tick)
     }
 
@@ -147,6 +164,7 @@ impl Worker {
         if let Some(link) = process.link {
             ctx.net.vanish(&mut ctx.clock, link, End::Peer);
         }
+        self.settler.iter_mut().for_each(Settler::crash);
         self.stalled_until = 0;
         let away = self.rng.u64(10 * MS..4 * SEC);
         ctx.clock.after(away, Event::WorkerStart { peer: self.id });
@@ -163,7 +181,15 @@ impl Worker {
 
     pub(crate) fn on_connected(&mut self, ctx: &mut Ctx, link: LinkId) -> Result<(), Violation> {
         if self.link() == Some(link) {
-            self.handle(ctx, AgentEvent::Connected { wallet: None })?;
+            // The engine's shell is the one to look at signatures.
+            let proof = |settler: &Settler| WalletProof {
+                address: settler.wallet(),
+                r: [0; 32],
+                s: [0; 32],
+                parity: 0,
+            };
+            let wallet = self.settler.as_ref().map(proof);
+            self.handle(ctx, AgentEvent::Connected { wallet })?;
         }
         Ok(())
     }
@@ -214,7 +240,7 @@ impl Worker {
         let Some(job) = self
             .process
             .as_mut()
-            .and_then(|process| process.jobs.remove(&token))
+            .and_then(|process| process.jobs.get_mut(&token))
         else {
             return Ok(());
         };
@@ -222,6 +248,40 @@ impl Worker {
             self.crash(ctx);
             return Ok(());
         }
+        if job.is_handing {
+            return Ok(());
+        }
+        if let Some(settler) = &mut self.settler
+            && let Ok(ticket) = Ticket::parse(&job.template.ticket)
+            && job.reason == Reason::None
+        {
+            job.is_handing = true;
+            let output = Output::parse(&job.result).expect("the settler has made it");
+            let result = result_of(&output);
+            let handed = settler.computed(ctx, self.lives, token, ticket, result);
+            return self.report_all(ctx, handed);
+        }
+        self.report(ctx, token)
+    }
+
+    /// Something has come for the chain side.
+    pub(crate) fn on_post(&mut self, ctx: &mut Ctx, post: Post) -> Result<(), Violation> {
+        let Some(settler) = &mut self.settler else {
+            return Ok(());
+        };
+        let handed = settler.on_post(ctx, self.lives, post);
+        self.report_all(ctx, handed)
+    }
+
+    fn report_all(&mut self, ctx: &mut Ctx, tokens: Vec<LeaseToken>) -> Result<(), Violation> {
+        tokens.into_iter().try_for_each(|token| self.report(ctx, token))
+    }
+
+    fn report(&mut self, ctx: &mut Ctx, token: LeaseToken) -> Result<(), Violation> {
+        let process = self.process.as_mut();
+        let Some(job) = process.and_then(|process| process.jobs.remove(&token)) else {
+            return Ok(());
+        };
         let report = Report {
             token,
             reason: job.reason,
@@ -239,12 +299,17 @@ impl Worker {
         self.process.as_ref().is_some_and(|process| {
             let status = process.agent.status();
             status.waiting + status.running + status.unacknowledged == 0
-        })
+        }) && self.settler.as_ref().is_none_or(Settler::is_quiet)
     }
 
     pub(crate) fn describe(&self) -> String {
         let status = self.process.as_ref().map(|process| process.agent.status());
-        format!("{}: {status:?}", self.settings.uid)
+        let settler = self.settler.as_ref().map(Settler::describe);
+        format!(
+            "{}: {status:?} {}",
+            self.settings.uid,
+            settler.unwrap_or_default()
+        )
     }
 
     fn link(&self) -> Option<LinkId> {
@@ -372,6 +437,7 @@ impl Worker {
                         ctx.net.close(&mut ctx.clock, link, End::Peer);
                     }
                     self.process = None;
+                    self.settler.iter_mut().for_each(Settler::crash);
                     let away = self.rng.u64(10 * MS..6 * SEC);
                     ctx.clock.after(away, Event::WorkerStart { peer: self.id });
                 }
@@ -406,6 +472,9 @@ impl Worker {
             let filler = self.rng.usize(0..=self.result_bytes_max);
             result.resize(result.len() + filler, token.work.0 as u8);
         }
+        if let (false, Some(settler), Ok(ticket)) = (fails, &self.settler, Ticket::parse(&template.ticket)) {
+            result = settler.result(&ticket);
+        }
         let reason = match (fails, self.rng.u8(0..4)) {
             (false, _) => Reason::None,
             (true, 0) => Reason::NoRoom,
@@ -418,6 +487,7 @@ impl Worker {
             elapsed_us: (takes / 1_000) as u32,
             result,
             kills,
+            is_handing: false,
         };
         let takes = if kills {
             60 * MS + takes

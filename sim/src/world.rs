@@ -9,6 +9,7 @@ use crate::clock::{Clock, MS, SEC, Time};
 use crate::engine::Engine;
 use crate::faults::{Fault, Mode, Options};
 use crate::hostile::Hostile;
+use crate::market::{self, Market, Pool, Post, Settler};
 use crate::net::{End, IDLE_TIMEOUT, Net};
 use crate::oracle::{self, Oracles, Violation};
 use crate::story;
@@ -83,6 +84,23 @@ pub(crate) enum Event {
         peer: PeerId,
         life: u64,
     },
+    PoolStart {
+        peer: PeerId,
+    },
+    /// Something has happened to the pool's reconciler.
+    PoolTold {
+        peer: PeerId,
+        life: u64,
+        event: Box<sidecars_reconcile::core::reconciler::Event>,
+    },
+    /// Something is for the chain side of a worker.
+    Posted {
+        peer: PeerId,
+        life: u64,
+        post: Box<Post>,
+    },
+    /// The chain's next block is due.
+    Block,
     /// It is time for the next fault.
     Fault,
     /// What was wrong with a path, or with the disk, is over.
@@ -101,12 +119,14 @@ pub(crate) struct Ctx {
     pub(crate) net: Net,
     pub(crate) trace: Trace,
     pub(crate) oracles: Oracles,
+    pub(crate) market: Option<Box<Market>>,
 }
 
 enum Peer {
     Worker(Box<Worker>),
     Client(Box<Client>),
     Hostile(Box<Hostile>),
+    Pool(Box<Pool>),
 }
 
 pub(crate) struct World {
@@ -137,6 +157,7 @@ impl Peer {
             Self::Worker(worker) => worker.uid().to_owned(),
             Self::Client(client) => client.login.clone(),
             Self::Hostile(hostile) => format!("hostile-{}", hostile.id.0),
+            Self::Pool(_) => market::LOGIN.to_owned(),
         }
     }
 }
@@ -146,7 +167,12 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(options.seed ^ 0x5eed);
         let mut peers = Vec::new();
         for index in 0..options.workers {
-            let worker = Worker::new(PeerId(peers.len()), index, &options, rng.u64(..));
+            let id = PeerId(peers.len());
+            let settler = options.market.as_ref().map(|market| {
+                let lies = market.liar_one_in > 0 && index % usize::from(market.liar_one_in) == 1;
+                Settler::new(id, market::wallet(index), lies)
+            });
+            let worker = Worker::new(id, index, &options, settler, rng.u64(..));
             peers.push(Peer::Worker(Box::new(worker)));
         }
         for index in 0..options.clients {
@@ -160,19 +186,26 @@ impl World {
             }
         }
         let engine = Engine::new(&options, rng.u64(..));
+        let net_seed = rng.u64(..);
+        let chain = options.market.as_ref().map(|market| {
+            let pool = Pool::new(PeerId(peers.len()), &options, market, rng.u64(..));
+            peers.push(Peer::Pool(Box::new(pool)));
+            Box::new(Market::new(&options, market, rng.u64(..)))
+        });
         let mut oracles = Oracles::new(&options, engine.open_works_max());
         for (index, peer) in peers.iter().enumerate() {
             match peer {
-                Peer::Client(_) => oracles.trust(PeerId(index)),
+                Peer::Client(_) | Peer::Pool(_) => oracles.trust(PeerId(index)),
                 Peer::Worker(worker) => oracles.honest(worker.uid(), worker.offer()),
                 Peer::Hostile(_) => {}
             }
         }
         let ctx = Ctx {
             clock: Clock::new(),
-            net: Net::new(peers.len(), rng.u64(..)),
+            net: Net::new(peers.len(), net_seed),
             trace,
             oracles,
+            market: chain,
         };
         Self {
             ctx,
@@ -198,7 +231,11 @@ impl World {
                 }
                 Peer::Client(client) => client.start(&mut self.ctx),
                 Peer::Hostile(hostile) => hostile.start(&mut self.ctx),
+                Peer::Pool(pool) => self.ctx.clock.at(0, Event::PoolStart { peer: pool.id }),
             }
+        }
+        if self.ctx.market.is_some() {
+            self.ctx.clock.at(0, Event::Block);
         }
         if !self.options.faults.is_empty() {
             self.plan_fault();
@@ -281,6 +318,12 @@ impl World {
                     hostile.on_tick(&mut self.ctx);
                     Ok(())
                 }
+                Peer::Pool(pool) => {
+                    if pool.lives == life {
+                        return pool.on_tick(&mut self.ctx);
+                    }
+                    Ok(())
+                }
             },
             Event::Ended { peer, life, token } => match &mut self.peers[peer.0] {
                 Peer::Worker(worker) if worker.lives == life => worker.on_ended(&mut self.ctx, token),
@@ -290,6 +333,30 @@ impl World {
                 Peer::Worker(worker) if worker.lives == life => worker.hold(&mut self.ctx, None),
                 _ => Ok(()),
             },
+            Event::PoolStart { peer } => {
+                if let Peer::Pool(pool) = &mut self.peers[peer.0] {
+                    pool.start(&mut self.ctx);
+                }
+                Ok(())
+            }
+            Event::PoolTold { peer, life, event } => {
+                if let Peer::Pool(pool) = &mut self.peers[peer.0]
+                    && pool.lives == life
+                {
+                    return pool.tell(&mut self.ctx, *event);
+                }
+                Ok(())
+            }
+            Event::Posted { peer, life, post } => match &mut self.peers[peer.0] {
+                Peer::Worker(worker) if worker.lives == life => worker.on_post(&mut self.ctx, *post),
+                _ => Ok(()),
+            },
+            Event::Block => {
+                let market = self.ctx.market.as_mut().expect("blocks are of a market");
+                self.ctx.clock.after(market::BLOCK, Event::Block);
+                market.mine(self.ctx.clock.now());
+                Ok(())
+            }
             Event::Fault => self.on_fault(),
             Event::Heal { peer } => {
                 self.heal(peer);
@@ -318,7 +385,9 @@ impl World {
             Event::Arrived { link, .. } | Event::Closed { link, .. } => {
                 self.stalled(self.ctx.net.peer(*link)?)?
             }
-            Event::PeerTick { peer, .. } | Event::Ended { peer, .. } => self.stalled(*peer)?,
+            Event::PeerTick { peer, .. } | Event::Ended { peer, .. } | Event::Posted { peer, .. } => {
+                self.stalled(*peer)?
+            }
             _ => return None,
         };
         (until > self.ctx.clock.now()).then_some(until)
@@ -356,6 +425,10 @@ impl World {
                 hostile.on_connected(&mut self.ctx, link);
                 Ok(())
             }
+            Peer::Pool(pool) => {
+                pool.on_connected(&mut self.ctx, link);
+                Ok(())
+            }
         }
     }
 
@@ -383,6 +456,7 @@ impl World {
             (End::Engine, _) => self.engine.on_arrived(&mut self.ctx, link, bytes),
             (End::Peer, Peer::Worker(worker)) => worker.on_arrived(&mut self.ctx, link, bytes),
             (End::Peer, Peer::Client(client)) => client.on_arrived(&mut self.ctx, link, bytes),
+            (End::Peer, Peer::Pool(pool)) => pool.on_arrived(&mut self.ctx, link, bytes),
             (End::Peer, Peer::Hostile(hostile)) => {
                 hostile.on_arrived(link, bytes);
                 Ok(())
@@ -419,13 +493,17 @@ impl World {
                 hostile.on_closed(&mut self.ctx, link);
                 Ok(())
             }
+            Peer::Pool(pool) => {
+                pool.on_closed(&mut self.ctx, link);
+                Ok(())
+            }
         }
     }
 
     fn is_worker(&self, peer: PeerId) -> bool {
         match &self.peers[peer.0] {
             Peer::Worker(_) => true,
-            Peer::Client(_) => false,
+            Peer::Client(_) | Peer::Pool(_) => false,
             Peer::Hostile(hostile) => hostile.worker,
         }
     }
@@ -522,6 +600,23 @@ impl World {
                 let hour = 3_600 * SEC as i64;
                 self.engine.wall_off += self.rng.i64(-hour..hour);
             }
+            Fault::Reorganisation => {
+                if let Some(market) = &mut self.ctx.market {
+                    market.reorganise();
+                }
+            }
+            Fault::NodeAway => {
+                if let Some(market) = &mut self.ctx.market {
+                    market.away_until = now + lasts;
+                }
+            }
+            Fault::PoolCrash => {
+                for peer in &mut self.peers {
+                    if let Peer::Pool(pool) = peer {
+                        pool.crash(&mut self.ctx);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -572,7 +667,11 @@ impl World {
                 }
                 Peer::Client(client) => client.calm_down(),
                 Peer::Hostile(hostile) => hostile.retire(&mut self.ctx),
+                Peer::Pool(pool) => pool.start(&mut self.ctx),
             }
+        }
+        if let Some(market) = &mut self.ctx.market {
+            market.calm_down();
         }
         self.ctx.clock.after(SEC, Event::EngineStart);
         self.ctx.clock.after(2 * SEC, Event::Settled);
@@ -586,7 +685,13 @@ impl World {
                 Peer::Worker(worker) => worker.is_quiet(),
                 Peer::Client(client) => client.is_done(),
                 Peer::Hostile(_) => true,
-            });
+                Peer::Pool(pool) => self
+                    .ctx
+                    .market
+                    .as_ref()
+                    .is_some_and(|market| pool.is_quiet(market)),
+            })
+            && self.ctx.market.as_ref().is_none_or(|market| market.is_settled());
         match (quiet, self.stage) {
             // A command of a connection long gone may have arrived while they read.
             (true, Stage::Calm | Stage::Reading) if self.revived != Some(self.ctx.oracles.revived()) => {
@@ -612,8 +717,10 @@ impl World {
                 .filter_map(|peer| match peer {
                     Peer::Worker(worker) => Some(worker.describe()),
                     Peer::Client(client) => Some(client.describe()),
+                    Peer::Pool(pool) => Some(pool.describe()),
                     Peer::Hostile(_) => None,
                 })
+                .chain(self.ctx.market.as_ref().map(|market| market.describe()))
                 .collect();
             return Err(oracle::stuck(&self.ctx.oracles, &who));
         }
@@ -629,6 +736,9 @@ impl World {
                 }
             }
         }
-        Ok(())
+        self.ctx
+            .market
+            .as_ref()
+            .map_or(Ok(()), |market| market.compare_notes())
     }
 }

@@ -32,6 +32,12 @@ impl History {
         numbered.map(|(lsn, (kind, payload))| (Lsn(lsn), *kind, &payload[..]))
     }
 
+    /// Kinds and payloads of those that nothing takes any more.
+    pub(super) fn records_durable(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let durable = &self.records[..self.durable.index()];
+        durable.iter().map(|(kind, payload)| (*kind, &payload[..]))
+    }
+
     pub(super) fn emitted(&mut self, lsn: Lsn, kind: u8, payload: &[u8]) -> Result<(), Violation> {
         let next = Lsn(self.len() + 1);
         check(NAME, None, lsn == next, || {

@@ -12,6 +12,7 @@ mod lease;
 mod ledger;
 mod liveness;
 mod lsn;
+pub(crate) mod market;
 mod offer;
 mod outcome;
 mod recorded;

@@ -104,6 +104,11 @@ fn an_acknowledgement_of_a_report_that_was_not_made_is_noticed() {
 }
 
 #[test]
+fn transactions_that_nobody_will_remember_are_noticed() {
+    objects(Sabotage::SendsBeforeNoted, "market", "before its note is durable");
+}
+
+#[test]
 fn a_run_that_depends_on_other_runs_is_noticed() {
     let differs = (0..SEEDS).any(|seed| {
         let mut options = Options::from_seed(seed);

@@ -103,3 +103,24 @@ fn results_outlive_a_forgetting_that_a_crash_can_forget() {
 fn opening_a_submission_again_does_not_use_up_the_link() {
     is_fine(&Options::from_seed(114_531));
 }
+
+/// What a slow node says of offers may be older than the pool's last transaction about them, which was final and forgotten by
+/// then: the offer was made a second time. So what was seen before that transaction's block counts no more.
+#[test]
+fn an_offer_that_was_mined_is_not_made_again_because_of_an_older_answer() {
+    is_fine(&Options::from_seed(68));
+    is_fine(&Options::from_seed(349));
+}
+
+/// A pool that was away while its last blocks were orphaned heard first which number was final, and took its own block of that
+/// number for it. So a node says which block is final.
+#[test]
+fn a_block_that_is_final_elsewhere_makes_no_orphan_final() {
+    is_fine(&Options::from_seed(1_421));
+}
+
+/// An order that a reorganisation took back was kept for ever.
+#[test]
+fn an_order_that_is_gone_for_good_is_forgotten() {
+    is_fine(&Options::from_seed(39));
+}

@@ -7,13 +7,19 @@
 //! ```text
 //!   Hub::call(sender, call, time) ──► events, or why not          hub.rs, orders.rs
 //!   Hub::{views, person, …}       ──► what the views answer       views.rs
+//!   Chain: a Hub in each block, transactions, reorganisations       chain.rs
+//!   Node: what a node of that chain answers to cores                node.rs
 //! ```
 
+mod chain;
 mod hub;
+mod node;
 mod orders;
 mod views;
 
+pub use chain::{Chain, Draw, Mined, Transaction};
 pub use hub::{App, Hub, Revert};
+pub use node::Node;
 
 #[cfg(test)]
 mod tests;

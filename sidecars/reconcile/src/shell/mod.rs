@@ -13,7 +13,7 @@ mod driver;
 mod keeper;
 mod node;
 mod offers;
-mod roster;
+pub mod roster;
 mod works;
 
 pub use driver::{Driver, DriverError, Engine};

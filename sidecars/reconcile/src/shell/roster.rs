@@ -22,11 +22,17 @@ pub(super) async fn look(client: &Client) -> Result<Event, ClientError> {
         let is_last = page.len() < PAGE_LEN_MAX as usize;
         views.extend(page);
         if is_last {
-            return Ok(Event::Workers {
-                load_percent: load_percent(&views),
-                workers: workers(views),
-            });
+            return Ok(roll(views));
         }
+    }
+}
+
+/// What all workers of the engine are to the core.
+#[must_use]
+pub fn roll(views: Vec<WorkerView>) -> Event {
+    Event::Workers {
+        load_percent: load_percent(&views),
+        workers: workers(views),
     }
 }
 
