@@ -2,6 +2,7 @@
 
 mod creating;
 mod kit;
+mod load;
 mod market;
 mod orders;
 mod starting;

@@ -1,11 +1,12 @@
 //! Whole orders: bought on the chain, done by workers, paid.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use devnet::Options;
 use testkit::processes::until;
 use wire_hub::{OrderStatus, result_hash};
 
+use crate::load::{self, Load};
 use crate::market::{Market, PRICE, STAKE};
 
 /// Of an order's price the workers get 99 %, the pool the rest.
@@ -91,7 +92,8 @@ async fn whoever_is_killed_every_order_is_completed_and_paid_once() {
     assert_eq!((pool.stake.0, pool.locked.0), (STAKE + 3 * (PRICE - 3 * part), 0));
 }
 
-/// Many orders at once are all completed before their time; `POOL_TEST_ORDERS` says how many, and the output how fast.
+/// Many orders at once are all completed before their time, and other works go on meanwhile. `POOL_TEST_ORDERS` says how many
+/// orders; the output, how fast they were, and what other works take without them and beside them.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_orders_at_once_are_all_completed() {
     let orders = std::env::var("POOL_TEST_ORDERS").map_or(12, |count| count.parse().expect("a number"));
@@ -100,9 +102,13 @@ async fn many_orders_at_once_are_all_completed() {
         ..Options::default()
     };
     let mut market = Market::open(3, 8, options).await;
+    let others = Load::start(&market.engine).await;
+    tokio::time::sleep(Duration::from_secs(2 + orders / 20)).await;
+    let without = others.stop().await;
     market.sidecar.start();
     market.sidecar.ready();
     let offer = market.sell(5, orders).await;
+    let others = Load::start(&market.engine).await;
     let began = Instant::now();
     let mut bought = Vec::new();
     for number in 0..orders {
@@ -114,6 +120,8 @@ async fn many_orders_at_once_are_all_completed() {
         market.until(*woid, OrderStatus::Completed).await;
     }
     let took = began.elapsed();
+    let beside = others.stop().await;
+    assert!(without.len() > 100 && beside.len() > 100);
     let part = u128::from(orders) * (REWARD / 3);
     assert_eq!(market.of_workers().await, 3 * (STAKE + part));
     let pool = market.balance(market.devnet.scheduler()).await;
@@ -131,4 +139,12 @@ async fn many_orders_at_once_are_all_completed() {
         took.as_secs_f64(),
         orders as f64 / took.as_secs_f64()
     );
+    let ms = |sorted: &[Duration], percent| load::percentile(sorted, percent).as_secs_f64() * 1e3;
+    for percent in [50, 90, 99] {
+        let (alone, together) = (ms(&without, percent), ms(&beside, percent));
+        println!(
+            "other works, p{percent}: {alone:.2} ms without orders, {together:.2} ms beside them, {:.2} x",
+            together / alone
+        );
+    }
 }
