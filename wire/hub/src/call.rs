@@ -82,3 +82,47 @@ pub enum Call {
     /// Requester: its order was not finalized in time; everybody but the pool gets their money back.
     ClaimFailedConsensus { woid: Address },
 }
+
+impl Call {
+    /// The name of the contract's function.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Approve { .. } => "approve",
+            Self::Deposit { .. } => "deposit",
+            Self::Withdraw { .. } => "withdraw",
+            Self::CreateWorkerPool { .. } => "createWorkerPool",
+            Self::ChangeWorkerPoolPolicy { .. } => "changeWorkerPoolPolicy",
+            Self::CreateMarketOrder { .. } => "createMarketOrder",
+            Self::CloseMarketOrder { .. } => "closeMarketOrder",
+            Self::AllowWorkersToContribute { .. } => "allowWorkersToContribute",
+            Self::RevealConsensus { .. } => "revealConsensus",
+            Self::Reopen { .. } => "reopen",
+            Self::FinalizeWork { .. } => "finalizeWork",
+            Self::EvictWorker { .. } => "evictWorker",
+            Self::WorkOrderCallback { .. } => "workOrderCallback",
+            Self::SubscribeToPool => "subscribeToPool",
+            Self::UnsubscribeFromPool => "unsubscribeFromPool",
+            Self::Contribute { .. } => "contribute",
+            Self::Reveal { .. } => "reveal",
+            Self::BuyForWorkOrder { .. } => "buyForWorkOrder",
+            Self::ClaimFailedConsensus { .. } => "claimFailedConsensus",
+        }
+    }
+
+    /// The order that it is about, if it is about one.
+    #[must_use]
+    pub const fn woid(&self) -> Option<Address> {
+        match self {
+            Self::AllowWorkersToContribute { woid, .. }
+            | Self::RevealConsensus { woid, .. }
+            | Self::Reopen { woid }
+            | Self::FinalizeWork { woid, .. }
+            | Self::WorkOrderCallback { woid, .. }
+            | Self::Contribute { woid, .. }
+            | Self::Reveal { woid, .. }
+            | Self::ClaimFailedConsensus { woid } => Some(*woid),
+            _ => None,
+        }
+    }
+}

@@ -6,18 +6,15 @@
 
 mod entries;
 mod reward;
-mod stranded;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Address, BlockRef, Gas, Rlc, Timestamp, Wei};
+use wire_hub::row::DAY_S;
+use wire_hub::{Address, BlockRef, Timestamp};
 
 pub use reward::{Split, kitty_bonus, split, weight};
-pub use stranded::Stranded;
-
-/// Seconds of a day, which begins at midnight UTC.
-const DAY_S: u64 = 86_400;
+pub use wire_hub::row::{Movement, Stranded, Totals};
 
 /// The books.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -42,65 +39,6 @@ pub struct Entry {
     pub party: Address,
     /// What happened to it.
     pub movement: Movement,
-}
-
-/// What happens to money.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Movement {
-    /// Stake was bound.
-    Locked(Rlc),
-    /// Stake was set free.
-    Unlocked(Rlc),
-    /// Somebody was paid.
-    Rewarded(Rlc),
-    /// Bound stake was taken.
-    Seized(Rlc),
-    /// A transaction was mined, whether or not it took effect.
-    Burned {
-        /// What it took.
-        gas: Gas,
-        /// What a unit has cost.
-        price: Wei,
-    },
-}
-
-/// Sums of movements.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Totals {
-    /// Ever bound.
-    pub locked: Rlc,
-    /// Ever set free.
-    pub unlocked: Rlc,
-    /// Ever paid.
-    pub rewarded: Rlc,
-    /// Ever taken.
-    pub seized: Rlc,
-    /// Units of gas.
-    pub gas: Gas,
-    /// What they have cost.
-    pub burned: Wei,
-}
-
-impl Totals {
-    /// What is bound now.
-    #[must_use]
-    pub fn bound(&self) -> Rlc {
-        self.locked.less(self.unlocked).less(self.seized)
-    }
-
-    fn add(&mut self, movement: Movement) {
-        match movement {
-            Movement::Locked(amount) => self.locked = self.locked.plus(amount),
-            Movement::Unlocked(amount) => self.unlocked = self.unlocked.plus(amount),
-            Movement::Rewarded(amount) => self.rewarded = self.rewarded.plus(amount),
-            Movement::Seized(amount) => self.seized = self.seized.plus(amount),
-            Movement::Burned { gas, price } => {
-                self.gas = Gas(self.gas.0.saturating_add(gas.0));
-                let cost = price.0.saturating_mul(u128::from(gas.0));
-                self.burned = Wei(self.burned.0.saturating_add(cost));
-            }
-        }
-    }
 }
 
 impl Ledger {
@@ -182,7 +120,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire_hub::Hash;
+    use wire_hub::{Gas, Hash, Rlc, Wei};
 
     const WOID: Address = Address([0xaa; 20]);
     const WORKER: Address = Address([1; 20]);

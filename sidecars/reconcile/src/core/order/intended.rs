@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use wire_hub::row::{Outcome, Texts};
 use wire_hub::{Address, Hash, Timestamp};
 
 /// Works of an order and what is on its way to the chain: what the engine's feed and the lane know.
@@ -71,46 +72,6 @@ pub struct Asked {
     pub outcome: Option<Outcome>,
 }
 
-/// How a row ended at the engine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Outcome {
-    /// There is a result; its digest, if the engine was told of one.
-    Done(Option<Hash>),
-    /// There is none, and this worker will not contribute.
-    Failed,
-}
-
-/// What a finalized order gives its requester. The contract stores it and says it in an event: 310 bytes cost 270000 gas.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Texts {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-    /// Where the result is.
-    pub uri: String,
-}
-
-impl Texts {
-    /// Characters of a text on chain, as the predecessor cut it.
-    const CHARS_MAX: usize = 250;
-
-    /// What of it goes on chain: the place of the result, and the output only if a contract waits for it.
-    #[must_use]
-    pub fn on_chain(&self, has_callback: bool) -> Self {
-        let cut = |text: &str| text.chars().take(Self::CHARS_MAX).collect::<String>();
-        Self {
-            stdout: if has_callback {
-                cut(&self.stdout)
-            } else {
-                String::new()
-            },
-            stderr: String::new(),
-            uri: cut(&self.uri),
-        }
-    }
-}
-
 impl Intended {
     /// Workers that may still contribute, as far as the engine knows.
     pub fn open(&self) -> impl Iterator<Item = (Address, Asked)> {
@@ -130,25 +91,5 @@ impl Intended {
             .filter(is_running)
             .map(|(worker, _)| *worker)
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_goes_on_chain_only_for_a_contract_that_waits_for_it_and_is_cut() {
-        let texts = Texts {
-            stdout: "ä".repeat(300),
-            stderr: "warning".into(),
-            uri: "xw://pool/1".into(),
-        };
-        let quiet = texts.on_chain(false);
-        assert_eq!(
-            (quiet.stdout.as_str(), quiet.stderr.as_str(), quiet.uri.as_str()),
-            ("", "", "xw://pool/1")
-        );
-        assert_eq!(texts.on_chain(true).stdout, "ä".repeat(250));
     }
 }

@@ -4,14 +4,14 @@
 //! set under way ([`Intended`]), so that a restart, or a reorganisation, needs no case of its own.
 
 mod book;
-mod identity;
 mod intended;
 mod observed;
 mod state;
 
 pub use book::{Book, Entry};
-pub use identity::Identity;
-pub use intended::{Asked, Bag, Intended, Job, Outcome, Texts};
+pub use intended::{Asked, Bag, Intended, Job};
 pub use observed::Observed;
-pub use state::State;
 pub(crate) use state::pending;
+pub use state::state_of;
+pub use wire_hub::Identity;
+pub use wire_hub::row::{OrderState as State, Outcome, Texts};

@@ -6,7 +6,7 @@ use wire_hub::{Address, Answer, ContributionStatus, Gas, NOBODY, Timestamp, View
 
 use super::action::{Action, Step};
 use super::workers::{Candidate, Reservations};
-use crate::core::order::{Bag, Identity, Intended, Job, Observed, State, Texts};
+use crate::core::order::{Bag, Identity, Intended, Job, Observed, State, Texts, state_of};
 use crate::core::policy::{ConsensusPolicy, Verdict};
 
 /// Periods after which a result should be believed at the latest: what the third version of the contracts enforces.
@@ -139,7 +139,7 @@ impl Planner<'_, '_> {
             intended,
         } = self.order;
         let settings = self.world.settings;
-        let state = State::of(
+        let state = state_of(
             identity,
             observed,
             intended,

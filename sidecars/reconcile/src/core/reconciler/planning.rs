@@ -9,7 +9,7 @@ use super::brain::Reconciler;
 use super::event::{Effect, Share, Worker};
 use super::notes;
 use super::reading::Reading;
-use crate::core::order::{Asked, Bag, Identity, Intended, Job, Outcome, State, Texts};
+use crate::core::order::{Asked, Bag, Identity, Intended, Job, Outcome, State, Texts, state_of};
 use crate::core::plan::{self, Action, Candidate, Order, Step, plan};
 use wire_lane as lane;
 
@@ -258,7 +258,7 @@ impl Reconciler {
     fn forget<'a>(&mut self, orders: impl Iterator<Item = &'a Order>, effects: &mut Vec<Effect>) {
         for order in orders {
             let settings = &self.settings.plan;
-            let state = State::of(
+            let state = state_of(
                 &order.identity,
                 &order.observed,
                 &order.intended,

@@ -8,7 +8,7 @@ use super::super::Hub;
 use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::observe::{Question, Reply};
-use crate::core::order::{Bag, Identity, Job, Outcome, State, Texts};
+use crate::core::order::{Bag, Identity, Job, Outcome, State, Texts, state_of};
 use crate::core::plan::{Order, Step};
 use crate::core::reconciler::{Effect, Event, LaneEvent, Reconciler, Restored, Share, Worker};
 use wire_lane as lane;
@@ -358,7 +358,7 @@ impl World {
     fn check_states(&mut self, orders: &[Order]) {
         for order in orders {
             let settings = self.settings;
-            let state = State::of(
+            let state = state_of(
                 &order.identity,
                 &order.observed,
                 &order.intended,

@@ -5,7 +5,8 @@
 //! in every balance, so that nobody takes them for money in use.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{ASK_STAKE_PERCENT, Address, Consensus, Contribution, ContributionStatus, Rlc};
+
+use crate::{ASK_STAKE_PERCENT, Address, Consensus, Contribution, ContributionStatus, Rlc};
 
 /// What is locked by one order that nobody can finalize.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! Which order it is. Its address is not enough: after a reorganisation another requester's order may have it.
 
 use serde::{Deserialize, Serialize};
-use wire_hub::{Address, Hash, Hasher};
+
+use crate::{Address, Hash, Hasher};
 
 /// What an order is known by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
