@@ -24,6 +24,7 @@ pub mod merkle;
 mod money;
 mod obstacle;
 mod order;
+pub mod request;
 pub mod row;
 mod rules;
 mod ticket;
