@@ -34,7 +34,12 @@ pub async fn perform<C: Chain>(chain: &C, wallet: &Wallet, effect: &Effect) -> O
             let sending = sending(chain.send(&Signed { raw, hash, nonce }).await);
             Event::Sent { hash, sending }
         }
-        Effect::Check(_) | Effect::Note { .. } | Effect::Report { .. } | Effect::Alert(_) => return None,
+        Effect::Check(_)
+        | Effect::Note { .. }
+        | Effect::Mined { .. }
+        | Effect::Unmined(_)
+        | Effect::Report { .. }
+        | Effect::Alert(_) => return None,
     })
 }
 

@@ -102,6 +102,13 @@ pub enum Event {
         /// Whether.
         holds: Answer<bool>,
     },
+    /// The operator wants these offered at the cap, whatever blocks ask for. What is mined, and what is not ours, stays as it is.
+    Unstick {
+        /// Which; `None`: all that have no receipt.
+        nonce: Option<Nonce>,
+        /// The nonce is to be taken by a transaction that does nothing; what it was for is given up.
+        as_nothing: bool,
+    },
     /// A deadline has come.
     Tick,
 }
@@ -177,6 +184,16 @@ pub enum Effect {
         /// Its bytes.
         raw: Vec<u8>,
     },
+    /// A block has a transaction of ours, also one that does nothing or is about something that was given up; for whoever keeps
+    /// books. Said of each block that has it, and again after a restart.
+    Mined {
+        /// Its nonce.
+        nonce: Nonce,
+        /// What there is of it.
+        receipt: Receipt,
+    },
+    /// What was said in [`Effect::Mined`] of this nonce is not so any more, as far as anybody knows.
+    Unmined(Nonce),
     /// Tell whoever intended it, who may have forgotten it in a restart.
     Report {
         /// Which.

@@ -51,6 +51,7 @@ impl Lane {
         let is_next = account.nonce == nonce;
         let since = |instant: Instant| now.since(instant);
         match slot.phase {
+            Phase::Pending | Phase::Checking { .. } if slot.is_pressed => self.replace(now, nonce, effects),
             Phase::Checking { since: asked } if since(asked) >= settings.resend_after => {
                 slot.phase = Phase::Checking { since: now };
                 effects.extend(slot.intent.clone().map(Effect::Check));
@@ -72,6 +73,35 @@ impl Lane {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The operator wants these mined, or gone.
+    pub(super) fn on_unstick(
+        &mut self,
+        now: Instant,
+        only: Option<Nonce>,
+        as_nothing: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_meant = |slot: &&mut Slot| only.is_none_or(|nonce| nonce == slot.nonce) && !slot.is_mined();
+        let mut meant = Vec::new();
+        for slot in self.slots.values_mut().filter(is_meant) {
+            slot.is_pressed = true;
+            meant.push(slot.nonce);
+            if as_nothing && slot.purpose() == Purpose::Intent {
+                slot.withdrawn = Some(Withdrawal::Unwanted);
+                slot.is_wanted_again = false;
+                // Else another process would send what was given up. What was never signed it does not know of.
+                if !slot.attempts.is_empty() {
+                    self.notes += 1;
+                    let (note, nonce, kept) = (self.notes, slot.nonce, Some(slot.kept()));
+                    effects.push(Effect::Note { note, nonce, kept });
+                }
+            }
+        }
+        for nonce in meant {
+            self.tend(now, nonce, effects);
         }
     }
 
@@ -97,7 +127,7 @@ impl Lane {
         let timestamp = self.head.map_or(0, |head| head.timestamp.0);
         let slot = &self.slots[&nonce];
         let purpose = slot.purpose();
-        let wanted = if slot.is_urgent(timestamp + self.settings.urgent_s) {
+        let wanted = if slot.is_pressed || slot.is_urgent(timestamp + self.settings.urgent_s) {
             at_the_cap(quote, cap)
         } else {
             quote
@@ -113,6 +143,7 @@ impl Lane {
         let is_first_no_op = purpose == Purpose::Nothing && slot.current().is_none();
         let fees = fees.or((is_first_no_op && self.burned(quote) <= cap).then(|| at_the_cap(quote, cap)));
         let Some(fees) = fees else {
+            self.slots.get_mut(&nonce).expect("seen above").is_pressed = false;
             self.hold.get_or_insert(Alert::TooDear { nonce, cap });
             return self.fall_back(now, nonce, effects);
         };
@@ -127,6 +158,7 @@ impl Lane {
         if slot.step(Step::Replaced { purpose, fees }) {
             slot.signed_at = now;
             slot.is_too_cheap = false;
+            slot.is_pressed = false;
             let payload = slot.payload(purpose);
             effects.push(Effect::Sign { nonce, payload, fees });
         }
@@ -187,7 +219,8 @@ impl Lane {
         }
     }
 
-    fn open(&mut self, slot: Slot, fees: Fees, effects: &mut Vec<Effect>) {
+    fn open(&mut self, mut slot: Slot, fees: Fees, effects: &mut Vec<Effect>) {
+        slot.unused_at = self.account.map(|account| account.at.number);
         let (nonce, payload) = (slot.nonce, slot.payload(slot.purpose()));
         self.slots.insert(nonce, slot);
         self.known_next = self.known_next.max(Some(Nonce(nonce.0 + 1)));

@@ -31,6 +31,7 @@ impl Lane {
                 slot.used_since.get_or_insert(head.at.number);
             } else {
                 slot.used_since = None;
+                slot.unused_at = Some(head.at.number);
                 Self::orphan(slot, effects);
             }
         }
@@ -146,6 +147,7 @@ impl Lane {
             if slot.used_since.is_some_and(|since| since > beyond) {
                 slot.used_since = None;
             }
+            slot.unused_at = slot.unused_at.map(|number| number.min(beyond));
             match slot.phase {
                 Phase::Mined { block, .. } if block.number > beyond => Self::orphan(slot, effects),
                 Phase::Mined { .. } => {}

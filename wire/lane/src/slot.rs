@@ -139,6 +139,10 @@ pub(crate) struct Slot {
     pub(crate) is_too_cheap: bool,
     /// Somebody wants it although it was given up.
     pub(crate) is_wanted_again: bool,
+    /// The operator wants it offered at the cap.
+    pub(crate) is_pressed: bool,
+    /// The last block at which its nonce was seen to be free.
+    pub(crate) unused_at: Option<u64>,
     /// The head from which on its nonce was always used.
     pub(crate) used_since: Option<u64>,
     /// The last time that receipts were asked for: its number, and up to where blocks were final then.
@@ -168,6 +172,8 @@ impl Slot {
             is_doubtful: false,
             is_too_cheap: false,
             is_wanted_again: false,
+            is_pressed: false,
+            unused_at: None,
             used_since: None,
             asked: None,
             absent: BTreeSet::new(),

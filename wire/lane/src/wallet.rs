@@ -114,6 +114,20 @@ impl Lane {
         self.slots.values().filter(|slot| !slot.is_mined()).count()
     }
 
+    /// Up to which block all is known that is mined of ours ([`Effect::Mined`]): what a later one has may still be unknown, or
+    /// said by a node that was wrong.
+    #[must_use]
+    pub fn told_upto(&self) -> u64 {
+        let free = self.slots.values().map(|slot| slot.unused_at.unwrap_or(0));
+        free.min().unwrap_or(u64::MAX)
+    }
+
+    /// What the wallet had for gas when it was last asked.
+    #[must_use]
+    pub fn balance(&self) -> Option<Wei> {
+        self.account.map(|account| account.balance)
+    }
+
     /// Takes an event. What comes twice, late, or of a nonce that it no longer has changes nothing.
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         match event {
@@ -132,6 +146,7 @@ impl Lane {
             Event::Sent { hash, sending } => self.on_sent(&hash, sending),
             Event::Receipt { round, hash, answer } => self.on_receipt(now, round, hash, answer, effects),
             Event::Checked { intent, holds } => self.on_checked(now, intent, &holds, effects),
+            Event::Unstick { nonce, as_nothing } => self.on_unstick(now, nonce, as_nothing, effects),
             Event::Tick => {
                 if self.poll_at <= now {
                     self.poll(now, effects);
@@ -264,6 +279,7 @@ impl Lane {
         };
         slot.step(Step::Orphaned);
         slot.is_doubtful = true;
+        effects.push(Effect::Unmined(slot.nonce));
         if slot.is_for_intent(&hash) {
             effects.extend(
                 slot.intent
@@ -329,6 +345,10 @@ impl Lane {
         let is_for_intent = slot.is_for_intent(&receipt.transaction);
         let intent = slot.intent.clone().filter(|_| is_for_intent);
         self.spending.count(now, nonce, Wei(cost));
+        effects.push(Effect::Mined {
+            nonce,
+            receipt: receipt.clone(),
+        });
         effects.extend(intent.map(|intent| report(intent, Progress::Mined(receipt))));
     }
 

@@ -1,5 +1,6 @@
 //! A lane in a world whose nodes lose, delay, repeat and forget: see [`world`].
 
+mod unstick;
 mod world;
 
 use proptest::prelude::*;
@@ -321,7 +322,11 @@ proptest! {
                     world.mine();
                 }
                 4..7 => world.follow(),
-                7 => world.handle(Event::Tick),
+                7 if rng.u8(..3) > 0 => world.handle(Event::Tick),
+                7 => world.handle(Event::Unstick {
+                    nonce: rng.bool().then(|| Nonce(rng.u64(..4))),
+                    as_nothing: rng.bool(),
+                }),
                 8 => {
                     // Not beyond what was final for anybody who saw the longest chain.
                     longest = longest.max(world.chain.blocks.len());

@@ -64,6 +64,10 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     pub(crate) reports: Vec<(IntentId, Progress)>,
     pub(crate) alerts: Vec<Alert>,
+    /// What was said to be mined, and not taken back: each nonce's transaction, and its block.
+    pub(crate) mined: BTreeMap<Nonce, (Hash, BlockRef)>,
+    /// What the lane has signed.
+    pub(crate) ours: BTreeSet<Hash>,
     pub(crate) sends: usize,
 }
 
@@ -89,6 +93,8 @@ impl World {
             tasks: Vec::new(),
             reports: Vec::new(),
             alerts: Vec::new(),
+            mined: BTreeMap::new(),
+            ours: BTreeSet::new(),
             sends: 0,
         };
         world.chain.mine(&world.signed.clone());
@@ -103,6 +109,10 @@ impl World {
                 Effect::Sign { .. } | Effect::Note { .. } => self.local.push_back(effect),
                 Effect::Report { intent, progress } => self.reports.push((intent.id, progress)),
                 Effect::Alert(alert) => self.alerts.push(alert),
+                Effect::Mined { nonce, receipt } => {
+                    self.mined.insert(nonce, (receipt.transaction, receipt.block));
+                }
+                Effect::Unmined(nonce) => drop(self.mined.remove(&nonce)),
                 other => self.tasks.push(Task::Do(other)),
             }
         }
@@ -125,6 +135,7 @@ impl World {
                     intent,
                     price: fees.price_max(),
                 });
+                self.ours.insert(hash);
                 let raw = hash.0.to_vec();
                 self.handle(Event::Signed { nonce, hash, raw });
                 true
@@ -288,11 +299,27 @@ impl World {
         self.drain();
     }
 
+    /// All of ours that the chain has was said, and where; up to the block that the lane answers for.
+    pub(crate) fn assert_told(&self) {
+        let upto = self.lane.told_upto();
+        let mut nonce = 0;
+        for (block, hashes) in &self.chain.blocks {
+            for hash in hashes {
+                let told = self.mined.get(&Nonce(nonce));
+                if block.at.number <= upto && self.ours.contains(hash) {
+                    assert_eq!(told, Some(&(*hash, block.at)), "transaction {nonce}");
+                }
+                nonce += 1;
+            }
+        }
+    }
+
     /// Without faults everything ends.
     pub(crate) fn settle(&mut self) {
         self.chain.base_fee = 10;
         for _ in 0..400 {
             self.round();
+            self.assert_told();
             let is_done = self
                 .wanted
                 .iter()

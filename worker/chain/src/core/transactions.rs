@@ -46,6 +46,8 @@ impl Contributor {
                     effects.push(Effect::Report { intent, progress });
                 }
                 lane::Effect::Alert(alert) => effects.push(Effect::Alert(alert)),
+                // A worker keeps no books.
+                lane::Effect::Mined { .. } | lane::Effect::Unmined(_) => {}
                 other => effects.push(Effect::Lane(other)),
             }
         }
