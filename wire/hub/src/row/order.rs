@@ -43,7 +43,7 @@ pub struct OrderRow {
     pub money: MoneyRow,
     /// What stays locked until its requester claims, where it can only do that.
     pub stranded: Option<Stranded>,
-    /// The time of the block at which it was last looked at.
+    /// The time of the last block when it last changed.
     pub at: Timestamp,
 }
 

@@ -118,6 +118,7 @@ fn transaction(long: &str) -> TransactionRow {
                 number: u64::MAX,
                 hash: HASH,
             },
+            at: TIME,
             gas: Gas(u64::MAX),
             price: Wei(u128::MAX),
         }),

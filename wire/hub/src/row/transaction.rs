@@ -77,6 +77,8 @@ pub struct MinedRow {
     pub hash: Hash,
     /// The block.
     pub block: BlockRef,
+    /// Its time, where it was followed; else that of one near it.
+    pub at: Timestamp,
     /// Gas that it took.
     pub gas: Gas,
     /// What a unit has cost.
