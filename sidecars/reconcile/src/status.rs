@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use client::ClientError;
 use daemon::http::Answer;
 use serde::Serialize;
+use wire_hub::request::Request;
 use wire_lane::{Alert, Progress};
 
 use crate::core::market::Publishing;
@@ -110,8 +111,28 @@ impl Status {
                 drop(told);
                 tracing::info!(call = ?intent.call, ?progress, "transaction");
             }
+            Effect::Requested {
+                number,
+                request,
+                is_for_us: true,
+            } => {
+                if matches!(request, Request::Replay { .. }) {
+                    self.alert("chain", None);
+                }
+                tracing::warn!(number, "the operator has asked for it: {request}");
+            }
+            Effect::Requested { number, .. } => {
+                tracing::warn!(number, "a request for another pool is passed over");
+            }
+            Effect::Explained { nonce, call, why } => {
+                tracing::warn!(nonce = nonce.0, call = call.name(), "mined in vain: {why}");
+            }
             Effect::Over { order, state } => {
-                *self.told().orders_over.entry(state.to_string()).or_default() += 1;
+                *self
+                    .told()
+                    .orders_over
+                    .entry(state.name().to_owned())
+                    .or_default() += 1;
                 tracing::info!(order = %order.woid, %state, "order is over");
             }
             Effect::Alert(Alert::Over) => self.alert("transactions", None),

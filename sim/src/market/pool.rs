@@ -310,7 +310,11 @@ impl Pool {
                 ctx.trace
                     .tell(now, &format!("pool: block {} is orphaned", block.number));
             }
-            Effect::Alert(_) | Effect::Followed { .. } | Effect::Final(_) => {}
+            Effect::Alert(_)
+            | Effect::Followed { .. }
+            | Effect::Final(_)
+            | Effect::Requested { .. }
+            | Effect::Explained { .. } => {}
             Effect::TooDeep(too_deep) => panic!("{too_deep}"),
             asks => {
                 if let Effect::Send { nonce, raw, .. } = &asks {

@@ -252,6 +252,17 @@ pub enum Withdrawal {
     Refused(String),
 }
 
+impl fmt::Display for Withdrawal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwanted => f.write_str("nobody wanted it any more"),
+            Self::Pointless => f.write_str("it would not have taken effect any more"),
+            Self::Late => f.write_str("its time had passed"),
+            Self::Refused(why) => write!(f, "no node took it: {why}"),
+        }
+    }
+}
+
 /// What an operator should know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Alert {

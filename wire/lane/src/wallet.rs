@@ -122,6 +122,12 @@ impl Lane {
         free.min().unwrap_or(u64::MAX)
     }
 
+    /// What there is of a nonce, as it is kept for a restart.
+    #[must_use]
+    pub fn kept(&self, nonce: Nonce) -> Option<Kept> {
+        self.slots.get(&nonce).map(Slot::kept)
+    }
+
     /// What the wallet had for gas when it was last asked.
     #[must_use]
     pub fn balance(&self) -> Option<Wei> {

@@ -1,6 +1,6 @@
 //! A node of the model chain: it answers what cores ask, each of the very block that was asked about.
 
-use wire_hub::{Address, Answer, BlockRef, Hash, MarketOrder, MarketStatus, Person, Views, Wei};
+use wire_hub::{Address, Answer, BlockRef, Hash, MarketOrder, MarketStatus, Person, Receipt, Views, Wei};
 use wire_lane as lane;
 use wire_lane::Sending;
 
@@ -47,6 +47,11 @@ impl Node<'_> {
                 let person = self.person(at, who);
                 Event::Met { at, who, person }
             }
+            Effect::SeeReceipt { at, hash } => {
+                let (at, hash) = (*at, *hash);
+                let answer = Box::new(self.receipt(hash));
+                Event::ReceiptSeen { at, hash, answer }
+            }
             Effect::SeeOffers { at, category } => {
                 let offers = self.see(*at, |mined| offers(&mined.hub, *category));
                 let (at, offers) = (*at, or_unknown(offers));
@@ -65,13 +70,7 @@ impl Node<'_> {
                 lane::Event::Account(lane::Account { at, nonce, balance })
             }
             lane::Effect::AskReceipt { round, hash } => {
-                let found = self.chain.receipt(*hash).cloned();
-                let answer = if self.answers {
-                    found.map_or(Answer::Absent, Answer::Known)
-                } else {
-                    Answer::Unknown
-                };
-                let (round, hash) = (*round, *hash);
+                let (round, hash, answer) = (*round, *hash, self.receipt(*hash));
                 lane::Event::Receipt { round, hash, answer }
             }
             lane::Effect::Sign { nonce, payload, fees } => {
@@ -108,6 +107,15 @@ impl Node<'_> {
             _ if !self.answers => Answer::Unknown,
             Some(mined) => Answer::Known(look(mined)),
             None => Answer::Absent,
+        }
+    }
+
+    fn receipt(&self, hash: Hash) -> Answer<Receipt> {
+        let found = self.chain.receipt(hash).cloned();
+        if self.answers {
+            found.map_or(Answer::Absent, Answer::Known)
+        } else {
+            Answer::Unknown
         }
     }
 

@@ -17,11 +17,14 @@ use wire_protocol::note::Note;
 use wire_protocol::units::{Instant, Millis};
 
 use super::backoff::Backoff;
+use super::inbox;
 use super::keeper::{Keeper, Kept};
 use super::node::NodeShell;
 use super::roster;
 use super::works::{Request, WorkSettings, Works};
-use crate::core::reconciler::{Effect, Event, NOTEBOOK, NotesError, Place, Reconciler, Restored, Settings};
+use crate::core::reconciler::{
+    Effect, Event, NOTEBOOK, NotesError, Place, Reconciler, Restored, Settings, place_note,
+};
 use crate::status::Status;
 
 /// Questions that a node is asked at once.
@@ -111,7 +114,7 @@ impl Engine {
             changes.extend(notes.into_iter().map(|note| (note.key, None)));
             restored = Restored::default();
         }
-        let (key, value) = place.note();
+        let (key, value) = place_note(&place);
         changes.insert(key, Some(value));
         let keeper = Keeper::new(client.clone(), holder);
         keeper.write_all(changes).await.map_err(DriverError::Engine)?;
@@ -208,6 +211,7 @@ impl<C: Chain + 'static> Driver<C> {
             self.events.clone(),
             Arc::clone(&self.status),
         ));
+        let asking = tokio::spawn(inbox::watch(self.client.clone(), self.events.clone()));
         let keeper = Arc::clone(&self.keeper);
         let (kept, mut durable) = mpsc::channel(1);
         let keeping = tokio::spawn(async move {
@@ -239,6 +243,7 @@ impl<C: Chain + 'static> Driver<C> {
         };
         watching.abort();
         calling.abort();
+        asking.abort();
         if ended.is_ok() {
             // What is on its way to the notebook may arrive; what does not is found again on the chain.
             drop(tokio::time::timeout(STOPS_WITHIN, durable.recv()).await);
@@ -274,6 +279,7 @@ impl<C: Chain + 'static> Driver<C> {
                 | Effect::SeeBought { .. }
                 | Effect::See { .. }
                 | Effect::Meet { .. }
+                | Effect::SeeReceipt { .. }
                 | Effect::SeeOffers { .. }
                 | Effect::AskAccount(_)
                 | Effect::AskGasPrice

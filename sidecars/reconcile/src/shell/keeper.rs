@@ -4,14 +4,14 @@
 //! next. So a slow engine makes larger writes and not more of them, and what waits for one that is away is bounded by what
 //! there is to note.
 //!
-//! A write may be too large for one command. Where the follower is then goes last: an order that it has read past is durable
-//! before it.
+//! A write may be too large for one command. Then its pieces have an order that may be cut anywhere: see [`pieces`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use client::{Client, ClientError};
 use tokio::sync::Notify;
+use wire_hub::row::POOL;
 use wire_protocol::limits::NOTES_WRITTEN_BYTES_MAX;
 use wire_protocol::note::{NoteChange, WriteNotes};
 
@@ -135,21 +135,46 @@ impl Keeper {
     }
 }
 
-/// In pieces that a command takes, the cursor in the last.
-fn pieces(mut notes: BTreeMap<String, Option<Vec<u8>>>) -> Vec<Vec<NoteChange>> {
-    let cursor = notes.remove_entry(CURSOR);
+/// In pieces that a command takes. Where they are more than one, what is written comes before what is removed: movements are
+/// let go only when all sums have them. Where the follower is, and the pool's row, which says what was done of what the
+/// operator asked for, are written at once, behind all that they rely on.
+fn pieces(notes: BTreeMap<String, Option<Vec<u8>>>) -> Vec<Vec<NoteChange>> {
+    let rank = |change: &NoteChange| match (change.key.as_str(), &change.value) {
+        (POOL, Some(_)) => 1,
+        (CURSOR, Some(_)) => 2,
+        (_, Some(_)) => 0,
+        (_, None) => 3,
+    };
+    let changes = notes.into_iter().map(|(key, value)| NoteChange { key, value });
+    let mut changes: Vec<NoteChange> = changes.collect();
+    changes.sort_by_key(rank);
+    let last = changes.partition_point(|change| rank(change) == 0);
+    let last = if changes.iter().map(bytes_of).sum::<usize>() > WRITE_BYTES_MAX {
+        changes.split_off(last)
+    } else {
+        Vec::new()
+    };
+    let mut pieces = packed(changes);
+    pieces.extend(packed(last));
+    pieces
+}
+
+fn packed(changes: Vec<NoteChange>) -> Vec<Vec<NoteChange>> {
     let mut pieces: Vec<Vec<NoteChange>> = Vec::new();
     let mut bytes = WRITE_BYTES_MAX;
-    for (key, value) in notes.into_iter().chain(cursor) {
-        bytes += key.len() + value.as_ref().map_or(0, Vec::len) + 16;
+    for change in changes {
+        bytes += bytes_of(&change);
         if bytes > WRITE_BYTES_MAX {
-            bytes = 0;
+            bytes = bytes_of(&change);
             pieces.push(Vec::new());
         }
-        let piece = pieces.last_mut().expect("just made");
-        piece.push(NoteChange { key, value });
+        pieces.last_mut().expect("just made").push(change);
     }
     pieces
+}
+
+fn bytes_of(change: &NoteChange) -> usize {
+    change.key.len() + change.value.as_ref().map_or(0, Vec::len) + 16
 }
 
 #[cfg(test)]
@@ -157,18 +182,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_for_one_write_has_the_cursor_in_the_last() {
+    fn what_is_too_much_for_one_write_may_be_cut_anywhere() {
         let mut notes: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
         notes.insert(CURSOR.to_owned(), Some(vec![0; 100]));
+        notes.insert(POOL.to_owned(), Some(vec![0; 100]));
         for number in 0..200 {
             notes.insert(format!("order/{number}"), Some(vec![0; 60_000]));
+            notes.insert(format!("open/{number}"), None);
         }
-        notes.insert("nonce/1".to_owned(), None);
         let count = notes.len();
         let pieces = pieces(notes);
         assert!(pieces.len() > 1);
-        let last = pieces.last().and_then(|piece| piece.last()).expect("some");
-        assert_eq!(last.key, CURSOR);
+        let has = |piece: &[NoteChange], key: &str| piece.iter().any(|change| change.key == key);
+        let (last, before) = pieces.split_last().expect("some");
+        assert!(has(last, CURSOR) && has(last, POOL), "both at once");
+        assert_eq!(last.iter().filter(|change| change.value.is_none()).count(), 200);
+        let is_written = |change: &NoteChange| change.value.is_some();
+        assert!(before.iter().flatten().all(is_written), "what goes, goes last");
         assert_eq!(pieces.iter().map(Vec::len).sum::<usize>(), count);
         for changes in pieces {
             let write = WriteNotes {
@@ -178,6 +208,13 @@ mod tests {
             };
             assert_eq!(write.check(), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_fits_is_one_write() {
+        let keys = [CURSOR, POOL, "open/1", "row/day/7"];
+        let notes = keys.map(|key| (key.to_owned(), (key != "open/1").then(Vec::new)));
+        assert_eq!(pieces(BTreeMap::from(notes)).len(), 1);
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //!     │                                 ▲  │                   │ durable: then works are asked for
 //!     └── answers ───────── events ─────┘  └── works ◄─────────┘
 //!                             ▲                 │
-//!                  workers ───┴──── outcomes ───┘   engine
+//!        workers, requests ───┴──── outcomes ───┘   engine
 //! ```
 
 mod backoff;
 mod driver;
+mod inbox;
 mod keeper;
 mod node;
 mod offers;

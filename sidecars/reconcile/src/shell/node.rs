@@ -75,6 +75,11 @@ impl<C: Chain> NodeShell<C> {
                 let person = reading::person(&self.chain, at, who).await;
                 Event::Met { at, who, person }
             }
+            Effect::SeeReceipt { at, hash } => {
+                let (at, hash) = (*at, *hash);
+                let answer = Box::new(self.chain.receipt(hash).await.into());
+                Event::ReceiptSeen { at, hash, answer }
+            }
             Effect::SeeOffers { at, category } => {
                 let (at, offers) = (*at, self.offers(*at, *category).await);
                 Event::Offers { at, offers }

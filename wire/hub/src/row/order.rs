@@ -154,9 +154,8 @@ impl OrderRow {
         }
     }
 
-    /// What the contracts have of it, at a block of this time. What nobody knows stays as it was.
-    pub fn see(&mut self, views: &Answer<Views>, at: Timestamp) {
-        self.at = at;
+    /// What the contracts have of it. What nobody knows stays as it was.
+    pub fn see(&mut self, views: &Answer<Views>) {
         let Some(views) = views.known() else { return };
         if views.order.fingerprint() != self.identity.fingerprint {
             return;

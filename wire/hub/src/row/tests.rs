@@ -277,15 +277,15 @@ fn an_order_is_what_the_contracts_have_and_nothing_of_another_at_its_address() {
         is_callback_done: false,
     };
     let mut other = OrderRow::new(identity());
-    other.see(&Answer::Known(views.clone()), Timestamp(8_000));
-    assert_eq!((other.content, other.at), (None, Timestamp(8_000)));
+    other.see(&Answer::Known(views.clone()));
+    assert_eq!((other.content, other.consensus_timeout), (None, Timestamp(0)));
     let mut row = OrderRow::new(Identity {
         fingerprint,
         ..identity()
     });
-    row.see(&Answer::Unknown, Timestamp(7_500));
+    row.see(&Answer::Unknown);
     assert_eq!(row.content, None);
-    row.see(&Answer::Known(views), Timestamp(8_000));
+    row.see(&Answer::Known(views));
     let content = row.content.expect("it is known");
     assert_eq!(
         (content.at, content.value, content.emitcost),

@@ -127,6 +127,40 @@ impl Follower {
         })
     }
 
+    /// The first block that was ever followed.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.cursor.begun
+    }
+
+    /// A block of the last ones that were followed.
+    #[must_use]
+    pub fn block(&self, number: u64) -> Option<&Block> {
+        self.cursor.ring.at(number)
+    }
+
+    /// Whether this block is in the chain that was followed, as far as is remembered: what is older than that is.
+    #[must_use]
+    pub fn has(&self, block: BlockRef) -> bool {
+        let oldest = self.cursor.ring.oldest().map(|oldest| oldest.at.number);
+        let is_older = oldest.is_some_and(|oldest| block.number < oldest);
+        is_older || self.cursor.ring.hash_at(block.number) == Some(block.hash)
+    }
+
+    /// Follows everything again, from this block on. Nothing is said to be undone.
+    pub fn begin_again(&mut self, now: Instant, from: u64, effects: &mut Vec<Effect>) {
+        self.cursor = Cursor {
+            ring: Ring::default(),
+            begun: from.min(self.cursor.begun),
+            from,
+            safe: None,
+            final_: None,
+            asks: self.cursor.asks,
+        };
+        self.is_anchored = false;
+        self.advance(now, effects);
+    }
+
     /// When to say [`Event::Tick`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

@@ -18,10 +18,14 @@ impl Ring {
         self.0.front()
     }
 
-    pub(crate) fn hash_at(&self, number: u64) -> Option<Hash> {
+    pub(crate) fn at(&self, number: u64) -> Option<&Block> {
         let oldest = self.oldest()?.at.number;
         let index = usize::try_from(number.checked_sub(oldest)?).ok()?;
-        self.0.get(index).map(|block| block.at.hash)
+        self.0.get(index)
+    }
+
+    pub(crate) fn hash_at(&self, number: u64) -> Option<Hash> {
+        self.at(number).map(|block| block.at.hash)
     }
 
     pub(crate) fn push(&mut self, block: Block) {

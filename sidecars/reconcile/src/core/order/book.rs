@@ -20,8 +20,6 @@ pub struct Entry {
     pub intended: Intended,
     /// Where it was bought. `None`: that block is orphaned.
     bought: Option<BlockRef>,
-    /// The height at which it was bought before a reorganisation took it back.
-    taken_back: Option<u64>,
     /// Where it was finalized or claimed.
     ended: Option<BlockRef>,
     result: Option<Texts>,
@@ -36,7 +34,6 @@ impl Book {
         let known = self.entries.iter_mut().find(|(identity, _)| is_it(identity));
         if let Some((_, entry)) = known {
             entry.bought = Some(at);
-            entry.taken_back = None;
             return;
         }
         let identity = Identity {
@@ -87,7 +84,6 @@ impl Book {
             let (bought, ended) = (entry.bought == Some(block), entry.ended == Some(block));
             if bought {
                 entry.bought = None;
-                entry.taken_back = Some(block.number);
             }
             if ended {
                 entry.ended = None;
@@ -98,6 +94,16 @@ impl Book {
             }
         }
         changed
+    }
+
+    /// Blocks from this number on are followed again: what they said is forgotten until then.
+    pub fn undo_from(&mut self, number: u64) {
+        for entry in self.entries.values_mut() {
+            entry.bought.take_if(|block| block.number >= number);
+            if entry.ended.take_if(|block| block.number >= number).is_some() {
+                entry.result = None;
+            }
+        }
     }
 
     /// What is seen of an order at this block, with what the contracts have of its address there.
@@ -132,13 +138,6 @@ impl Book {
         self.entries
             .get(identity)
             .is_some_and(|entry| entry.bought.is_some())
-    }
-
-    /// Whether a reorganisation took it back for good: blocks up to this number are final. Bought again it is another.
-    #[must_use]
-    pub fn is_gone(&self, identity: &Identity, final_: u64) -> bool {
-        let taken_back = self.entries.get(identity).and_then(|entry| entry.taken_back);
-        taken_back.is_some_and(|number| number <= final_)
     }
 
     /// All orders, by identity.

@@ -2,18 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire_hub::{Address, Block, BlockRef, Hash, Log, Timestamp};
+use wire_hub::row::TransactionState;
+use wire_hub::{Address, Balance, Block, BlockRef, Hash, Log, Nonce, Timestamp};
 use wire_protocol::units::Instant;
 
+use super::books::Receipts;
 use super::event::{Effect, Event, Settings, Worker};
+use super::explaining::Explaining;
 use super::notes::{self, Restored};
 use super::offers::Shop;
 use super::reading::Reading;
+use super::rows::{self, Rows};
+use crate::core::ledger::Ledger;
 use crate::core::observe::{self, Follower};
 use crate::core::order::{Bag, Book, Identity, Intended, Job, Outcome, Texts};
 use crate::core::plan::Step;
 use wire_lane as lane;
 use wire_lane::{Intent, IntentId, Lane};
+
+/// What alerts are about.
+pub(super) const CHAIN: &str = "chain";
+pub(super) const OFFERS: &str = "offers";
+pub(super) const TRANSACTIONS: &str = "transactions";
 
 /// Follows the chain, plans and carries out.
 #[derive(Clone, Debug)]
@@ -53,6 +63,22 @@ pub struct Reconciler {
     pub(super) is_followed: bool,
     /// What is being done, as it was last said.
     pub(super) said: BTreeMap<Option<Identity>, Vec<Step>>,
+    /// Whose money went where.
+    pub(super) ledger: Ledger,
+    pub(super) receipts: Receipts,
+    pub(super) rows: Rows,
+    /// The pool's row is to be noted with all that is noted now.
+    pub(super) must_write_pool: bool,
+    /// The number of the last request of the operator that was done.
+    pub(super) handled: u64,
+    /// What the operator should know, by what it is about.
+    pub(super) alerts: BTreeMap<&'static str, String>,
+    /// What the owner has at the hub.
+    pub(super) balance: Option<Balance>,
+    /// Failures that are looked into.
+    pub(super) explaining: BTreeMap<Nonce, Explaining>,
+    /// Orders that a reorganisation took back, with the last block when that was seen.
+    pub(super) gone: BTreeMap<Identity, u64>,
 }
 
 /// An order that was bought in this block, with what the chain has said of it since.
@@ -70,6 +96,7 @@ impl Reconciler {
     /// Goes on with what an earlier process has left; without any, from the block of number `from`.
     #[must_use]
     pub fn restore(settings: Settings, restored: Restored, from: u64, now: Instant) -> Self {
+        let is_new = restored.is_new();
         let follower = match restored.cursor {
             Some(cursor) => Follower::restore(settings.observe, cursor),
             None => Follower::new(settings.observe, from),
@@ -78,7 +105,34 @@ impl Reconciler {
         for (identity, entry) in restored.orders {
             book.insert(identity, entry);
         }
-        Self {
+        let mut rows = Rows::default();
+        restored.rows.into_iter().for_each(|row| rows.restore(row));
+        rows.restored();
+        let since = rows.pool().map(|row| row.since);
+        let mut ledger = Ledger::new(since.unwrap_or(follower.begun()));
+        for (account, sum) in rows.sums() {
+            ledger.restore_sum(account, sum);
+        }
+        restored
+            .parts
+            .into_iter()
+            .for_each(|part| ledger.restore_part(part));
+        ledger.undo_unless(|block| follower.has(block));
+        for kept in &restored.nonces {
+            rows.change_transaction(kept.nonce, Timestamp(0), |row| {
+                rows::keep(row, kept);
+                if row.state == TransactionState::Signing {
+                    row.state = TransactionState::Sent;
+                }
+            });
+        }
+        for row in rows.transactions() {
+            if let Some(mined) = &row.mined {
+                ledger.burn(row.nonce, mined, settings.owner, row.about);
+            }
+        }
+        let handled = rows.pool().map_or(0, |row| row.handled);
+        let mut brain = Self {
             settings,
             follower,
             book,
@@ -101,7 +155,40 @@ impl Reconciler {
             changed: BTreeSet::new(),
             is_followed: false,
             said: BTreeMap::new(),
+            ledger,
+            receipts: Receipts::default(),
+            rows,
+            must_write_pool: false,
+            handled,
+            alerts: BTreeMap::new(),
+            balance: None,
+            explaining: BTreeMap::new(),
+            gone: BTreeMap::new(),
+        };
+        if !is_new && since.is_none() {
+            // Who has written this kept no books.
+            let from = brain.follower.begun();
+            brain.replay(now, from, &mut Vec::new());
         }
+        brain
+    }
+
+    /// The content of all orders that were followed is known.
+    #[must_use]
+    pub fn is_all_read(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// The books.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The number of the last request of the operator that was done.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.handled
     }
 
     /// The orders that are known.
@@ -156,17 +243,28 @@ impl Reconciler {
             }
             Event::Bought { woid, at, order } => self.on_content(now, woid, at, *order),
             Event::Seen { at, woid, views } => {
+                for reading in self.explained_at(at) {
+                    reading.seen(woid, (*views).clone());
+                }
                 if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at() == at) {
                     reading.seen(woid, *views);
                     self.is_due = true;
                 }
             }
             Event::Met { at, who, person } => {
+                for reading in self.explained_at(at) {
+                    reading.met(who, person.clone());
+                }
                 if let Some(reading) = self.reading.as_mut().filter(|reading| reading.at() == at) {
                     reading.met(who, person);
                     self.is_due = true;
                 }
             }
+            Event::ReceiptSeen { at, hash, answer } => {
+                self.receipts.seen(at, hash, *answer);
+                self.is_due = true;
+            }
+            Event::Requested { number, asked } => self.on_requested(now, number, &asked, effects),
             Event::Wished(call) => self.on_wish(now, call, effects),
             Event::Offers { at, offers } => self.on_offers(at, offers),
             Event::Lane(event) => self.tell(now, event.for_lane(), effects),
@@ -189,9 +287,18 @@ impl Reconciler {
             Event::Noted(number) => self.tell(now, lane::Event::Noted(number), effects),
             Event::Tick => self.on_tick(now, effects),
         }
+        self.explain(effects);
         self.proceed(now, effects);
         self.read(effects);
         self.note(effects);
+        self.keep_books(now, effects);
+    }
+
+    /// Readings at this block of those who look into failures.
+    fn explained_at(&mut self, at: BlockRef) -> impl Iterator<Item = &mut Reading> {
+        let explaining = self.explaining.values_mut();
+        let both = explaining.flat_map(|explaining| [&mut explaining.after, &mut explaining.before]);
+        both.filter(move |reading| reading.at() == at)
     }
 
     fn on_tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -206,6 +313,7 @@ impl Reconciler {
             if let Some(reading) = &mut self.reading {
                 reading.ask_again(effects);
             }
+            self.receipts.ask_again(effects);
         }
         self.read_bought(now, effects);
     }

@@ -3,10 +3,11 @@
 use wire_hub::{Address, Answer, Block, BlockRef, Event as Said, Log, WorkOrder};
 use wire_protocol::units::Instant;
 
-use super::brain::{Reconciler, Unread};
+use super::brain::{CHAIN, Reconciler, Unread};
 use super::event::Effect;
 use crate::core::observe;
 use crate::core::observe::Finality;
+use crate::core::order::Identity;
 use wire_lane as lane;
 
 impl Reconciler {
@@ -20,7 +21,10 @@ impl Reconciler {
                 observe::Effect::Undo(block) => self.on_undo(now, block, effects),
                 observe::Effect::Safe(_) => {}
                 observe::Effect::Final(number) => self.on_final(now, number, effects),
-                observe::Effect::TooDeep(too_deep) => effects.push(Effect::TooDeep(too_deep)),
+                observe::Effect::TooDeep(too_deep) => {
+                    self.alerts.insert(CHAIN, too_deep.to_string());
+                    effects.push(Effect::TooDeep(too_deep));
+                }
             }
         }
     }
@@ -36,6 +40,7 @@ impl Reconciler {
             let at = log.place.block;
             match log.event.woid() {
                 Some(woid) if matches!(log.event, Said::WorkOrderActive { .. }) => {
+                    self.ledger.on_log(&log, self.time_of(at.number));
                     effects.push(Effect::SeeBought { woid, at });
                     let unread = Unread {
                         at,
@@ -45,14 +50,24 @@ impl Reconciler {
                     };
                     self.unread.insert(woid, unread);
                 }
-                Some(woid) => match self.unread.get_mut(&woid) {
-                    Some(unread) => unread.logs.push(log),
-                    None => self.on_log(&log),
-                },
+                Some(woid) => {
+                    // Of an order that was bought before the books begin nobody would ever read what it needs.
+                    let is_known = |identity: &Identity| identity.woid == woid;
+                    if self.unread.contains_key(&woid) || self.book.iter().any(|(known, _)| is_known(known)) {
+                        self.ledger.on_log(&log, self.time_of(at.number));
+                    }
+                    match self.unread.get_mut(&woid) {
+                        Some(unread) => unread.logs.push(log),
+                        None => self.on_log(&log),
+                    }
+                }
                 None => {}
             }
         }
-        self.tell(now, lane::Event::Head(upto), effects);
+        // Of an older block it would take nonces for free that are used since.
+        if self.head.is_none_or(|head| head.at.number <= upto.at.number) {
+            self.tell(now, lane::Event::Head(upto), effects);
+        }
     }
 
     /// What was read of an order before this block is not what it is any more.
@@ -79,6 +94,9 @@ impl Reconciler {
         self.reading
             .take_if(|reading| reading.at().number >= block.number);
         self.times.remove(&block.number);
+        self.ledger.undo(block);
+        self.explaining
+            .retain(|_, explaining| explaining.after.at() != block);
         self.unread.retain(|_, unread| unread.at != block);
         for unread in self.unread.values_mut() {
             unread.logs.retain(|log| log.place.block != block);
@@ -128,6 +146,7 @@ impl Reconciler {
         let unread = self.unread.remove(&woid).expect("just seen");
         self.book
             .on_bought(self.settings.chain_id, self.settings.hub, unread.at, &order);
+        self.is_due = true;
         for log in &unread.logs {
             self.on_log(log);
         }

@@ -1,5 +1,6 @@
 //! What the reconciler is told, and what it asks for.
 
+use wire_hub::request::{Asked, Request};
 use wire_hub::{Address, Answer, Block, BlockRef, Call, Hash, Log, Person, Receipt, Views, Wei, WorkOrder};
 use wire_protocol::units::Millis;
 
@@ -115,6 +116,22 @@ pub enum Event {
         /// What there is.
         offers: Answer<Offers>,
     },
+    /// To [`Effect::SeeReceipt`].
+    ReceiptSeen {
+        /// In which block it was to be.
+        at: BlockRef,
+        /// Of which transaction.
+        hash: Hash,
+        /// What there is.
+        answer: Box<Answer<Receipt>>,
+    },
+    /// The operator has asked for this, under this number; said again and again, until it is done.
+    Requested {
+        /// The number.
+        number: u64,
+        /// What.
+        asked: Asked,
+    },
     /// The operator wants this sent; it is about no order.
     Wished(Call),
     /// To an effect of the lane.
@@ -206,6 +223,13 @@ pub enum Effect {
         /// Who.
         who: Address,
     },
+    /// Ask for the receipt of a transaction that has finalized an order.
+    SeeReceipt {
+        /// The block that has it.
+        at: BlockRef,
+        /// The transaction.
+        hash: Hash,
+    },
     /// Ask what the pool offers at this block.
     SeeOffers {
         /// At which block.
@@ -289,6 +313,24 @@ pub enum Effect {
         intent: Intent,
         /// How far.
         progress: Progress,
+    },
+    /// What the operator has asked for is done, or was for another pool.
+    Requested {
+        /// Its number.
+        number: u64,
+        /// What.
+        request: Request,
+        /// It was for this pool.
+        is_for_us: bool,
+    },
+    /// Why a transaction was mined in vain.
+    Explained {
+        /// Its nonce.
+        nonce: wire_hub::Nonce,
+        /// What it called.
+        call: Call,
+        /// Why, for people.
+        why: String,
     },
     /// This order is over for good, in this state, and is forgotten.
     Over {

@@ -6,54 +6,33 @@
 //! | `cursor` | where the follower is |
 //! | `order/<key of its identity>` | the identity, and its entry in the book |
 //! | `nonce/<number, 20 digits>` | what the lane keeps of it |
+//! | `open/<number of a block, 20 digits>/<its hash>/<part>` | movements of money that are not in the sums |
+//! | `row/…` | what others read too: [`wire_hub::row`] |
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use wire_hub::{Address, Nonce};
+use wire_hub::row::Row;
+use wire_hub::{BlockRef, Nonce};
 use wire_protocol::codec::{put_control, read_control};
 
+use crate::core::ledger::Part;
 use crate::core::observe::Cursor;
 use crate::core::order::{Entry, Identity};
 use wire_lane::Kept;
 
-/// The notebook of the engine that has them.
-pub const NOTEBOOK: &str = "chain";
+pub use wire_hub::row::{NOTEBOOK, Place};
+
 /// Where the follower is: written last, where notes cannot be written at once.
 pub const CURSOR: &str = "cursor";
 const PLACE: &str = "place";
 const ORDER: &str = "order/";
 const NONCE: &str = "nonce/";
+const OPEN: &str = "open/";
 
-/// Which chain, pool and wallet notes are of: those of another mean nothing, and are another's money.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Place {
-    /// The chain's number.
-    pub chain_id: u64,
-    /// The marketplace's hub.
-    pub hub: Address,
-    /// The pool's contract.
-    pub pool: Address,
-    /// The wallet that sends.
-    pub owner: Address,
-}
-
-impl Place {
-    /// The note that says so.
-    #[must_use]
-    pub fn note(&self) -> (String, Vec<u8>) {
-        (PLACE.to_owned(), bytes(self))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the pool {} of the wallet {} on chain {} (hub {})",
-            self.pool, self.owner, self.chain_id, self.hub
-        )
-    }
+/// The note that says of which chain, pool and wallet all notes are.
+#[must_use]
+pub fn place(place: &Place) -> (String, Vec<u8>) {
+    (PLACE.to_owned(), bytes(place))
 }
 
 /// What an earlier process has left.
@@ -64,6 +43,8 @@ pub struct Restored {
     pub(super) cursor: Option<Cursor>,
     pub(super) orders: Vec<(Identity, Entry)>,
     pub(super) nonces: Vec<Kept>,
+    pub(super) parts: Vec<Part>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// A note that makes no sense.
@@ -123,6 +104,11 @@ impl Restored {
             self.orders.push(read_control("order", value).map_err(malformed)?);
         } else if key.starts_with(NONCE) {
             self.nonces.push(read_control("nonce", value).map_err(malformed)?);
+        } else if key.starts_with(OPEN) {
+            self.parts.push(read_control("part", value).map_err(malformed)?);
+        } else if Row::is_key(key) {
+            let row = Row::read(key, value).map_err(|error| error.to_string())?;
+            self.rows.push(row);
         } else {
             return Err("no such key".to_owned());
         }
@@ -150,6 +136,14 @@ pub(super) fn nonce(kept: &Kept) -> Vec<u8> {
     bytes(kept)
 }
 
+pub(super) fn part_key(block: BlockRef, number: u32) -> String {
+    format!("{OPEN}{:020}/{}/{number}", block.number, block.hash)
+}
+
+pub(super) fn part(part: &Part) -> Vec<u8> {
+    bytes(part)
+}
+
 fn bytes<T: serde::Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_control(&mut bytes, value);
@@ -169,6 +163,8 @@ mod tests {
         assert!(refused("cursor", b"").contains("`cursor`"));
         assert!(refused("order/0x00", &[1, 2]).contains("`order/0x00`"));
         assert!(refused("nonce/1", &[0xff; 3]).contains("`nonce/1`"));
+        assert!(refused("open/1", &[0xff; 3]).contains("`open/1`"));
+        assert!(refused("row/pool", &[9]).contains("version 9"));
         assert!(refused("mood", b"fine").contains("no such key"));
         assert!(Restored::read([]).is_ok_and(|restored| restored.cursor.is_none()));
     }

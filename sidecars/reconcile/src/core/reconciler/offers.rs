@@ -5,10 +5,10 @@ use wire_lane as lane;
 use wire_lane::IntentId;
 use wire_protocol::units::Instant;
 
-use super::brain::Reconciler;
+use super::brain::{OFFERS, Reconciler};
 use super::event::Effect;
 use super::reading::Reading;
-use crate::core::market::{Market, OfferStep, publish};
+use crate::core::market::{Market, OfferStep, Publishing, publish};
 
 /// The pool's offers at one block.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +98,10 @@ impl Reconciler {
         let steps = publish(Some(&wanted), &market);
         let mut names = pending;
         for step in &steps {
+            self.alerts.remove(OFFERS);
+            if step.publishing == Publishing::Pause {
+                self.alerts.insert(OFFERS, step.reason.clone());
+            }
             if !self.shop.said.contains(step) {
                 effects.push(Effect::SayOffer(step.clone()));
             }

@@ -60,6 +60,10 @@ impl Reconciler {
         // What carrying out changes is for the next plan.
         self.is_due = false;
         self.check(now, &reading, effects);
+        self.price(&reading, effects);
+        if let Answer::Known(owner) = reading.person(self.settings.owner) {
+            self.balance = Some(owner.balance);
+        }
         let orders = self.orders(&reading);
         let stale = self.stale(&reading);
         for order in &orders {
@@ -70,14 +74,22 @@ impl Reconciler {
             .iter()
             .map(|worker| candidate(worker, &reading))
             .collect();
+        let faults = candidates
+            .iter()
+            .map(|candidate| (candidate.wallet, self.ledger.faults(candidate.wallet)))
+            .collect();
         let steps = plan(&plan::World {
             settings: &self.settings.plan,
             pool: self.settings.pool,
             orders: &orders,
             candidates: &candidates,
-            faults: &BTreeMap::new(),
+            faults: &faults,
             stale: &stale,
         });
+        let (fresh, _): (Vec<Order>, Vec<Order>) = orders
+            .into_iter()
+            .partition(|order| !stale.contains(&order.identity));
+        self.show(&fresh);
         let offered = self.offer(now, &reading, effects);
         self.withdraw(now, &steps, &offered, &stale, effects);
         let mut said: BTreeMap<Option<Identity>, Vec<Step>> = BTreeMap::new();
@@ -98,6 +110,11 @@ impl Reconciler {
                 .iter()
                 .filter(|step| before.is_none_or(|before| !before.contains(step)))
             {
+                if let Some(order) = of {
+                    let at = self.last_time();
+                    let text = step.to_string();
+                    self.rows.order(*order, at, |row| row.say(at, &text));
+                }
                 effects.push(Effect::Say(step.clone()));
             }
             for step in steps {
@@ -105,9 +122,11 @@ impl Reconciler {
             }
         }
         self.said = said;
-        let fresh = orders.iter().filter(|order| !stale.contains(&order.identity));
-        self.forget(fresh, effects);
-        self.ask_again_at = reading.has_unknown().then(|| now + self.settings.pause);
+        self.forget(fresh.iter(), effects);
+        let has_unknown = reading.has_unknown() || self.has_unknown_receipts();
+        // Not later than was meant: receipts, other than views, are not asked for again at each block.
+        let at = self.ask_again_at.unwrap_or(now + self.settings.pause);
+        self.ask_again_at = has_unknown.then_some(at);
         self.reading = Some(reading);
     }
 
@@ -116,7 +135,9 @@ impl Reconciler {
         let read = reading.at().number;
         let is_stale = |identity: &Identity| {
             let touched = self.touched.get(&identity.woid);
-            !reading.has(identity.woid) || touched.is_some_and(|touched| *touched > read)
+            // Who is being read again was not taken back.
+            let is_unread = self.unread.contains_key(&identity.woid);
+            is_unread || !reading.has(identity.woid) || touched.is_some_and(|touched| *touched > read)
         };
         let identities = self.book.iter().map(|(identity, _)| *identity);
         identities.filter(is_stale).collect()
@@ -254,8 +275,20 @@ impl Reconciler {
         }
     }
 
+    /// Whether a reorganisation has taken an order back for good: a block is final that was made since.
+    fn is_gone(&mut self, order: &Identity, state: State) -> bool {
+        if !matches!(state, State::Cancelled | State::Replaced) || self.book.is_current(order) {
+            self.gone.remove(order);
+            return false;
+        }
+        let tip = self.follower.tip().map_or(0, |tip| tip.at.number);
+        let since = *self.gone.entry(*order).or_insert(tip);
+        self.final_.is_some_and(|(number, _)| number >= since)
+    }
+
     /// What is over for good is kept no longer.
     fn forget<'a>(&mut self, orders: impl Iterator<Item = &'a Order>, effects: &mut Vec<Effect>) {
+        let unpriced = self.ledger.unpriced();
         for order in orders {
             let settings = &self.settings.plan;
             let state = state_of(
@@ -269,13 +302,13 @@ impl Reconciler {
                 .lane
                 .intents()
                 .any(|intent| intent.about == Some(order.identity.key()));
-            let is_final = |number| self.final_.is_some_and(|(final_, _)| final_ >= number);
+            let final_ = self.final_;
+            let is_final = |number| final_.is_some_and(|(final_, _)| final_ >= number);
             let is_claimed = state == State::Claimed && order.observed.ended.is_some_and(is_final);
-            let is_gone = matches!(state, State::Cancelled | State::Replaced)
-                && self
-                    .final_
-                    .is_some_and(|(final_, _)| self.book.is_gone(&order.identity, final_));
-            if !(state == State::Final || is_claimed || is_gone) || is_pending {
+            let is_gone = self.is_gone(&order.identity, state);
+            let is_over = state == State::Final || is_claimed || is_gone;
+            let is_booked = !unpriced.contains_key(&order.identity.woid) || is_gone;
+            if !is_over || is_pending || !is_booked {
                 continue;
             }
             self.book.forget(&order.identity);
@@ -283,6 +316,10 @@ impl Reconciler {
             self.texts.retain(|(of, _), _| *of != order.identity);
             self.resumed.remove(&order.identity);
             self.touched.remove(&order.identity.woid);
+            self.gone.remove(&order.identity);
+            for gone in self.rows.end(order.identity, self.last_time(), state) {
+                self.ledger.forget(gone);
+            }
             effects.push(Effect::Over {
                 order: order.identity,
                 state,
@@ -325,7 +362,7 @@ fn submit(order: &Identity, views: &Views, share: Share) -> Effect {
 }
 
 /// Those whose stake or place in the pool a call depends on.
-fn named(call: &Call) -> Vec<Address> {
+pub(super) fn named(call: &Call) -> Vec<Address> {
     match call {
         Call::AllowWorkersToContribute { workers, .. } => workers.clone(),
         Call::EvictWorker { worker } => vec![*worker],

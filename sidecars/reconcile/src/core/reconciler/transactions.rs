@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wire_hub::{Address, Answer, Call, Hasher, Scene, Timestamp, holds};
+use wire_hub::{Answer, Call, Hasher, Scene, Timestamp, holds};
 use wire_protocol::units::Instant;
 
-use super::brain::Reconciler;
+use super::brain::{Reconciler, TRANSACTIONS};
 use super::event::Effect;
 use super::notes;
 use super::offers::is_about_offers;
@@ -20,6 +20,7 @@ impl Reconciler {
         let mut said = Vec::new();
         self.lane.handle(now, event, &mut said);
         for effect in said {
+            self.keep_row(&effect, effects);
             effects.push(match effect {
                 lane::Effect::AskAccount(at) => Effect::AskAccount(at),
                 lane::Effect::AskGasPrice => Effect::AskGasPrice,
@@ -42,7 +43,30 @@ impl Reconciler {
                     Effect::Report { intent, progress }
                 }
                 lane::Effect::Alert(alert) => Effect::Alert(alert),
+                lane::Effect::Mined { .. } | lane::Effect::Unmined(_) => continue,
             });
+        }
+    }
+
+    /// What the lane does is in the rows of transactions, and their gas in the books.
+    fn keep_row(&mut self, effect: &lane::Effect, effects: &mut Vec<Effect>) {
+        match effect {
+            lane::Effect::Sign { nonce, payload, .. } => self.on_sign(*nonce, payload),
+            lane::Effect::Note { nonce, kept, .. } => self.on_kept(*nonce, kept.as_ref()),
+            lane::Effect::Send { nonce, .. } => self.on_send(*nonce),
+            lane::Effect::Mined { nonce, receipt } => {
+                self.on_mined(*nonce, receipt);
+                if !receipt.succeeded {
+                    self.on_failed(*nonce, receipt, effects);
+                }
+            }
+            lane::Effect::Unmined(nonce) => {
+                self.explaining.remove(nonce);
+                self.on_unmined(*nonce);
+            }
+            lane::Effect::Alert(lane::Alert::Over) => drop(self.alerts.remove(TRANSACTIONS)),
+            lane::Effect::Alert(alert) => drop(self.alerts.insert(TRANSACTIONS, alert.to_string())),
+            _ => {}
         }
     }
 
@@ -80,7 +104,10 @@ impl Reconciler {
                     .is_some_and(|order| self.book.is_current(&order))
             };
             let answer = if intent.about.is_none_or(of_order) {
-                let views = woid_of(&intent.call).map_or(Answer::Absent, |woid| reading.views(woid));
+                let views = intent
+                    .call
+                    .woid()
+                    .map_or(Answer::Absent, |woid| reading.views(woid));
                 let scene = Scene {
                     sender: self.settings.owner,
                     pool: self.settings.pool,
@@ -139,16 +166,5 @@ impl Reconciler {
         for id in queued.into_iter().filter(|id| !wanted.contains(id)) {
             self.tell(now, lane::Event::Withdraw(id), effects);
         }
-    }
-}
-
-fn woid_of(call: &Call) -> Option<Address> {
-    match call {
-        Call::AllowWorkersToContribute { woid, .. }
-        | Call::RevealConsensus { woid, .. }
-        | Call::Reopen { woid }
-        | Call::FinalizeWork { woid, .. }
-        | Call::WorkOrderCallback { woid, .. } => Some(*woid),
-        _ => None,
     }
 }

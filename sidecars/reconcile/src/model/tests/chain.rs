@@ -41,7 +41,7 @@ impl World {
             }
             match self.signed[&hash].payload.clone() {
                 Payload::Call { call, .. } => self.include(&mut mined, OWNER, &call, hash, true),
-                Payload::Nothing => mined.receipts.push(receipt(hash, block.at, true)),
+                Payload::Nothing => mined.receipts.push(receipt(hash, &mined, true)),
             }
             next.0 += 1;
         }
@@ -81,7 +81,7 @@ impl World {
             );
         }
         if is_ours {
-            mined.receipts.push(receipt(hash, mined.block.at, done.is_ok()));
+            mined.receipts.push(receipt(hash, mined, done.is_ok()));
         }
         let block = mined.block.at;
         for event in done.unwrap_or_default() {
@@ -221,11 +221,11 @@ impl World {
     }
 }
 
-pub(super) fn receipt(transaction: Hash, block: BlockRef, succeeded: bool) -> Receipt {
+pub(super) fn receipt(transaction: Hash, mined: &Mined, succeeded: bool) -> Receipt {
     Receipt {
         transaction,
-        block,
-        index: 0,
+        block: mined.block.at,
+        index: mined.receipts.len() as u32,
         succeeded,
         gas_used: Gas(50_000),
         gas_price: Wei(10),

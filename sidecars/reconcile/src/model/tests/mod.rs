@@ -1,6 +1,7 @@
 //! Orders from the first event to the last, by the scenarios of acceptance: the pool against a model hub, with workers and
 //! requesters that act by chance.
 
+mod books;
 mod chain;
 mod pool;
 mod world;
@@ -401,6 +402,7 @@ proptest! {
         lost_percent in 0_u8..40,
         reorg_percent in 0_u8..12,
         kill_percent in 0_u8..8,
+        replay_percent in prop_oneof![Just(0_u8), 1_u8..10],
         away_percent in 0_u8..20,
         slow_percent in prop_oneof![Just(0_u8), 1_u8..60],
     ) {
@@ -413,7 +415,7 @@ proptest! {
             ConsensusPolicy::Unanimity { workers: Some(2) },
             ConsensusPolicy::Majority { agreeing: 2, of: 3 },
         ][policy];
-        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent, slow_percent, forgets: false };
+        world.faults = Faults { lost_percent, reorg_percent, kill_percent, away_percent, slow_percent, replay_percent, forgets: false };
         for agent in &mut world.agents {
             *agent = Agent { blocks: 1 + u64::from(seed as u8 % 5), ..*agent };
         }

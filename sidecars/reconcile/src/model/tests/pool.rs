@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use wire_hub::{Address, Answer, BlockRef, Call, Event as Said, Log, Receipt, Timestamp, Wei, keccak};
+use wire_hub::{Address, Answer, BlockRef, Call, Receipt, Timestamp, Wei, keccak};
 
 use super::super::Hub;
 use super::chain::{receipt, scene, views_of};
 use super::world::*;
 use crate::core::observe::{Question, Reply};
-use crate::core::order::{Bag, Identity, Job, Outcome, State, Texts, state_of};
+use crate::core::order::{Bag, Identity, Job, Outcome, Texts, state_of};
 use crate::core::plan::{Order, Step};
 use crate::core::reconciler::{Effect, Event, LaneEvent, Reconciler, Restored, Share, Worker};
 use wire_lane as lane;
@@ -193,22 +193,33 @@ impl World {
                 None
             }
             Effect::Alert(_) => None,
-            Effect::Followed { logs, .. } => {
-                self.keep_books(&logs);
-                None
+            Effect::SeeReceipt { at, hash } => {
+                let answer = Box::new(self.unless_away(|world| world.receipt_of(at, hash)));
+                self.unless_slow(Event::ReceiptSeen { at, hash, answer })
             }
-            Effect::Undone(block) => {
-                self.ledger.undo(block);
-                None
-            }
+            Effect::Followed { .. }
+            | Effect::Undone(_)
+            | Effect::Requested { .. }
+            | Effect::Explained { .. } => None,
             Effect::Final(number) => {
                 self.final_ = Some(number);
-                self.ledger.settle(number);
                 None
             }
             Effect::SeeOffers { .. } | Effect::SayOffer(_) => panic!("nothing is offered here"),
             Effect::TooDeep(too_deep) => panic!("{too_deep}"),
         }
+    }
+
+    /// The receipt of a transaction that has finalized an order: the events of the model's hub.
+    fn receipt_of(&self, at: BlockRef, hash: wire_hub::Hash) -> Answer<Receipt> {
+        let Some(mined) = self.blocks.iter().find(|mined| mined.block.at == at) else {
+            return Answer::Absent;
+        };
+        let of_it = mined.logs.iter().filter(|log| log.place.transaction == hash);
+        Answer::Known(Receipt {
+            logs: of_it.cloned().collect(),
+            ..receipt(hash, mined, true)
+        })
     }
 
     fn hub_at(&self, at: BlockRef) -> Option<&Hub> {
@@ -261,28 +272,14 @@ impl World {
                     .or_else(|| self.orphans.get(&at.hash));
                 Reply::Logs(logs.map_or(Answer::Absent, |logs| Answer::Known(logs.clone())))
             }
-            Question::LogsIn { .. } => panic!("it is never far behind"),
-        }
-    }
-
-    /// The money of a block: by its logs, and by the receipts of those that finalize.
-    fn keep_books(&mut self, logs: &[Log]) {
-        for log in logs {
-            let Some(woid) = log.event.woid() else { continue };
-            let mined = &self.blocks[log.place.block.number as usize];
-            let views = mined.hub.views(woid);
-            let at = mined.block.timestamp;
-            let views = views.known().expect("it says something");
-            self.ledger.on_log(log, at, views, OWNER);
-            if matches!(log.event, Said::FinalizeWork { .. }) {
-                let of_it = logs
+            Question::LogsIn { from, to } => {
+                let blocks = self
+                    .blocks
                     .iter()
-                    .filter(|other| other.place.transaction == log.place.transaction);
-                let receipt = Receipt {
-                    logs: of_it.cloned().collect(),
-                    ..receipt(log.place.transaction, log.place.block, true)
-                };
-                self.ledger.on_receipt(&receipt, at, OWNER, Some(woid));
+                    .filter(|mined| (from..=to).contains(&mined.block.at.number));
+                Reply::Logs(Answer::Known(
+                    blocks.flat_map(|mined| mined.logs.clone()).collect(),
+                ))
             }
         }
     }
@@ -356,6 +353,10 @@ impl World {
     }
 
     fn check_states(&mut self, orders: &[Order]) {
+        // What is followed again is not known again at once.
+        if !self.brain().is_all_read() {
+            return;
+        }
         for order in orders {
             let settings = self.settings;
             let state = state_of(
@@ -381,9 +382,7 @@ impl World {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
         let restored = Restored::read(notes).expect("notes of its own");
-        let brain = Reconciler::restore(brain_settings(self.settings), restored, 0, self.now());
-        self.ledger
-            .undo_beyond(brain.tip().map_or(0, |tip| tip.at.number));
+        let brain = Reconciler::restore(brain_settings(self.settings), restored, self.from, self.now());
         self.brain = Some(brain);
         let workers = (1..=self.agents.len()).map(|number| Worker {
             wallet: worker(number),
