@@ -1,5 +1,6 @@
 //! The sidecar as a process, with a real engine, on a chain with the real contracts.
 
+mod books;
 mod creating;
 mod kit;
 mod load;
