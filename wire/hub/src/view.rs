@@ -107,6 +107,20 @@ pub enum ContributionStatus {
     Rejected = 4,
 }
 
+impl ContributionStatus {
+    /// Its name for tables and JSON: never changed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::Authorized => "authorized",
+            Self::Contributed => "contributed",
+            Self::Proved => "proved",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// A worker's part in an order (`m_contributions`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Contribution {

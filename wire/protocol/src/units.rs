@@ -35,6 +35,15 @@ impl Instant {
     }
 }
 
+/// A number of days since 1970 as a date, `2026-11-27`. What is beyond the year 9999 is that day's.
+#[must_use]
+pub fn date(days: u64) -> String {
+    /// The last day of the year 9999.
+    const DAY_MAX: u64 = 2_932_896;
+    let (year, month, day) = civil(days.min(DAY_MAX));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day of a number of days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`, <https://howardhinnant.github.io/date_algorithms.html>).
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -13,6 +13,26 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Its name for tables and JSON: never changed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The digest of its result, if there is one.
+    #[must_use]
+    pub const fn digest(self) -> Option<Hash> {
+        match self {
+            Self::Done(digest) => digest,
+            Self::Failed => None,
+        }
+    }
+}
+
 /// What a finalized order gives its requester. The contract stores it and says it in an event: 310 bytes cost 270000 gas.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Texts {

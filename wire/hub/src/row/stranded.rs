@@ -40,6 +40,19 @@ impl Stranded {
             requester: consensus.pool_reward.plus(emitcost),
         }
     }
+
+    /// What all its workers have locked.
+    #[must_use]
+    pub fn of_workers(&self) -> Rlc {
+        let stakes = self.workers.iter();
+        stakes.fold(Rlc(0), |sum, (_, stake)| sum.plus(*stake))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Rlc {
+        self.pool.plus(self.of_workers()).plus(self.requester)
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +84,6 @@ mod tests {
             requester: Rlc(1_007),
         };
         assert_eq!(stranded, expected);
+        assert_eq!((stranded.of_workers(), stranded.total()), (Rlc(600), Rlc(1_907)));
     }
 }

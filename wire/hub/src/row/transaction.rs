@@ -140,6 +140,13 @@ impl TransactionRow {
         }
     }
 
+    /// The attempt that was mined, else the one that was signed last.
+    #[must_use]
+    pub fn hash(&self) -> Option<Hash> {
+        let last = self.attempts.last().map(|attempt| attempt.hash);
+        self.mined.map(|mined| mined.hash).or(last)
+    }
+
     /// The order's address, if it is about one.
     #[must_use]
     pub fn woid(&self) -> Option<Address> {
