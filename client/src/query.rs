@@ -196,17 +196,28 @@ impl Client {
     /// # Errors
     /// [`ClientError::NotFound`]: nobody has taken it yet.
     pub async fn notes(&self, notebook: &str) -> Result<Vec<Note>, ClientError> {
+        self.notes_under(notebook, "").await
+    }
+
+    /// The same of those notes whose keys begin so and go on behind that. Of the others at most a page is read.
+    ///
+    /// # Errors
+    /// As [`Self::notes`].
+    pub async fn notes_under(&self, notebook: &str, prefix: &str) -> Result<Vec<Note>, ClientError> {
         let mut all: Vec<Note> = Vec::new();
+        let mut after = prefix.to_owned();
         loop {
             let query = Query::Notes {
                 notebook: notebook.to_owned(),
-                after: all.last().map_or_else(String::new, |note| note.key.clone()),
+                after: after.clone(),
             };
             let (notes, more) =
                 answered!(self, "notes", query, Reply::Notes { notes, more } => (notes, more))?;
-            all.extend(notes);
-            if !more {
-                return Ok(all);
+            let last = notes.last().map(|note| note.key.clone());
+            all.extend(notes.into_iter().take_while(|note| note.key.starts_with(prefix)));
+            match last {
+                Some(last) if more && last.starts_with(prefix) => after = last,
+                _ => return Ok(all),
             }
         }
     }

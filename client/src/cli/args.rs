@@ -19,7 +19,7 @@ use wire_protocol::units::Millis;
 use super::exit::EXIT_CODES;
 use super::quantity;
 use super::refs::{BagRef, WorkerRef};
-pub(crate) use chain::{Chain, CreatePool};
+pub(crate) use chain::{By, Chain, CreatePool, OrderVerb, Orders, Transactions};
 pub(crate) use db::{Archive, Db, DbPlace, History};
 pub(crate) use file::{File, FileVerb};
 pub(crate) use import::{Import, Xwhep};
@@ -145,7 +145,7 @@ pub(crate) enum Command {
     /// Files: upload, download, list, remove, check
     #[command(arg_required_else_help = true)]
     File(File),
-    /// The marketplace on Ethereum: create a pool, prove results
+    /// The marketplace on Ethereum: look at orders, money and transactions, create a pool, prove results
     #[command(subcommand, arg_required_else_help = true)]
     Chain(Chain),
     /// The pool at a glance
@@ -584,6 +584,10 @@ mod tests {
             "pool journal repair",
             "pool work list --state done",
             "pool work list --all --limit 5",
+            "pool chain orders --state done",
+            "pool chain order 0x12",
+            "pool chain txs --nonce 1 --order 0x00000000000000000000000000000000000000a1",
+            "pool chain replay",
         ] {
             assert!(Cli::try_parse_from(words(line)).is_err(), "{line}");
         }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use crate::engine::{Engine, LOGIN, PASSWORD, Script};
 
 /// Runs `pool` against the engine, with nothing of the caller's environment that could change it.
-fn pool(engine: &Engine, folder: &Path, words: &[&str]) -> Output {
+pub(crate) fn pool(engine: &Engine, folder: &Path, words: &[&str]) -> Output {
     let mut command = bare(folder);
     command
         .env("POOL_ENGINE_CLIENT", engine.addr.to_string())
@@ -24,15 +24,15 @@ fn bare(folder: &Path) -> Command {
     command
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().expect("it ends by itself")
 }
 

@@ -1,5 +1,6 @@
 //! The client against a played engine on the real link.
 
+mod chain;
 mod cli;
 mod engine;
 mod following;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use client::{Client, ClientError, Trust};
 use wire_protocol::client_link::Selector;
 use wire_protocol::ids::WorkId;
+use wire_protocol::note::{Note, NoteChange, WriteNotes};
 use wire_protocol::view::Filter;
 
 use crate::engine::{Engine, Fault, Script};
@@ -59,6 +60,36 @@ async fn a_page_may_be_short_without_being_the_last() {
         }
     }
     assert_eq!(seen, [0, 2, 4, 6]);
+}
+
+#[tokio::test]
+async fn notes_under_a_prefix_are_those_and_no_others_however_many_pages_they_take() {
+    let engine = Engine::start(Script::default());
+    let client = engine.client().await;
+    let holder = client.take_notebook("chain").await.unwrap();
+    let keys = ["cursor", "order/1", "row/a", "row/b", "row/c", "row/d", "s", "t"];
+    let change = |key: &str| NoteChange {
+        key: key.to_owned(),
+        value: Some(key.as_bytes().to_vec()),
+    };
+    let written = WriteNotes {
+        notebook: "chain".into(),
+        holder,
+        changes: keys.map(change).to_vec(),
+    };
+    client.write_notes(written).await.unwrap();
+    let found = |notes: Vec<Note>| notes.into_iter().map(|note| note.key).collect::<Vec<_>>();
+    assert_eq!(found(client.notes("chain").await.unwrap()), keys);
+    assert_eq!(
+        found(client.notes_under("chain", "row/").await.unwrap()),
+        ["row/a", "row/b", "row/c", "row/d"]
+    );
+    assert_eq!(
+        found(client.notes_under("chain", "row/d").await.unwrap()),
+        [""; 0]
+    );
+    let nobody = client.notes_under("nobody's", "row/").await;
+    assert!(matches!(nobody, Err(ClientError::NotFound { .. })), "{nobody:?}");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(super) fn command(script: &mut Script, say: &mut Say<'_>, request: &CommandR
             let found = &mut script.bags[bag.index() - 1];
             Reply::Changed(u32::from(!std::mem::replace(&mut found.sealed, true)))
         }
+        Command::TakeNotebook(notebook) => notebooks::take(script, notebook),
+        Command::WriteNotes(written) => notebooks::write(script, written),
         _ => Reply::Changed(1),
     };
     say.reply(request.request, reply);
@@ -124,6 +126,7 @@ pub(super) fn query(script: &mut Script, say: &mut Say<'_>, request: &QueryReque
         Query::Workers { after, .. } if after.0 == 0 => Reply::Workers(vec![worker_view()]),
         Query::Workers { .. } => Reply::Workers(Vec::new()),
         Query::Queues => Reply::Queues(Vec::new()),
+        Query::Notes { notebook, after } => notebooks::list(script, notebook, after),
         _ => Reply::Explanation(Explanation {
             summary: "so it is".into(),
             facts: vec!["a fact".into()],

@@ -4,10 +4,11 @@
 //! as the result, and does wrong on purpose where a [`Fault`] says so.
 
 mod answers;
+mod notebooks;
 mod say;
 mod script;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +22,7 @@ use wire_protocol::frame;
 use wire_protocol::ids::*;
 use wire_protocol::joining::Approval;
 use wire_protocol::log::{ClientLog, FollowLogs, LogChunk, LogEnd, LogStream};
+use wire_protocol::note::{Note, WriteNotes};
 use wire_protocol::outcome::{Outcome, Output, Reason};
 use wire_protocol::template::{Invalid, Offer, WorkTemplate};
 use wire_protocol::units::{Bytes, Instant, Millis};
@@ -30,7 +32,7 @@ use wire_protocol::worker_link::{Refused, RefusedCode, push_control};
 use answers::{command, query, tally};
 use say::{Say, print, push_outcome, put_outcome};
 use script::next;
-pub(crate) use script::{Bag, Fault, Printed, Script};
+pub(crate) use script::{Bag, Fault, Notebook, Printed, Script};
 
 pub(crate) const LOGIN: &str = "admin";
 

@@ -34,8 +34,17 @@ pub(crate) struct Script {
     /// What is said to those who follow a work, one request after the other; then that it has succeeded.
     pub(crate) logs: VecDeque<Vec<Printed>>,
     pub(crate) bags: Vec<Bag>,
+    /// By name.
+    pub(crate) notebooks: BTreeMap<String, Notebook>,
     /// One word per request.
     pub(crate) seen: Vec<&'static str>,
+}
+
+/// As the real engine keeps one.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Notebook {
+    pub(crate) holder: u64,
+    pub(crate) notes: BTreeMap<String, Vec<u8>>,
 }
 
 /// What is said to somebody who follows a work.
