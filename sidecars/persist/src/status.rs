@@ -40,6 +40,8 @@ pub struct Status {
     batches: AtomicU64,
     works_done: AtomicU64,
     changes: AtomicU64,
+    /// Rows of the chain's books that were left out.
+    unreadable: AtomicU64,
     writing_us: AtomicU64,
     sessions: AtomicU64,
     failures: AtomicU64,
@@ -124,6 +126,11 @@ impl Status {
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.works_done.fetch_add(batch.works_done(), Ordering::Relaxed);
         self.changes.fetch_add(batch.changes() as u64, Ordering::Relaxed);
+        if let Some(problem) = &batch.chain.problem {
+            let rows = batch.chain.unreadable;
+            self.unreadable.fetch_add(rows, Ordering::Relaxed);
+            tracing::warn!(rows, %problem, "rows of the chain's books are left out");
+        }
         self.writing_us
             .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.bytes_stored.fetch_add(bytes, Ordering::Relaxed);
@@ -262,6 +269,12 @@ impl Status {
                 number(&self.changes),
             ),
             (
+                "pool_persist_chain_rows_unreadable_total",
+                "counter",
+                "Rows of the chain's books that could not be read and were left out.",
+                number(&self.unreadable),
+            ),
+            (
                 "pool_persist_works_done_total",
                 "counter",
                 "Works whose end was written since the start, those of runs not counted.",
@@ -304,6 +317,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidecars_tables::ChainChange;
 
     fn batch(after: u64, upto: u64) -> Batch {
         Batch {
@@ -312,6 +326,7 @@ mod tests {
             bookkeeping: Vec::new(),
             steps: Vec::new(),
             events: Vec::new(),
+            chain: ChainChange::default(),
         }
     }
 

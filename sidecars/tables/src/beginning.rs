@@ -11,6 +11,7 @@ use wire_protocol::record::{TenantAdded, WorkerChanged, WorkerEnrolled, WorkerJo
 use wire_protocol::units::Instant;
 use wire_protocol::view::WorkerState;
 
+use crate::chain::ChainChange;
 use crate::change::{Batch, Bookkeeping};
 
 /// The first bag that has rows, and its first work. Numbers rise in the order in which bags are opened.
@@ -113,6 +114,7 @@ impl Base {
             bookkeeping,
             steps: Vec::new(),
             events: Vec::new(),
+            chain: ChainChange::default(),
         }
     }
 }

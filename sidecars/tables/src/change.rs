@@ -1,6 +1,7 @@
 //! What a batch of records does to the tables.
 
 use crate::beginning::Beginning;
+use crate::chain::ChainChange;
 use wire_protocol::ids::{Attempt, BagId, Epoch, Lsn, TenantId, WorkId, WorkerId};
 use wire_protocol::outcome::{Outcome, Reason};
 use wire_protocol::record::{
@@ -25,6 +26,8 @@ pub struct Batch {
     pub steps: Vec<Step>,
     /// State changes of single works; those of runs are made by [`RunChange`].
     pub events: Vec<Event>,
+    /// What the books of the chain say now; it may go at any time.
+    pub chain: ChainChange,
 }
 
 impl Batch {

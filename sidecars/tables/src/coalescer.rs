@@ -17,6 +17,7 @@ use wire_protocol::units::Instant;
 use wire_protocol::view::{WorkState, WorkerState};
 
 use crate::beginning::Beginning;
+use crate::chain::ChainRows;
 use crate::change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,
@@ -35,6 +36,7 @@ pub struct Coalescer {
     works: BTreeMap<WorkId, WorkChange>,
     attempts: BTreeMap<(WorkId, Attempt), AttemptChange>,
     events: Vec<Event>,
+    chain: ChainRows,
 }
 
 /// Why a record cannot be turned into rows. Nothing behind it can.
@@ -67,6 +69,7 @@ impl Coalescer {
             works: BTreeMap::new(),
             attempts: BTreeMap::new(),
             events: Vec::new(),
+            chain: ChainRows::default(),
         }
     }
 
@@ -122,6 +125,7 @@ impl Coalescer {
             bookkeeping: std::mem::take(&mut self.bookkeeping),
             steps: std::mem::take(&mut self.steps),
             events: std::mem::take(&mut self.events),
+            chain: self.chain.give(),
         }
     }
 
@@ -179,12 +183,10 @@ impl Coalescer {
             }
             Record::WorkerEnrolled(enrolled) => self.bookkeeping.push(Bookkeeping::WorkerEnrolled(enrolled)),
             Record::WorkerStanding(said) => self.bookkeeping.push(Bookkeeping::WorkerStanding(said)),
+            // What sidecars note is theirs to read, but for what the chain's keeps for people and tables.
+            Record::NotesWritten(notes) => self.chain.take(&notes.written),
             // By whom workers may be enrolled is the engine's alone to know.
-            // What sidecars note is theirs to put into tables.
-            Record::TokenCreated(_)
-            | Record::TokenRevoked(_)
-            | Record::NotebookTaken(_)
-            | Record::NotesWritten(_) => {}
+            Record::TokenCreated(_) | Record::TokenRevoked(_) | Record::NotebookTaken(_) => {}
             Record::Revived(revived) => self.on_run(RunChange {
                 lsn,
                 at: revived.at,

@@ -7,6 +7,7 @@
 //! What a failed commit did is not known. [`Database::resume`] on a fresh connection says where the tables are.
 
 mod archive;
+mod chain;
 mod compare;
 mod decode;
 mod error;

@@ -23,6 +23,7 @@
 mod account;
 mod archive;
 mod beginning;
+mod chain;
 mod change;
 mod coalescer;
 mod database;
@@ -33,6 +34,7 @@ mod query;
 pub use account::{NO_PASSWORD, Role, hash_password, verify_password};
 pub use archive::{ArchiveFile, ArchivedEvent, FileError};
 pub use beginning::{Base, Beginning, KnownWorker};
+pub use chain::{ChainChange, PoolChange};
 pub use change::{
     AttemptChange, AttemptEnd, Batch, Bookkeeping, Decided, Event, NewWork, RunChange, Step, WorkChange,
     WorkNow,

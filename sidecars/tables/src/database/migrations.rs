@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_predecessor.sql"),
     include_str!("../../migrations/0005_listing.sql"),
     include_str!("../../migrations/0006_archive.sql"),
+    include_str!("../../migrations/0007_chain.sql"),
 ];
 
 /// The number of the last one.

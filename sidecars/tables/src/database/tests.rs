@@ -1,6 +1,7 @@
 //! What is true of the tables in every database.
 
 mod archive;
+mod chain;
 mod compare;
 mod denied;
 mod import;

@@ -9,7 +9,7 @@ use wire_protocol::view::{WorkState, WorkerState};
 
 use super::session::{Arguments, Session, fixed};
 use super::statement::{Rows, Statements};
-use super::{DatabaseError, position, sql};
+use super::{DatabaseError, chain, position, sql};
 use crate::change::{AttemptChange, Batch, Bookkeeping, Event, RunChange, Step, WorkChange, WorkNow};
 
 /// Writes everything of the batch, in the transaction that is open.
@@ -36,6 +36,8 @@ pub(super) async fn write(
             Step::Run(run) => write_run(session, run).await.map_err(sql("write to"))?,
         }
     }
+    let written = chain::write(session, &batch.chain).await;
+    written.map_err(sql("write the chain's rows to"))?;
     let runs = runs(&batch.events);
     put(
         session,

@@ -11,6 +11,7 @@ use wire_protocol::view::WorkState;
 
 use super::stories::empty;
 use super::*;
+use crate::chain::ChainChange;
 use crate::change::{AttemptChange, AttemptEnd, Bookkeeping, Decided, NewWork, Step, WorkChange, WorkNow};
 use crate::query::{Order, WorkFilter, WorkQuery, WorkRow};
 
@@ -105,6 +106,7 @@ impl Pool {
             bookkeeping,
             steps: vec![Step::Rows { works, attempts }],
             events: Vec::new(),
+            chain: ChainChange::default(),
         }
     }
 
