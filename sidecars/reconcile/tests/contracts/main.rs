@@ -1,4 +1,4 @@
-//! Whole orders on the real contracts: the reconciler with a real node, and workers that contribute with their own wallets.
+//! Orders on the real contracts: the reconciler with a real node, and workers that contribute with their own wallets.
 
-mod orders;
-mod pool;
+mod kit;
+mod scenarios;
