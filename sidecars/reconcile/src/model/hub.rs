@@ -22,6 +22,7 @@ pub struct Hub {
     pub policy: Policy,
     pub(super) categories: BTreeMap<u64, Category>,
     pub(super) apps: BTreeMap<Address, App>,
+    pub(super) datasets: BTreeMap<Address, App>,
     /// RLC that nobody has staked.
     pub(super) tokens: BTreeMap<Address, Rlc>,
     /// What the hub may take of it.
@@ -82,6 +83,7 @@ impl Hub {
             policy,
             categories: (1..).zip(periods_s).map(category).collect(),
             apps: apps.iter().copied().collect(),
+            datasets: BTreeMap::new(),
             tokens: BTreeMap::new(),
             allowances: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -93,6 +95,11 @@ impl Hub {
             orders: BTreeMap::new(),
             created: 0,
         }
+    }
+
+    /// Registers a dataset. No app is one.
+    pub fn add_dataset(&mut self, address: Address, dataset: App) {
+        self.datasets.insert(address, dataset);
     }
 
     /// Gives somebody RLC out of nowhere.

@@ -128,7 +128,7 @@ impl Hub {
         let of_data = match *dataset {
             NOBODY => Rlc(0),
             dataset => {
-                self.apps
+                self.datasets
                     .get(&dataset)
                     .ok_or(Revert::Require("the dataset exists"))?
                     .price
@@ -359,10 +359,10 @@ impl Hub {
             entry.order.status == OrderStatus::Revealing,
             "it was time to reveal",
         )?;
-        for paid in [entry.order.app, entry.order.dataset] {
-            if let Some(app) = self.apps.get(&paid).copied().filter(|app| app.price > Rlc(0)) {
-                self.reward(app.owner, app.price, events);
-            }
+        let app = self.apps.get(&entry.order.app).copied();
+        let dataset = self.datasets.get(&entry.order.dataset).copied();
+        for paid in app.into_iter().chain(dataset).filter(|paid| paid.price > Rlc(0)) {
+            self.reward(paid.owner, paid.price, events);
         }
         let value = consensus.pool_reward;
         self.seize(entry.order.requester, value.plus(entry.order.emitcost), events)?;

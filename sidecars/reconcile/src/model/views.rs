@@ -54,6 +54,12 @@ impl Hub {
         self.accounts.get(&address).copied().unwrap_or_default()
     }
 
+    /// RLC of somebody that is no stake.
+    #[must_use]
+    pub fn rlc(&self, of: Address) -> Rlc {
+        self.tokens.get(&of).copied().unwrap_or_default()
+    }
+
     /// All offers ever made.
     #[must_use]
     pub fn offers(&self) -> &[MarketOrder] {

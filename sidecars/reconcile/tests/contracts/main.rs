@@ -1,4 +1,5 @@
 //! Orders on the real contracts: the reconciler with a real node, and workers that contribute with their own wallets.
 
+mod differential;
 mod kit;
 mod scenarios;
