@@ -2,4 +2,5 @@
 
 mod differential;
 mod kit;
+mod rules;
 mod scenarios;
