@@ -338,21 +338,27 @@ impl Hub {
             &contributors,
         );
         let split = split.ok_or(Revert::Require("somebody has revealed"))?;
-        for (worker, reward) in split.rewards {
-            self.unlock(worker, consensus.stake_amount)?;
-            self.reward(worker, reward, events);
-            self.history.0 += 1;
-            *self.scores.entry(worker).or_default() += 1;
-            let contribution = self.entry(woid)?.contributions.entry(worker).or_default();
-            contribution.weight = weight(contribution.score, false);
-            events.push(Event::AccurateContribution { woid, worker });
-        }
-        for worker in split.seized {
-            self.seize(worker, consensus.stake_amount, events)?;
-            self.history.1 += 1;
-            let score = self.scores.entry(worker).or_default();
-            *score = score.saturating_sub(SCORE_SLASHED);
-            events.push(Event::FaultyContribution { woid, worker });
+        // In the order in which they came, be they right or wrong: so the contract goes through them.
+        let rewards: BTreeMap<Address, Rlc> = split.rewards.into_iter().collect();
+        for (worker, contribution) in contributors {
+            match rewards.get(&worker) {
+                Some(reward) => {
+                    self.unlock(worker, consensus.stake_amount)?;
+                    self.reward(worker, *reward, events);
+                    self.history.0 += 1;
+                    *self.scores.entry(worker).or_default() += 1;
+                    let paid = self.entry(woid)?.contributions.entry(worker).or_default();
+                    paid.weight = weight(contribution.score, false);
+                    events.push(Event::AccurateContribution { woid, worker });
+                }
+                None => {
+                    self.seize(worker, consensus.stake_amount, events)?;
+                    self.history.1 += 1;
+                    let score = self.scores.entry(worker).or_default();
+                    *score = score.saturating_sub(SCORE_SLASHED);
+                    events.push(Event::FaultyContribution { woid, worker });
+                }
+            }
         }
         self.reward(self.pool_owner, split.pool, events);
         require(
