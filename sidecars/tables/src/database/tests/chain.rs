@@ -191,7 +191,7 @@ fn rows_of_the_books_are_rows_of_tables_and_the_last_of_each_stands() {
     );
     let first: &[&[Row]] = &[
         &[pool(1, 5), seen(1), seen(2)],
-        &[transaction(1), mined(2), party.clone()],
+        &[transaction(1), mined(2), party],
     ];
     let second: &[&[Row]] = &[&[stranded(), mined(1), day], &[pool(1, 6)]];
     let most = i64::MAX;
