@@ -31,6 +31,10 @@ impl Lane {
                 slot.used_since.get_or_insert(head.at.number);
             } else {
                 slot.used_since = None;
+                if slot.unused_at.is_none() && !slot.is_mined() {
+                    // An earlier process may have said otherwise.
+                    effects.push(Effect::Unmined(slot.nonce));
+                }
                 slot.unused_at = Some(head.at.number);
                 Self::orphan(slot, effects);
             }
@@ -127,6 +131,7 @@ impl Lane {
     /// Somebody else has used the nonce, for good: whatever is still wanted gets another.
     fn on_displaced(&mut self, now: Instant, nonce: Nonce, effects: &mut Vec<Effect>) {
         let slot = self.slots.remove(&nonce).expect("seen above");
+        effects.push(Effect::Unmined(nonce));
         self.forget(nonce, effects);
         effects.push(Effect::Alert(Alert::Foreign(nonce)));
         let Some(intent) = slot.intent else { return };

@@ -170,9 +170,10 @@ impl Reconciler {
     pub(super) fn on_unmined(&mut self, nonce: Nonce) {
         let at = self.last_time();
         self.rows.change_transaction(nonce, at, |row| {
-            row.mined = None;
-            row.state = TransactionState::Sent;
-            row.why = None;
+            if row.mined.take().is_some() {
+                row.state = TransactionState::Sent;
+                row.why = None;
+            }
         });
         self.ledger.unburn(nonce);
     }

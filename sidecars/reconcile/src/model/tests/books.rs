@@ -265,6 +265,24 @@ fn a_notebook_without_books_gets_them() {
     }
 }
 
+/// A transaction that was in a block when the pool's process died, and is in another when the next one looks, costs its gas
+/// once.
+#[test]
+fn gas_of_what_was_orphaned_while_nobody_looked_counts_once() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, "aaa", &[request(5, KEEPS)]);
+        world.until(|event| matches!(event, Said::AllowWorkerToContribute { .. }));
+        world.reorganise(Some(2));
+        for _ in 0..3 * FINAL_AFTER {
+            world.mine();
+        }
+        world.start();
+        world.run();
+        assert_eq!(world.state(), [State::Final], "seed {seed}");
+        world.assert_the_books_are_closed();
+    }
+}
+
 #[test]
 fn a_replay_at_any_time_changes_nothing_that_is_right_and_is_done_once() {
     for seed in 0..30 {
