@@ -1,3 +1,5 @@
+//! Every row comes back from its note, within its bounds, and junk is an error.
+
 use proptest::prelude::*;
 use wire_protocol::limits::NOTE_BYTES_MAX;
 use wire_protocol::note::check_name;

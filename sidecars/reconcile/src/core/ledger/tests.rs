@@ -1,3 +1,5 @@
+//! Sums against entries: taken back, read again, noted in pieces.
+
 use super::*;
 use wire_hub::row::DAY_S;
 use wire_hub::{
