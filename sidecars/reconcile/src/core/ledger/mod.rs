@@ -101,6 +101,14 @@ impl Ledger {
         orders
     }
 
+    /// Orders of which something is not in the sums yet, by the keys of their identities. Whoever forgets one of them could not
+    /// read it again.
+    #[must_use]
+    pub fn open_orders(&self) -> BTreeSet<Hash> {
+        let entries = self.pages.values().flat_map(|page| page.entries.values());
+        entries.filter_map(|entry| entry.order).collect()
+    }
+
     /// Receipts that are needed, besides views.
     #[must_use]
     pub fn unseen(&self) -> BTreeSet<(BlockRef, Hash)> {

@@ -288,7 +288,7 @@ impl Reconciler {
 
     /// What is over for good is kept no longer.
     fn forget<'a>(&mut self, orders: impl Iterator<Item = &'a Order>, effects: &mut Vec<Effect>) {
-        let unpriced = self.ledger.unpriced();
+        let (unpriced, open) = (self.ledger.unpriced(), self.ledger.open_orders());
         for order in orders {
             let settings = &self.settings.plan;
             let state = state_of(
@@ -307,8 +307,9 @@ impl Reconciler {
             let is_claimed = state == State::Claimed && order.observed.ended.is_some_and(is_final);
             let is_gone = self.is_gone(&order.identity, state);
             let is_over = state == State::Final || is_claimed || is_gone;
-            let is_booked = !unpriced.contains_key(&order.identity.woid) || is_gone;
-            if !is_over || is_pending || !is_booked {
+            let is_booked =
+                !unpriced.contains_key(&order.identity.woid) && !open.contains(&order.identity.key());
+            if !is_over || is_pending || !(is_booked || is_gone) {
                 continue;
             }
             self.book.forget(&order.identity);

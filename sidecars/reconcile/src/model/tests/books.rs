@@ -5,7 +5,7 @@ use wire_hub::row::{OrderState, Place, Row, Totals, TransactionState};
 use wire_hub::{Event as Said, Nonce, Wei};
 
 use super::super::Hub;
-use super::world::{FINAL_AFTER, OWNER, World, requester, worker};
+use super::world::{FINAL_AFTER, Faults, OWNER, World, requester, worker};
 use super::{KEEPS, request};
 use crate::core::ledger::Account;
 use crate::core::order::State;
@@ -470,4 +470,27 @@ fn a_failure_is_explained_as_the_hub_would() {
         explained += why.len();
     }
     assert!(explained > 0, "no seed fails");
+}
+
+/// An order was forgotten whose money was not in the sums yet, since an earlier one was not read: a process that was killed then
+/// could not read it again.
+#[test]
+fn an_order_is_kept_until_its_money_is_in_the_sums() {
+    let mut world = World::new(
+        2_932_536_859_208_926_275,
+        "abaAAA",
+        &[request(5, KEEPS), request(0, KEEPS), request(0, KEEPS)],
+    );
+    world.faults = Faults {
+        lost_percent: 3,
+        reorg_percent: 5,
+        kill_percent: 4,
+        replay_percent: 9,
+        away_percent: 19,
+        ..Faults::default()
+    };
+    for agent in &mut world.agents {
+        agent.blocks = 1 + u64::from(2_932_536_859_208_926_275_u64 as u8 % 5);
+    }
+    world.run();
 }

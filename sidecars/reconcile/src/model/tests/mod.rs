@@ -383,12 +383,6 @@ fn an_order_of_a_block_whose_state_is_gone_is_read_later_and_keeps_no_other_wait
     assert_eq!(world.money(worker(1)), (1_000 + 2 * 990, 10));
 }
 
-/// Blocks at which the operator wants the chain followed again, in percent: none, unless `POOL_TEST_REPLAYS` is set.
-fn replays() -> impl Strategy<Value = u8> {
-    let percent_max = std::env::var_os("POOL_TEST_REPLAYS").map_or(0_u8, |_| 10);
-    0..=percent_max
-}
-
 fn letters() -> impl Strategy<Value = String> {
     "[aaaabcA]{1,7}"
 }
@@ -408,7 +402,7 @@ proptest! {
         lost_percent in 0_u8..40,
         reorg_percent in 0_u8..12,
         kill_percent in 0_u8..8,
-        replay_percent in replays(),
+        replay_percent in prop_oneof![Just(0_u8), 1_u8..10],
         away_percent in 0_u8..20,
         slow_percent in prop_oneof![Just(0_u8), 1_u8..60],
     ) {
