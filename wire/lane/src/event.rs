@@ -62,6 +62,11 @@ pub enum Event {
         /// The common ancestor.
         beyond: u64,
     },
+    /// The chain is followed again behind this number: what was seen of nonces there may have changed without a word.
+    Again {
+        /// The last block that stays.
+        beyond: u64,
+    },
     /// Blocks up to this number are final.
     Final(u64),
     /// What the node asks for gas, on chains whose blocks do not say.

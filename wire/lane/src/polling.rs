@@ -147,12 +147,17 @@ impl Lane {
         }
     }
 
-    pub(super) fn on_orphaned(&mut self, beyond: u64, effects: &mut Vec<Effect>) {
+    /// Forgets which nonces were used or free in blocks beyond this number.
+    pub(super) fn look_again(&mut self, beyond: u64) {
         for slot in self.slots.values_mut() {
-            if slot.used_since.is_some_and(|since| since > beyond) {
-                slot.used_since = None;
-            }
+            slot.used_since.take_if(|since| *since > beyond);
             slot.unused_at = slot.unused_at.map(|number| number.min(beyond));
+        }
+    }
+
+    pub(super) fn on_orphaned(&mut self, beyond: u64, effects: &mut Vec<Effect>) {
+        self.look_again(beyond);
+        for slot in self.slots.values_mut() {
             match slot.phase {
                 Phase::Mined { block, .. } if block.number > beyond => Self::orphan(slot, effects),
                 Phase::Mined { .. } => {}

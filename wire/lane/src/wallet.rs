@@ -144,6 +144,7 @@ impl Lane {
                 self.poll(now, effects);
             }
             Event::Orphaned { beyond } => self.on_orphaned(beyond, effects),
+            Event::Again { beyond } => self.look_again(beyond),
             Event::Final(number) => self.final_ = self.final_.max(Some(number)),
             Event::GasPrice(price) => self.gas_price = Some(price),
             Event::Account(account) => self.on_account(now, account, effects),

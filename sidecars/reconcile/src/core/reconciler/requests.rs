@@ -42,6 +42,8 @@ impl Reconciler {
     /// is under way goes on as it is.
     pub(super) fn replay(&mut self, now: Instant, from: u64, effects: &mut Vec<Effect>) {
         let from = self.ledger.begin_again(from);
+        let beyond = from.saturating_sub(1);
+        self.tell(now, lane::Event::Again { beyond }, effects);
         self.book.undo_from(from);
         self.unread.clear();
         self.touched.clear();

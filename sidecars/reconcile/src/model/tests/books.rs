@@ -9,6 +9,7 @@ use super::world::{FINAL_AFTER, Faults, OWNER, World, requester, worker};
 use super::{KEEPS, request};
 use crate::core::ledger::Account;
 use crate::core::order::State;
+use crate::core::policy::ConsensusPolicy;
 use crate::core::reconciler::Event;
 
 impl World {
@@ -472,16 +473,23 @@ fn a_failure_is_explained_as_the_hub_would() {
     assert!(explained > 0, "no seed fails");
 }
 
+/// A world as random ones are made, which has shown something.
+fn found(seed: u64, letters: &str, trusts: &[u128], consensus: ConsensusPolicy, faults: Faults) {
+    let requests: Vec<_> = trusts.iter().map(|trust| request(*trust, KEEPS)).collect();
+    let mut world = World::new(seed, letters, &requests);
+    world.settings.consensus = consensus;
+    world.faults = faults;
+    for agent in &mut world.agents {
+        agent.blocks = 1 + u64::from(seed as u8 % 5);
+    }
+    world.run();
+}
+
 /// An order was forgotten whose money was not in the sums yet, since an earlier one was not read: a process that was killed then
 /// could not read it again.
 #[test]
 fn an_order_is_kept_until_its_money_is_in_the_sums() {
-    let mut world = World::new(
-        2_932_536_859_208_926_275,
-        "abaAAA",
-        &[request(5, KEEPS), request(0, KEEPS), request(0, KEEPS)],
-    );
-    world.faults = Faults {
+    let faults = Faults {
         lost_percent: 3,
         reorg_percent: 5,
         kill_percent: 4,
@@ -489,8 +497,31 @@ fn an_order_is_kept_until_its_money_is_in_the_sums() {
         away_percent: 19,
         ..Faults::default()
     };
-    for agent in &mut world.agents {
-        agent.blocks = 1 + u64::from(2_932_536_859_208_926_275_u64 as u8 % 5);
-    }
-    world.run();
+    found(
+        2_932_536_859_208_926_275,
+        "abaAAA",
+        &[5, 0, 0],
+        ConsensusPolicy::Poco,
+        faults,
+    );
+}
+
+/// A reorganisation moved two transactions while the chain was followed again: the gas of one was settled as if the other's
+/// nonce were still free, and the other's was lost.
+#[test]
+fn gas_of_what_moves_during_a_replay_is_not_lost() {
+    let faults = Faults {
+        lost_percent: 12,
+        reorg_percent: 4,
+        replay_percent: 3,
+        away_percent: 9,
+        ..Faults::default()
+    };
+    found(
+        3_698_340_828_702_675_287,
+        "aA",
+        &[5, 5],
+        ConsensusPolicy::Sarmenta,
+        faults,
+    );
 }
